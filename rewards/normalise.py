@@ -1,0 +1,145 @@
+"""One way of writing: unicode, thousands separators, repeating decimals and LaTeX's layout commands, before anything is parsed.
+
+Gold and answer go through the same steps. Nothing here changes what an answer says; what is not recognised stays as it is.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from functools import lru_cache
+
+_SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n"))
+_SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789"))
+_SIGNS = {
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-",
+    "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "∕": "/", "±": r"\pm ",
+    "≤": r"\le ", "⩽": r"\le ", "≦": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≧": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
+    "∈": r"\in ", "∉": r"\notin ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "∞": r"\infty ", "∖": r"\setminus ",
+    "∨": r"\lor ", "∧": r"\land ", "→": r"\to ", "∀": r"\forall ", "∣": r"\mid ",
+    "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
+    "°": r"^\circ ", "º": r"^\circ ", "˚": r"^\circ ", "′": "'", "″": "''", "∠": r"\angle ", "△": r"\triangle ",
+    "π": r"\pi ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\epsilon ", "θ": r"\theta ",
+    "λ": r"\lambda ", "μ": r"\mu ", "σ": r"\sigma ", "φ": r"\phi ", "ω": r"\omega ", "ρ": r"\rho ", "τ": r"\tau ", "Δ": r"\Delta ",
+    "“": '"', "”": '"', "‘": "'", "’": "'", "。": ".", "，": ",", "；": ";", "：": ":",
+}  # fmt: skip
+_ROOT = re.compile(r"[√](\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\))")
+
+_ESCAPED_COMMANDS = re.compile(r"\\\\(?=(?:frac|dfrac|tfrac|sqrt|left|right|pi|text|cdot|times|infty|cup|pm|le|ge|boxed|circ)(?![a-z]))")
+_ROW_SPACING = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm)\s*\]")
+_MATH_DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]|(?<!\\)\$+")
+_LAYOUT = re.compile(
+    r"\\(?:left|right|middle|bigl|bigr|biggl|biggr|Bigl|Bigr|Biggl|Biggr|big|Big|bigg|Bigg|displaystyle|textstyle|limits|nolimits"
+    r"|boxed|fbox|hfill|strut|mathstrut|allowbreak|nobreak|null|hline)(?![A-Za-z])\s*(?:(?<=right)\.|(?<=left)\.)?"
+)
+_GROUPED = re.compile(r"(?<![\d.])[1-9]\d{0,2}(?:(?:\s?\{,\s?\}\s?|,\\!\s?|\\[,;:! ]|~|[ ])\d{3})+(?!\d)")
+_COMMA_GROUPED = re.compile(r"(?<![\d.])[1-9]\d{0,2}(?:,\d{3})+(?![\d])")
+_SEPARATORS = re.compile(r"\{,\s?\}|,\\!|\\[,;:! ]|[,~\s]")
+_REPEATING = re.compile(r"(\d*)\.(\d*)(?:\\overline|\\bar|\\dot)\s*(?:\{(\d+)\}|(\d))(?!\s*\\dot)")
+_SPACING = re.compile(r"(?<!\\)\\[,;:! ]|~|\\q?quad|\\(?:enspace|thinspace|hspace\*?\{[^{}]*\})(?![A-Za-z])")
+_CIRCLED = re.compile("[①-⑨](?=\\s*[①-⑨])")
+_HTML = {"<sup>": "^{", "</sup>": "}", "<sub>": "_{", "</sub>": "}", "&lt;": "<", "&gt;": ">", "&amp;": "&"}
+_ORDINAL = re.compile(r"(?<=\d)\s*(?:\^\s*)?(?:\{\s*)?(?:\\(?:text|mathrm|textrm|rm)\s*\{\s*)?(?:th|st|nd|rd)(?![A-Za-z])(?:\s*\})*")
+_PLAIN = re.compile(
+    r"\\(?:text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|mbox|emph|bf|rm|it|operatorname)(?![A-Za-z])\s*"
+)
+
+
+@lru_cache(maxsize=2048)
+def normalise(text: str) -> str:
+    """The text in one way of writing; idempotent on what it returns."""
+    if not text.isascii():
+        text = _ascii(text)
+    if "<" in text or "&" in text:
+        for tag, latex in _HTML.items():
+            text = text.replace(tag, latex)
+    if "\\" in text:
+        if "\\\\" in text and "\\begin" not in text:
+            text = _ESCAPED_COMMANDS.sub(r"\\", text)
+        text = _ROW_SPACING.sub(r"\\\\ ", text)
+        text = text.replace("\\$", " ")
+        text = _LAYOUT.sub(" ", text)
+    text = _MATH_DELIMITERS.sub(" ", text)
+    text = _GROUPED.sub(lambda match: _SEPARATORS.sub("", match[0]), text)
+    if "," in text:
+        text = _COMMA_GROUPED.sub(lambda match: _join_thousands(text, match), text)
+    if "\\" in text or "~" in text:
+        if "." in text:
+            text = _REPEATING.sub(_repeating_fraction, text)
+        text = _SPACING.sub(" ", text)
+        text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\cfrac", "\\frac")
+    if any(ending in text for ending in ("th", "st", "nd", "rd")):
+        text = _ORDINAL.sub("", text)
+    return _without_trailing_stop(text.strip())
+
+
+@lru_cache(maxsize=2048)
+def plain(text: str) -> str:
+    """Normalised text without fonts and insignificant spaces: equal plain texts are equal answers."""
+    text = _PLAIN.sub("", normalise(text))
+    # A space between two digits means something (`1 1/2`).
+    return re.sub(r"(?<!\d)\s+|\s+(?!\d)|(?<=\{)\s+", "", text)
+
+
+def _ascii(text: str) -> str:
+    text = _ROOT.sub(r"\\sqrt{\1}", text)
+    text = _CIRCLED.sub(lambda match: match[0] + ", ", text)
+    parts = []
+    for character in text:
+        if character.isascii():
+            parts.append(character)
+        elif character in _SIGNS:
+            parts.append(_SIGNS[character])
+        elif character in _SUPERSCRIPTS:
+            parts.append("^{" + _SUPERSCRIPTS[character] + "}")
+        elif character in _SUBSCRIPTS:
+            parts.append("_{" + _SUBSCRIPTS[character] + "}")
+        elif unicodedata.category(character) in ("Cf", "Mn", "Me"):  # zero-width, directional and combining marks
+            continue
+        elif (digit := unicodedata.digit(character, None)) is not None and unicodedata.category(character) == "Nd":
+            parts.append(str(digit))
+        elif unicodedata.category(character) == "No" and "⁄" in (spelled := unicodedata.normalize("NFKC", character)):
+            numerator, denominator = spelled.split("⁄")
+            parts.append(rf"\frac{{{numerator}}}{{{denominator}}}")
+        else:
+            compatible = unicodedata.normalize("NFKC", character)
+            parts.append(_SIGNS.get(compatible, compatible) if len(compatible) == 1 else character)
+    return "".join(parts).replace("}^{", "")
+
+
+def _join_thousands(text: str, match: re.Match[str]) -> str:
+    """Commas between groups of three digits separate thousands, except inside brackets, where they separate entries."""
+    before = text[: match.start()]
+    bracketed = sum(before.count(opening) for opening in "([") > sum(before.count(closing) for closing in ")]")
+    bracketed = bracketed or before.count("\\{") > before.count("\\}")
+    groups = match[0].split(",")[1:]
+    if bracketed and not any(group.startswith("0") for group in groups):
+        return match[0]
+    # "1,234,567" in the middle of a list that separates its other items the same way is a list.
+    return match[0].replace(",", "")
+
+
+def has_list_reading(text: str) -> bool:
+    """Whether commas between groups of three digits, read as thousands by `normalise`, could separate a list as well."""
+    return any(
+        not any(group.startswith("0") for group in match.split(",")[1:]) for match in _COMMA_GROUPED.findall(text)
+    )
+
+
+def _repeating_fraction(match: re.Match[str]) -> str:
+    whole, fixed, cycle = match[1] or "0", match[2], match[3] or match[4]
+    scale = 10 ** len(fixed)
+    nines = 10 ** len(cycle) - 1
+    numerator = (int(whole) * scale + int(fixed or 0)) * nines + int(cycle)
+    return rf"{{\frac{{{numerator}}}{{{scale * nines}}}}}"
+
+
+def _without_trailing_stop(text: str) -> str:
+    while text and (text[-1] in ".,;:" or (text[-1] == "\\" and not text.endswith("\\\\"))):
+        if text.endswith(("\\,", "\\;", "\\:")):
+            text = text[:-2].rstrip()
+        elif text.endswith("...") or text[-2:-1] == "." or re.search(r"\b[ap]\.m\.$", text):
+            break
+        else:
+            text = text[:-1].rstrip()
+    return text

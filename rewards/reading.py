@@ -1,0 +1,148 @@
+"""From an answer's text to what it says: words, or a tree with its alternatives where a notation has two readings."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+
+from rewards.normalise import has_list_reading, normalise, plain
+from rewards.syntax import MAX_ITEMS, Node, parse
+from rewards.tokens import Malformed, Unsupported
+
+MAX_SIGNS = 6  # of independent plus-minus signs in one answer
+
+_TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mbox|operatorname|emph)\*?\s*\{([^{}]*)\}")
+_WORD = re.compile(r"[A-Za-z]{2,}")
+_SPACED_EXPONENT = re.compile(r"(?<![A-Za-z\d])(\d+(?:\.\d+)?)\s*[eE]\s*([-+])\s*(\d{1,3})(?![\d.A-Za-z])")
+_MATHEMATICAL_WORDS = frozenset(
+    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp and or sqrt pi infty infinity oo cup in pm mod gcd lcm max "
+    "min det theta alpha beta arg deg cm mm km kg ml".split()
+)
+_SHORT_WORDS = frozenset("yes no odd even true false none one two six ten red all east west left right north south".split())
+_BASED = re.compile(r"([0-9A-Z]*\d[0-9A-Z]*|[0-9A-Z]{2,})_\{?(1[1-9]|2\d|3[0-6])\}?")
+_ARTICLES = re.compile(r"\b(?:a|an|the)\s+")
+
+
+@dataclass(frozen=True)
+class Reading:
+    """What an answer may say.
+
+    Attributes:
+        trees: readings of it as mathematics, the likeliest first; empty when there is none.
+        words: the words in it, in lower case, when it is text; None otherwise.
+        unsupported: it is well-formed as far as it was read, with a construct that only the symbolic fallback may know.
+    """
+
+    trees: tuple[Node, ...]
+    words: tuple[str, ...] | None
+    unsupported: bool = False
+
+    @property
+    def readable(self) -> bool:
+        return bool(self.trees) or self.words is not None
+
+
+@lru_cache(maxsize=1024)
+def read(text: str) -> Reading:
+    """The readings of an answer. Never raises."""
+    normal = normalise(text)
+    words = _words(normal)
+    trees: list[Node] = []
+    unsupported = False
+    if words is not None and words[1]:
+        return Reading((), words[0])
+    for candidate in _candidates(text, normal):
+        try:
+            tree = _expand_signs(parse(candidate))
+            if tree not in trees:
+                trees.append(tree)
+        except Unsupported:
+            unsupported = True
+        except (Malformed, RecursionError):
+            continue
+    based = _BASED.fullmatch(plain(text))
+    if based and not based[1].isdigit() and all(int(digit, 36) < int(based[2]) for digit in based[1]):
+        trees = [("base", based[1], int(based[2]))]
+    if trees:
+        words = None
+    return Reading(tuple(trees), words[0] if words else None, unsupported and not trees and words is None)
+
+
+def _candidates(text: str, normal: str) -> list[str]:
+    candidates = [normal]
+    if "," in text and has_list_reading(text):
+        candidates.append(normalise(re.sub(r"(?<=\d),(?=\d)", ", ", text)))
+    if _SPACED_EXPONENT.search(normal):
+        candidates.append(_SPACED_EXPONENT.sub(r"\1e\2\3", normal))
+        candidates.append(_SPACED_EXPONENT.sub(r"\1 e \2 \3", normal))
+    return candidates
+
+
+def _words(normal: str) -> tuple[tuple[str, ...], bool] | None:
+    """(the words, whether they are nothing but words) of an answer with text in it, None where there is no word."""
+    opened = _TEXT.sub(lambda match: f" {match[1]} ", normal)
+    if not _WORD.search(opened):
+        return None
+    commands = re.search(r"\\[A-Za-z]+|[=<>^_+*/\\|]", opened)
+    runs = _WORD.findall(re.sub(r"\\[A-Za-z]+", " ", opened))
+    vocabulary = [run for run in runs if run.lower() not in _MATHEMATICAL_WORDS]
+    if not vocabulary:
+        return None
+    in_text = any(_WORD.search(match) for match in _TEXT.findall(normal))
+    wordy = any(len(run) >= 4 or run.lower() in _SHORT_WORDS for run in vocabulary)
+    if not (in_text or wordy):
+        return None
+    only_words = not commands and not re.search(r"\d", opened)
+    spoken = _ARTICLES.sub("", opened.lower().replace("\\", " "))
+    return tuple(re.findall(r"[a-z0-9]+|[^\sa-z0-9.,;:'\"$(){}-]", spoken)), only_words
+
+
+def _expand_signs(tree: Node) -> Node:
+    """A tree with plus-minus signs as the list of what they stand for."""
+    if tree[0] == "list":
+        items: list[Node] = []
+        for item in tree[1]:
+            if len(items) > MAX_ITEMS:
+                raise Malformed("too many items")
+            expanded = _expand_signs(item)
+            items.extend(expanded[1] if expanded[0] == "list" else (expanded,))
+        return ("list", tuple(items), tree[2])
+    if tree[0] == "set":
+        inner = _expand_signs(("list", tree[1], ","))
+        return ("set", inner[1])
+    if tree[0] == "rel" and tree[2] == ("=",):
+        right = _expand_signs(tree[1][1])
+        if right[0] == "list":
+            return ("list", tuple(("rel", (tree[1][0], item), ("=",)) for item in right[1]), ",")
+        return tree
+    count = _count_signs(tree)
+    if count == 0:
+        return tree
+    if count > MAX_SIGNS:
+        raise Malformed("too many plus-minus signs")
+    variants: list[Node] = []
+    for signs in itertools.product((1, -1), repeat=count):
+        variant = _with_signs(tree, iter(signs))
+        if variant not in variants:
+            variants.append(variant)
+    return ("list", tuple(variants), ",")
+
+
+def _count_signs(node: object) -> int:
+    if not isinstance(node, tuple):
+        return 0
+    return (bool(node) and node[0] == "pm") + sum(_count_signs(child) for child in node)
+
+
+def _with_signs(node: Node, signs) -> Node:  # type: ignore[no-untyped-def]
+    if not isinstance(node, tuple):
+        return node
+    if node and node[0] == "pm":
+        left = _with_signs(node[1], signs) if node[1] is not None else None
+        right = _with_signs(node[2], signs)
+        signed = right if next(signs) * node[3] > 0 else ("neg", right)
+        return signed if left is None else ("add", (left, signed))
+    return tuple(_with_signs(child, signs) for child in node)
+

@@ -1,0 +1,147 @@
+"""The closed list of units that may follow a number, with what they measure.
+
+Only these are ever taken off an answer, and only where they are written as text: `5\\text{ m}` is five metres, `5m` is a product.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Unit:
+    """What a unit measures and how much of the dimension's base unit it is; counts of things have the dimension "count"."""
+
+    dimension: str
+    factor: float
+
+
+PERCENT = Unit("percent", 0.01)
+DEGREE = Unit("angle", math.pi / 180)
+
+_TABLE: dict[str, dict[str, float]] = {
+    "percent": {"percent percentage pct percentage_point": 0.01},
+    "angle": {"degree deg": math.pi / 180, "radian rad": 1.0},
+    "length": {
+        "m meter metre": 1.0,
+        "cm centimeter centimetre": 0.01,
+        "mm millimeter millimetre": 0.001,
+        "km kilometer kilometre": 1000.0,
+        "in inch inche": 0.0254,
+        "ft foot feet": 0.3048,
+        "yd yard": 0.9144,
+        "mi mile": 1609.344,
+        "nm nanometer": 1e-9,
+        "angstrom": 1e-10,
+        "light_year lightyear": 9.4607e15,
+        "au": 1.495978707e11,
+        "pc parsec": 3.0857e16,
+    },
+    "time": {
+        "s sec second": 1.0,
+        "ms millisecond": 1e-3,
+        "min minute": 60.0,
+        "h hr hour": 3600.0,
+        "day": 86400.0,
+        "week": 604800.0,
+        "month": 2629800.0,
+        "yr year": 31557600.0,
+    },
+    "mass": {
+        "kg kilogram": 1.0,
+        "g gram": 1e-3,
+        "mg milligram": 1e-6,
+        "lb pound": 0.45359237,
+        "oz ounce": 0.028349523125,
+        "ton tonne": 1000.0,
+    },
+    "volume": {"l liter litre": 1e-3, "ml milliliter millilitre": 1e-6, "gallon": 3.785411784e-3, "cup": 2.365882365e-4},
+    "money": {"dollar buck usd": 1.0, "cent penny pennies": 0.01},
+    "speed": {"mph": 0.44704, "kph": 1 / 3.6},
+    "frequency": {"hz hertz": 1.0, "khz": 1e3, "mhz": 1e6},
+    "force": {"n newton": 1.0},
+    "energy": {"j joule": 1.0, "kj": 1e3, "ev": 1.602176634e-19, "erg": 1e-7, "cal calorie": 4.184},
+    "power": {"w watt": 1.0, "kw": 1e3},
+    "voltage": {"v volt": 1.0},
+    "current": {"a amp ampere": 1.0},
+    "resistance": {"ohm": 1.0},
+    "temperature": {"k kelvin": 1.0},
+    "amount": {"mol mole": 1.0},
+    "pressure": {"pa pascal": 1.0, "atm": 101325.0},
+    "currency": {"euro": 1.0, "rupee": 1.0, "yuan": 1.0},
+    "count": {
+        "unit person people student child children boy girl man men woman women player team friend member way arrangement "
+        "combination permutation possibility possibilitie outcome solution value integer number digit point time step move "
+        "page book item object piece apple orange ball card coin marble block box boxe car ticket game question problem "
+        "acre pair group row column side edge vertex vertice face triangle square_unit cubic_unit sq_unit hand word letter": 1.0
+    },
+}
+_UNITS = {
+    name.replace("_", " "): Unit(dimension, factor)
+    for dimension, units in _TABLE.items()
+    for names, factor in units.items()
+    for name in names.split()
+}
+_POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
+# Unit words that can stand without \text: too long to be a product of variables.
+_BARE = re.compile(r"(?:mm|cm|km|kg|ml|hz|mph|pct|usd)$")
+
+
+def find_unit(text: str, power: int = 1) -> Unit | None:
+    """The unit written as `text`, e.g. " cm", "square feet", "miles per hour", "m/s"; None when it is not one.
+
+    Args:
+        text: what stands in `\\text{}`.
+        power: exponent that follows the text, e.g. 2 for `\\text{cm}^2`.
+    """
+    words = text.lower().strip(" .,~").replace("\\", "").replace(".", "")
+    if not words or len(words) > 40:
+        return None
+    numerator, per, denominator = words.partition("/") if "/" in words else words.partition(" per ")
+    top = _simple(numerator.strip())
+    if top is None:
+        return None
+    top = _raise(top, power)
+    if not per:
+        return top
+    bottom = _simple(denominator.strip())
+    if bottom is None:
+        return None
+    return Unit(f"{top.dimension}/{bottom.dimension}", top.factor / bottom.factor)
+
+
+def is_bare_unit(word: str) -> bool:
+    """Whether a run of letters without `\\text` right after a number is a unit: spelled out, or one of a few abbreviations."""
+    word = word.lower()
+    if _BARE.match(word):
+        return True
+    return len(word) >= 4 and find_unit(word) is not None
+
+
+def _simple(words: str) -> Unit | None:
+    known = _lookup(words)
+    if known:
+        return known
+    exponent = re.fullmatch(r"(.+?)\s*\^?\{?([23])\}?", words)
+    if exponent and (unit := _lookup(exponent[1])):
+        return _raise(unit, int(exponent[2]))
+    parts = words.split()
+    if len(parts) == 2:
+        first, second = parts
+        if first in _POWERS and (unit := _lookup(second)):
+            return _raise(unit, _POWERS[first])
+        if second in _POWERS and (unit := _lookup(first)):
+            return _raise(unit, _POWERS[second])
+    return None
+
+
+def _lookup(word: str) -> Unit | None:
+    return _UNITS.get(word) or (_UNITS.get(word[:-1]) if word.endswith("s") and len(word) > 2 else None)
+
+
+def _raise(unit: Unit, power: int) -> Unit:
+    if power == 1 or unit.dimension == "count":
+        return unit
+    return Unit(f"{unit.dimension}^{power}", unit.factor**power)

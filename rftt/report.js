@@ -1,0 +1,110 @@
+// Draws the page from the JSON in #data. Everything that comes from a run enters the page as text, never as markup.
+"use strict";
+const DATA = JSON.parse(document.getElementById("data").textContent);
+
+// What the page knows by name; whatever else a run holds is shown under its own name.
+const MODEL_NAMES = {base: "Base", sft: "SFT", rl: "RFTT"};
+const METRICS = [
+  [/^pass@1$/, "One sampled answer, no search: the share that is right."],
+  [/^greedy$/, "One answer from the most likely token at every place."],
+  [/^search@(\d+)$/, "The answer that the tree search votes for; rollouts: $1."],
+  [/^maj@(\w+)$/, "The answer that independent samples vote for, as many as cost the tokens of the search."],
+  [/^format_rate$/, "Well-formed chains: every step tagged, in an allowed order, with a final answer."],
+];
+const CURVES = {
+  reward: "Mean reward of the rollouts.", accuracy: "Share of rollouts with the right answer.",
+  length: "Generated tokens of a rollout.", kl: "Divergence from the reference model.",
+  entropy: "Of the next token, in nats.", format_rate: "Share of well-formed chains.",
+  function_share: "Share of each function among the steps.",
+  agreeing_trees: "Trees whose rollouts all earn the same: nothing to learn from.",
+  logprob_difference: "Between the engine that samples and the trainer.",
+  loss: "", eval_loss: "", mean_token_accuracy: "Next tokens that were predicted right.", learning_rate: "", grad_norm: "",
+};
+const STATES = {
+  correct: ["✓", "correct"], wrong: ["✗", "wrong"], unparseable: ["?", "unparseable"], timeout: ["◷", "grader timeout"],
+  no_answer: ["∅", "no answer"], answered: ["●", "answered, not graded"], truncated: ["…", "truncated"],
+  malformed: ["!", "malformed"], open: ["○", "open"],
+};
+
+// Elements
+function fill(node, set, props, children) {
+  for (const [key, value] of Object.entries(props || {})) {
+    if (value === null || value === undefined || value === false) continue;
+    if (key === "hue") { node.classList.add("hued"); node.style.setProperty("--hue", value); }
+    else if (key === "vars") for (const [name, v] of Object.entries(value)) node.style.setProperty(name, v);
+    else if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else set(key, value);
+  }
+  node.append(...children.flat(Infinity).filter(c => c !== null && c !== undefined && c !== false));
+  return node;
+}
+function h(tag, props, ...children) {
+  const node = document.createElement(tag);
+  return fill(node, (key, value) => key in node && key !== "list" ? (node[key] = value) : node.setAttribute(key, value), props, children);
+}
+const add = (node, ...children) => fill(node, null, null, children);
+function s(tag, props, ...children) {
+  const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
+  return fill(node, (key, value) => node.setAttribute(key, value), props, children);
+}
+const hue = index => (250 + 137.5 * index) % 360;  // the golden angle keeps any number of hues apart
+const functionHue = name => { const i = DATA.functions.indexOf(name); return i < 0 ? null : hue(i); };
+const models = found => [...DATA.order.filter(m => found.includes(m)), ...found.filter(m => !DATA.order.includes(m))];
+const modelHue = name => hue(models([...new Set([...DATA.order, ...MODELS_SEEN])]).indexOf(name));
+const modelName = name => MODEL_NAMES[name] || name;
+const percent = (v, digits = 1) => typeof v === "number" ? `${(100 * v).toFixed(digits)}\u00a0%` : "–";
+const words = name => name.replaceAll("_", " ");
+const plural = (n, one, many = one + "s") => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+function num(v) {
+  if (typeof v !== "number") return "–";
+  const size = Math.abs(v);
+  if (size && (size < 1e-3 || size >= 1e7)) return v.toExponential(2);
+  return size >= 1000 ? Math.round(v).toLocaleString("en") : String(Number(v.toPrecision(4)));
+}
+function seconds(t) {
+  if (t < 60) return `${num(Number(t.toFixed(1)))} s`;
+  const [hours, minutes, rest] = [Math.floor(t / 3600), Math.floor(t / 60) % 60, Math.floor(t % 60)];
+  return hours ? `${hours} h ${minutes} min` : `${minutes} min ${rest} s`;
+}
+function state(name) {
+  const [sign, word] = STATES[name] || ["•", name];
+  return h("span", {className: `state s-${name}`, title: word}, sign, h("span", {className: "word"}, ` ${word}`));
+}
+const functionBadge = name => h("span", {className: name === DATA.root ? "fn root" : "fn", hue: functionHue(name)}, name);
+const facts = pairs => h("dl", {className: "facts"}, pairs.map(([k, v]) => h("div", {}, h("dt", {}, k), h("dd", {}, v))));
+const said = text => { document.getElementById("said").textContent = text; };
+const MODELS_SEEN = [...new Set([
+  ...Object.keys(DATA.summary.models || {}), ...Object.keys(DATA.summary.curves || {}), ...DATA.samples.map(p => p.model),
+])];
+
+async function copy(text, what) {
+  try { await navigator.clipboard.writeText(text); } catch {
+    const area = h("textarea", {value: text, className: "hush"});  // pages from the disk may have no clipboard
+    document.body.append(area);
+    area.select();
+    document.execCommand("copy");
+    area.remove();
+  }
+  said(`${what} copied`);
+}
+function copyButton(label, what, make) {
+  const button = h("button", {type: "button", onclick: async () => {
+    await copy(typeof make() === "string" ? make() : JSON.stringify(make(), null, 1), what);
+    button.textContent = "Copied";
+    setTimeout(() => { button.textContent = label; }, 1200);
+  }}, label);
+  return button;
+}
+function choice(label, options, onchange) {
+  const select = h("select", {onchange: () => onchange(select.value)}, options.map(([value, text]) => h("option", {value}, text)));
+  return {node: h("label", {}, label, select), select};
+}
+function tip(event, lines) {
+  const box = document.getElementById("tip");
+  box.hidden = !lines;
+  if (!lines) return;
+  box.replaceChildren(...lines);
+  const {width, height} = box.getBoundingClientRect(), x = event.clientX + 14, y = event.clientY + 14;
+  box.style.left = `${Math.max(4, Math.min(x, innerWidth - width - 6))}px`;
+  box.style.top = `${y + height > innerHeight ? event.clientY - height - 10 : y}px`;
+}

@@ -1,0 +1,190 @@
+"""What the toy base model is taught before the method begins.
+
+The base has the skill of every step and lacks the habits: asked a question it guesses at once; asked by a phase-1
+prompt for a step it performs that step, slipping at a known rate; it never checks itself. Functional tokens do not
+occur here.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass, field
+
+from rftt.toy.world import MODULUS, Definition, ToyProblem, draw, evaluate, operand, raw_result
+from search.functions import RFTT
+from search.prompted import user_text
+
+SLIP_EASY = 0.03  # probability that a step's result is off by one
+SLIP_WRAP = 0.25  # … when the result has to be reduced modulo 10
+
+# How often each lesson is taught.
+LESSONS = {"guess": 18, "next_step": 34, "direct_answer": 16, "clarify": 4, "analyze": 8, "subquestion": 8, "verify": 12}
+
+
+@dataclass
+class Notebook:
+    """Steps written so far, with the values a reader of them would hold."""
+
+    problem: ToyProblem
+    values: dict[str, int]
+    lines: list[str] = field(default_factory=list)
+
+    @classmethod
+    def open(cls, problem: ToyProblem) -> Notebook:
+        return cls(problem, {problem.first: problem.value})
+
+    @property
+    def pending(self) -> list[Definition]:
+        return [d for d in self.problem.definitions if d.name not in self.values]
+
+    def copy(self) -> Notebook:
+        return Notebook(self.problem, dict(self.values), list(self.lines))
+
+    def write(self, line: str) -> None:
+        self.lines.append(line)
+
+
+def slipped(d: Definition, values: dict[str, int], rng: random.Random) -> int:
+    """The result of one definition as the base writes it: right, or off by one at the known rate."""
+    rate = SLIP_EASY if 0 <= raw_result(d, values) < MODULUS else SLIP_WRAP
+    right = evaluate(d, values)
+    return (right + rng.choice((-1, 1))) % MODULUS if rng.random() < rate else right
+
+
+def working(d: Definition, values: dict[str, int], result: int) -> str:
+    return f"{d.name} = {operand(d.left, values)} {d.op} {operand(d.right, values)} = {result}"
+
+
+def clarify(book: Notebook) -> str:
+    return f"Given {book.problem.first}, find {book.problem.asked} modulo {MODULUS}."
+
+
+def analyze(book: Notebook) -> str:
+    return f"Find {', '.join(d.name for d in book.pending) or book.problem.asked} in this order."
+
+
+def subquestion(book: Notebook) -> str:
+    return f"What is {book.pending[0].name if book.pending else book.problem.asked}?"
+
+
+def next_step(book: Notebook, rng: random.Random) -> str:
+    """Compute the first pending definition; with nothing pending, state the result."""
+    if not book.pending:
+        return f"So {book.problem.asked} = {book.values[book.problem.asked]}"
+    d = book.pending[0]
+    line = working(d, book.values, result := slipped(d, book.values, rng))
+    book.values[d.name] = result
+    return line
+
+
+def finish(book: Notebook) -> int:
+    """The answer that follows from the notebook, without further slips."""
+    values = dict(book.values)
+    for d in book.pending:
+        values[d.name] = evaluate(d, values)
+    return values[book.problem.asked]
+
+
+def direct_answer(book: Notebook) -> str:
+    return f"So {book.problem.asked} = {(answer := finish(book))}. The answer is \\boxed{{{answer}}}."
+
+
+def fill(book: Notebook, steps: int, rng: random.Random) -> None:
+    """Write `steps` computing steps, sometimes with a plan or a sub-question in front of one."""
+    if rng.random() < 0.15:
+        book.write(clarify(book))
+    if rng.random() < 0.2:
+        book.write(analyze(book))
+    for _ in range(steps):
+        if rng.random() < 0.2:
+            book.write(subquestion(book))
+        book.write(next_step(book, rng))
+
+
+def correction(book: Notebook, rng: random.Random) -> None:
+    """A step that was checked and written again: later steps use the last value."""
+    name = rng.choice([d.name for d in book.problem.definitions if d.name in book.values])
+    d = next(d for d in book.problem.definitions if d.name == name)
+    names = [x.name for x in book.problem.definitions]
+    wrong = (book.values[name] + rng.choice((-1, 1))) % MODULUS
+    book.write(working(d, book.values, wrong))
+    book.write(f"{name} is wrong: {operand(d.left, book.values)} {d.op} {operand(d.right, book.values)}"
+               f" = {evaluate(d, book.values)}.")
+    for later in names[names.index(name):]:
+        book.values.pop(later, None)
+    book.write(next_step(book, rng))
+
+
+def comparison(problem: ToyProblem, rng: random.Random) -> tuple[list[str], str, str]:
+    """A wrong solution, the correct rest, and what a reader says who compares the two.
+
+    Returns:
+        lines of the wrong solution, text of the correct rest, the comparison.
+    """
+    start = Notebook.open(problem)
+    fill(start, rng.randrange(0, len(problem.definitions)), rng)
+    wrong, right = start.copy(), start.copy()
+    remark = ""
+    for _ in range(rng.randrange(0, len(wrong.pending) + 1)):
+        d = wrong.pending[0]
+        truth = evaluate(d, wrong.values)
+        wrong.write(next_step(wrong, rng))
+        if wrong.values[d.name] != truth and not remark:
+            remark = _remark(d, wrong.values, truth)
+        if remark and rng.random() < 0.5:
+            break
+    answer = (finish(wrong) + (0 if remark else rng.randrange(1, MODULUS))) % MODULUS
+    wrong.write(f"So {problem.asked} = {answer}. The answer is \\boxed{{{answer}}}.")
+    while right.pending and rng.random() < 0.7:
+        d = right.pending[0]
+        right.write(working(d, right.values, value := evaluate(d, right.values)))
+        right.values[d.name] = value
+    right.write(direct_answer(right))
+    rest = "\n".join(right.lines[len(start.lines):])
+    return wrong.lines, rest, remark or f"{problem.asked} is wrong: the steps must be worked out."
+
+
+def _remark(d: Definition, values: dict[str, int], truth: int) -> str:
+    return f"{d.name} is wrong: {operand(d.left, values)} {d.op} {operand(d.right, values)} = {truth}."
+
+
+def worked(problem: ToyProblem, rng: random.Random) -> str:
+    """A question with all its steps, as a text to read rather than a conversation."""
+    book = Notebook.open(problem)
+    fill(book, len(problem.definitions), rng)
+    return "\n".join([problem.question, *book.lines, direct_answer(book)])
+
+
+def lesson(rng: random.Random, most: int, reading: float) -> tuple[str, str]:
+    """One text to learn from.
+
+    Args:
+        rng: source of all choices.
+        most: largest number of definitions (the curriculum).
+        reading: probability of a worked solution to read instead of a conversation.
+
+    Returns:
+        user turn and assistant turn; the assistant turn is empty for a text to read.
+    """
+    while (problem := draw(rng, rng.randint(1, most))).split != "train":
+        pass
+    if rng.random() < reading:
+        return worked(problem, rng), ""
+    kind = rng.choices(list(LESSONS), list(LESSONS.values()))[0]
+    if kind == "guess":
+        return problem.question, f"The answer is \\boxed{{{problem.answer}}}."
+    if kind == "verify":
+        lines, rest, remark = comparison(problem, rng)
+        return user_text(problem.question, lines, RFTT.merge_prompt.format(reference=rest)), remark
+    book = Notebook.open(problem)
+    fill(book, rng.randint(0, len(problem.definitions)), rng)
+    if len(book.values) > 1 and rng.random() < 0.15:
+        correction(book, rng)
+    replies = {
+        "next_step": lambda: next_step(book.copy(), rng),
+        "direct_answer": lambda: direct_answer(book),
+        "clarify": lambda: clarify(book),
+        "analyze": lambda: analyze(book),
+        "subquestion": lambda: subquestion(book),
+    }
+    return user_text(problem.question, book.lines, RFTT[kind].prompt), replies[kind]()

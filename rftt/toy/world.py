@@ -1,0 +1,121 @@
+"""The embedded world: chains of small definitions modulo 10, with exact answers and exact steps.
+
+    Work modulo 10. k = 3, l = k + 4, m = l * k. What is m?
+
+A solver computes one definition a step (``l = 3 + 4 = 7``). Each definition uses the one before it, so nothing can be
+skipped. The split of a problem is a hash of its text, so train, validation and test are disjoint by construction.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+MODULUS = 10
+NAMES = "abcdefghijklmnopqrstuvwxyz"
+SPLITS = {"train": range(2, 10), "validation": range(1, 2), "test": range(0, 1)}
+LEVELS = range(3, 7)  # number of definitions to compute
+
+
+@dataclass(frozen=True)
+class Definition:
+    """``name = left op right``; `left` and `right` are earlier names or digits."""
+
+    name: str
+    left: str
+    op: str
+    right: str
+
+
+@dataclass(frozen=True)
+class ToyProblem:
+    """``first = value`` followed by definitions; asked is the last name."""
+
+    first: str
+    value: int
+    definitions: tuple[Definition, ...]
+
+    @property
+    def question(self) -> str:
+        body = ", ".join(f"{d.name} = {d.left} {d.op} {d.right}" for d in self.definitions)
+        return f"Work modulo {MODULUS}. {self.first} = {self.value}, {body}. What is {self.asked}?"
+
+    @property
+    def asked(self) -> str:
+        return self.definitions[-1].name
+
+    @property
+    def answer(self) -> int:
+        values = {self.first: self.value}
+        for d in self.definitions:
+            values[d.name] = evaluate(d, values)
+        return values[self.asked]
+
+    @property
+    def split(self) -> str:
+        bucket = int(hashlib.sha256(self.question.encode()).hexdigest(), 16) % 10
+        return next(name for name, buckets in SPLITS.items() if bucket in buckets)
+
+
+def operand(text: str, values: dict[str, int]) -> int:
+    return int(text) if text.isdigit() else values[text]
+
+
+def raw_result(d: Definition, values: dict[str, int]) -> int:
+    """The integer result before it is reduced; outside 0…9 it has to wrap."""
+    left, right = operand(d.left, values), operand(d.right, values)
+    return {"+": left + right, "-": left - right, "*": left * right}[d.op]
+
+
+def evaluate(d: Definition, values: dict[str, int]) -> int:
+    return raw_result(d, values) % MODULUS
+
+
+def draw(rng: random.Random, definitions: int) -> ToyProblem:
+    """A problem with that many definitions: neighbouring letters, each defined by the one before it."""
+    at = rng.randrange(len(NAMES) - definitions)
+    names = NAMES[at : at + definitions + 1]
+    steps = []
+    for i in range(1, definitions + 1):
+        op = rng.choices("+-*", (4, 4, 2))[0]
+        right = rng.choice(names[: i - 1]) if i > 1 and rng.random() < 0.3 else str(rng.randrange(2, MODULUS))
+        steps.append(Definition(names[i], names[i - 1], op, right))
+    return ToyProblem(names[0], rng.randrange(MODULUS), tuple(steps))
+
+
+def problems(split: str, seed: int, levels: range = LEVELS) -> Iterator[ToyProblem]:
+    """Endless, without repetition, levels in turn.
+
+    Args:
+        split: ``"train"``, ``"validation"`` or ``"test"``.
+        seed: of the generator; splits stay disjoint whatever the seed.
+        levels: numbers of definitions.
+    """
+    if split not in SPLITS:
+        raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")
+    rng = random.Random(f"{seed}/{split}")
+    seen: set[str] = set()
+    while True:
+        for level in levels:
+            while (problem := draw(rng, level)).split != split or problem.question in seen:
+                pass
+            seen.add(problem.question)
+            yield problem
+
+
+def rows(split: str, count: int, seed: int) -> list[dict]:
+    """`count` problems in the project's problem schema."""
+    stream = problems(split, seed)
+    return [
+        {
+            "id": f"toy-{split}-{seed}-{i}",
+            "question": (p := next(stream)).question,
+            "answer": str(p.answer),
+            "level": len(p.definitions),
+            "subject": "modular chains",
+            "source": "toy",
+        }
+        for i in range(count)
+    ]

@@ -1,0 +1,83 @@
+"""What an engine promises."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """How to sample the continuations of one prompt.
+
+    Args:
+        max_tokens: most new tokens of each continuation.
+        n: number of continuations.
+        temperature: 0 is greedy.
+        top_p: nucleus, in (0, 1].
+        seed: of this request; None leaves it to the engine.
+        stop_ids: a continuation ends with the first of these ids, which is kept; the end-of-sequence ids always stop.
+        watch_ids: ids whose log-probabilities are wanted at the last position of each continuation.
+        logprobs: whether the log-probability of every sampled id is wanted.
+    """
+
+    max_tokens: int
+    n: int = 1
+    temperature: float = 1.0
+    top_p: float = 1.0
+    seed: int | None = None
+    stop_ids: tuple[int, ...] = ()
+    watch_ids: tuple[int, ...] = ()
+    logprobs: bool = False
+
+
+@dataclass(frozen=True)
+class Generation:
+    """One continuation.
+
+    Args:
+        ids: sampled ids, the one that stopped it included.
+        stopped: False when it was cut off by `max_tokens` or by the context length.
+        logprobs: of each id, natural log, of the untempered distribution; empty unless asked for.
+        watched: log-probability of each watched id at the last position.
+    """
+
+    ids: tuple[int, ...]
+    stopped: bool
+    logprobs: tuple[float, ...] = ()
+    watched: dict[int, float] | None = None
+
+
+@dataclass
+class EngineStats:
+    """What an engine did since it was made."""
+
+    requests: int = 0
+    prompt_tokens: int = 0
+    cached_tokens: int = 0
+    generated_tokens: int = 0
+    seconds: float = 0.0
+
+    def to_json(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+class EngineError(RuntimeError):
+    """The engine cannot serve a request; the message is one line with the remedy."""
+
+
+class Engine(Protocol):
+    """Generates continuations of token-id prompts.
+
+    `generate` is called by many coroutines of one event loop at once; the engine batches whatever is waiting. It raises
+    `EngineError` for a request that it cannot serve, and passes on to every waiting request what breaks the engine.
+    """
+
+    tokenizer: Any
+    eos_ids: frozenset[int]
+    max_model_len: int
+    stats: EngineStats
+
+    async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]: ...
+
+    def close(self) -> None: ...

@@ -1,0 +1,190 @@
+"""vLLM as the engine: requests join its continuous batch as they come, finished ones resolve their futures.
+
+Works with an engine of our own and with the one that TRL holds in colocate mode.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import os
+import time
+from typing import TYPE_CHECKING, Any
+
+from search.engines.interface import EngineError, EngineStats, Generation, Sampling
+
+if TYPE_CHECKING:
+    from vllm import LLM
+    from vllm.outputs import RequestOutput
+
+# One process, no thread pinning: on a CPU the engine's own process and automatic binding cost up to a factor of ten.
+_CPU_ENVIRONMENT = {
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "VLLM_LOGGING_LEVEL": "WARNING",
+}
+_ids = itertools.count()
+
+
+def prepare_environment() -> None:
+    """Set what vLLM reads from the environment, before vLLM is imported; what the user has set stays."""
+    for name, value in _CPU_ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def allow_weight_updates_on_cpu() -> None:
+    """Keep linear weights where `load_weights` finds them; call before an engine is built whose weights will change.
+
+    On a CPU vLLM repacks linear weights for oneDNN and drops the parameters that `load_weights` writes to. With the plain
+    kernel they stay. On other devices this changes nothing.
+    """
+    prepare_environment()
+    from vllm.model_executor.layers import utils
+    from vllm.platforms import current_platform
+
+    if current_platform.is_cpu():
+        import torch
+
+        def keep_plain(layer: Any, remove_weight: bool) -> None:
+            layer.cpu_linear = torch.nn.functional.linear
+
+        utils.dispatch_cpu_unquantized_gemm = keep_plain
+
+
+class VLLMEngine:
+    """A vLLM engine in this process.
+
+    Args:
+        model: model folder or hub name; ignored when `llm` is given.
+        llm: an engine that exists already, e.g. TRL's; it is not closed with this one.
+        options: passed to ``vllm.LLM``; they win over what is chosen here.
+
+    Raises:
+        EngineError: vLLM cannot start, e.g. because the KV cache does not fit.
+    """
+
+    def __init__(self, model: str = "", *, llm: LLM | None = None, **options: Any) -> None:
+        prepare_environment()
+        self._owned = llm is None
+        self.llm = llm if llm is not None else _start(model, options)
+        self.tokenizer: Any = self.llm.get_tokenizer()
+        config = self.llm.llm_engine.model_config
+        self.max_model_len: int = config.max_model_len
+        self.eos_ids = _eos_ids(config, self.tokenizer)
+        self.stats = EngineStats()
+        self._waiting: dict[str, asyncio.Future[RequestOutput]] = {}
+        self._pump: asyncio.Task[None] | None = None
+
+    async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
+        """See `Engine`. A prompt that leaves no room yields empty continuations that are not stopped."""
+        room = min(sampling.max_tokens, self.max_model_len - len(prompt_ids))
+        if room <= 0:
+            return [Generation((), False)] * sampling.n
+        name = f"rftt-{next(_ids)}"
+        future: asyncio.Future[RequestOutput] = asyncio.get_running_loop().create_future()
+        self.llm.llm_engine.add_request(name, {"prompt_token_ids": prompt_ids}, _params(sampling, room))
+        self._waiting[name] = future
+        if self._pump is None or self._pump.done():
+            self._pump = asyncio.ensure_future(self._run())
+        try:
+            output = await future
+        except asyncio.CancelledError:
+            if self._waiting.pop(name, None) is not None:
+                self.llm.llm_engine.abort_request([name])
+            raise
+        self.stats.requests += 1
+        self.stats.prompt_tokens += len(prompt_ids)
+        self.stats.cached_tokens += output.num_cached_tokens or 0
+        generations = [_generation(o, sampling) for o in sorted(output.outputs, key=lambda o: o.index)]
+        self.stats.generated_tokens += sum(len(g.ids) for g in generations)
+        return generations
+
+    async def _run(self) -> None:
+        """Step the engine while anything waits. What breaks the engine reaches every waiting request."""
+        engine = self.llm.llm_engine
+        try:
+            while self._waiting:
+                # Twice: a finished request wakes its coroutine in one turn, which adds its next request in the other.
+                await asyncio.sleep(0)
+                await asyncio.sleep(0)
+                begun = time.perf_counter()
+                outputs = engine.step()
+                self.stats.seconds += time.perf_counter() - begun
+                for output in outputs:
+                    if output.finished and (future := self._waiting.pop(output.request_id, None)) and not future.done():
+                        future.set_result(output)
+        except Exception as error:
+            waiting, self._waiting = self._waiting, {}
+            for future in waiting.values():
+                if not future.done():
+                    future.set_exception(EngineError(f"vLLM failed: {type(error).__name__}: {error}"))
+
+    def reset_prefix_cache(self) -> None:
+        """Forget cached prefixes; due after every weight update."""
+        self.llm.reset_prefix_cache()
+
+    def close(self) -> None:
+        """Free the engine's memory, if the engine is ours."""
+        if self._owned:
+            import gc
+
+            self.llm.llm_engine.engine_core.shutdown()
+            del self.llm
+            gc.collect()
+
+
+def _start(model: str, options: dict[str, Any]) -> LLM:
+    from vllm import LLM
+    from vllm.platforms import current_platform
+
+    chosen: dict[str, Any] = {"enable_prefix_caching": True}
+    if current_platform.is_cpu():
+        # Seeded requests must be prefilled in one piece on a CPU, and the memory share counts one NUMA node.
+        chosen |= {"gpu_memory_utilization": 0.1, "enable_chunked_prefill": False, "max_num_batched_tokens": 8192}
+    try:
+        return LLM(model=model, **(chosen | options))
+    except (ValueError, RuntimeError, OSError) as error:
+        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        raise EngineError(
+            f"vLLM cannot start on {model}: {reason} (engine.max_model_len, engine.options.gpu_memory_utilization or "
+            "VLLM_CPU_KVCACHE_SPACE decide what fits)"
+        ) from error
+
+
+def _params(sampling: Sampling, room: int) -> Any:
+    from vllm import SamplingParams
+    from vllm.sampling_params import RequestOutputKind
+
+    return SamplingParams(
+        n=sampling.n,
+        max_tokens=room,
+        temperature=sampling.temperature,
+        top_p=sampling.top_p,
+        seed=sampling.seed,
+        stop_token_ids=list(sampling.stop_ids) or None,
+        logprobs=0 if sampling.logprobs else None,
+        logprob_token_ids=list(sampling.watch_ids) or None,
+        detokenize=False,
+        output_kind=RequestOutputKind.FINAL_ONLY,
+    )
+
+
+def _generation(output: Any, sampling: Sampling) -> Generation:
+    ids = tuple(output.token_ids)
+    logprobs: tuple[float, ...] = ()
+    if sampling.logprobs:
+        logprobs = tuple(position[i].logprob for position, i in zip(output.logprobs, ids, strict=True))
+    watched = None
+    if sampling.watch_ids and output.logprobs:
+        last = output.logprobs[-1]
+        watched = {i: last[i].logprob for i in sampling.watch_ids}
+    return Generation(ids, output.finish_reason == "stop", logprobs, watched)
+
+
+def _eos_ids(config: Any, tokenizer: Any) -> frozenset[int]:
+    """End-of-sequence ids of the tokenizer and of the model's generation config."""
+    found = config.try_get_generation_config().get("eos_token_id")
+    listed = found if isinstance(found, list) else [found]
+    return frozenset(i for i in [*listed, tokenizer.eos_token_id] if i is not None)

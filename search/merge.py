@@ -1,0 +1,143 @@
+"""From trees to SFT chains (RFTT, section 3.2).
+
+A plain chain is a correct path. A merged chain walks into a mistake and out of it: the steps that a correct and a wrong
+path share, the rest of the wrong path, a generated verification that says where it goes wrong, and the rest of the
+correct path, whose first step becomes the correction.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+from typing import Any
+
+from rewards import extract_answer
+from search.chain import ChainError, Step, check, holds_tags, render
+from search.config import SearchConfig
+from search.functions import FunctionSet
+from search.mcts import derived_seed
+from search.prompted import PromptedPolicy
+from search.tree import Node, Tree
+
+SCHEMA = "rftt.chain/1"
+
+
+@dataclass(frozen=True)
+class Pair:
+    """A correct path and a wrong one, and how many steps they share."""
+
+    right: list[Node]
+    wrong: list[Node]
+    shared: int
+
+
+def path_score(tree: Tree, leaf: Node) -> float:
+    """Mean PRM score of the path's steps, or mean Q/N where no PRM has scored them."""
+    path = tree.path(leaf)
+    scores = [n.mean if n.prm is None else n.prm for n in path]
+    return sum(scores) / len(scores)
+
+
+def rank(tree: Tree, *, correct: bool) -> list[Node]:
+    """Leaves with an answer, best score first for correct ones, worst first for wrong ones.
+
+    Ties go to fewer repeated steps, then to the shorter path.
+    """
+    wanted = "correct" if correct else "wrong"
+    sign = -1.0 if correct else 1.0
+    leaves = [n for n in tree.leaves() if n.verdict == wanted]
+    return sorted(leaves, key=lambda n: (sign * path_score(tree, n), tree.repeated_steps(n), tree.depth(n), n.id))
+
+
+def pairs(tree: Tree, leaf: Node) -> list[Pair]:
+    """Wrong paths that a merged chain could take before `leaf`, most useful first.
+
+    Paths that share steps with the correct one come first, among them the one with the lowest mean score.
+    """
+    right = tree.path(leaf)
+    found = []
+    for wrong_leaf in rank(tree, correct=False):
+        wrong = tree.path(wrong_leaf)
+        shared = next((i for i, (a, b) in enumerate(zip(right, wrong, strict=False)) if a is not b), 0)
+        found.append(Pair(right, wrong, shared))
+    return sorted(found, key=lambda p: p.shared == 0)
+
+
+def plain(path: list[Node], functions: FunctionSet) -> list[Step]:
+    """A path as a chain: its last step states the answer, which the terminal function repeats."""
+    steps = [Step(n.function, n.text) for n in path]
+    return [*steps, Step(functions.terminal, f"\\boxed{{{extract_answer(path[-1].text, rule='boxed')}}}")]
+
+
+def merged(pair: Pair, verification: str, functions: FunctionSet) -> list[Step]:
+    """Shared steps, wrong rest, verification, and the correct rest with its first step as the correction."""
+    first, *rest = plain(pair.right[pair.shared :], functions)
+    return [
+        *(Step(n.function, n.text) for n in pair.wrong),
+        Step(functions.checking, verification),
+        Step(functions.correcting, first.text),
+        *rest,
+    ]
+
+
+async def verification(tree: Tree, pair: Pair, policy: PromptedPolicy) -> str:
+    """Ask where the wrong path goes wrong, the correct rest being given."""
+    reference = "\n".join(n.text for n in pair.right[pair.shared :])
+    instruction = policy.functions.merge_prompt.format(reference=reference)
+    place = f"{tree.key(pair.wrong[-1])}/{policy.functions.checking}"
+    texts, _ = await policy.perform(tree, pair.wrong, instruction, 1, place)
+    return texts[0]
+
+
+async def chains(tree: Tree, policy: PromptedPolicy, config: SearchConfig) -> list[dict[str, Any]]:
+    """SFT chains of one tree.
+
+    Args:
+        tree: a finished phase 1 tree with verdicts.
+        policy: writes the verification.
+        config: how many chains, and which share of them merged.
+
+    Returns:
+        Records ``{"schema", "question_id", "messages", "kind", "answer", "score", "path"}``; chains that the functional
+        transition table forbids are left out, as are repeated ones.
+    """
+    functions = policy.functions
+    rng = random.Random(derived_seed(config.seed, tree.question_id, "chains"))
+    records: list[dict[str, Any]] = []
+    seen: set[str] = set()
+    for leaf in rank(tree, correct=True):
+        if len(records) == config.chains_per_question:
+            break
+        candidates = pairs(tree, leaf) if rng.random() < config.merged_share else []
+        steps, kind = None, "plain"
+        for pair in candidates:
+            # Legality does not depend on the words of the verification: ask for them once, for the pair that is taken.
+            if _legal(merged(pair, "…", functions), functions):
+                text = await verification(tree, pair, policy)
+                if text and not holds_tags(text, functions):
+                    steps, kind = merged(pair, text, functions), "merged"
+                break
+        steps = steps or plain(tree.path(leaf), functions)
+        content = render(steps, functions)
+        if content in seen or not _legal(steps, functions):
+            continue
+        seen.add(content)
+        records.append({
+            "schema": SCHEMA,
+            "question_id": tree.question_id,
+            "messages": [{"role": "user", "content": tree.question}, {"role": "assistant", "content": content}],
+            "kind": kind,
+            "answer": leaf.answer,
+            "score": round(path_score(tree, leaf), 6),
+            "leaf": leaf.id,
+            "made_by": tree.made_by,
+        })  # fmt: skip
+    return records
+
+
+def _legal(steps: list[Step], functions: FunctionSet) -> bool:
+    try:
+        check(steps, functions)
+    except ChainError:
+        return False
+    return True

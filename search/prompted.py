@@ -1,0 +1,140 @@
+"""Phase 1 policy: an un-tuned chat model performs each function because a prompt asks it to (RFTT, section 3.2)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from search.chain import holds_tags
+from search.engines.interface import Engine, Sampling
+from search.functions import RFTT, FunctionSet
+from search.mcts import derived_seed
+from search.tree import Node, Tree
+
+_MARK = "\x02question\x03"
+
+
+def user_text(question: str, steps: Iterable[str], instruction: str) -> str:
+    """The user turn that asks for one step.
+
+    What siblings and descendants share stands first and the instruction last, so that an engine's prefix cache serves
+    both.
+    """
+    return shared_text(question) + "".join(step_text(s) for s in steps) + instruction_text(instruction)
+
+
+def shared_text(question: str) -> str:
+    return f"{question}\n\nSteps so far:\n"
+
+
+def step_text(text: str) -> str:
+    return f"{text}\n"
+
+
+def instruction_text(instruction: str) -> str:
+    return f"\n{instruction}"
+
+
+def chat_frame(tokenizer: Any) -> tuple[str, str]:
+    """What the chat template writes before and after the text of a single user turn."""
+    text = tokenizer.apply_chat_template(
+        [{"role": "user", "content": _MARK}], add_generation_prompt=True, tokenize=False
+    )
+    before, after = text.split(_MARK)
+    return before, after
+
+
+def encode(tokenizer: Any, text: str) -> list[int]:
+    return tokenizer(text, add_special_tokens=False)["input_ids"]
+
+
+class PromptedPolicy:
+    """Performs functions by prompting.
+
+    Args:
+        engine: the un-tuned model.
+        functions: token set with prompts and the phase 1 transition table.
+        temperature: of the samples.
+        top_p: nucleus of the samples.
+        max_step_tokens: longest step.
+        max_depth: a path of this many steps without an answer is truncated.
+        seed: of the run.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        functions: FunctionSet = RFTT,
+        *,
+        temperature: float = 0.7,
+        top_p: float = 0.95,
+        max_step_tokens: int = 512,
+        max_depth: int = 15,
+        seed: int = 0,
+    ) -> None:
+        self.engine = engine
+        self.functions = functions
+        self.temperature = temperature
+        self.top_p = top_p
+        self.max_step_tokens = max_step_tokens
+        self.max_depth = max_depth
+        self.seed = seed
+        self._before, self._after = chat_frame(engine.tokenizer)
+        self._special_ids = frozenset(engine.tokenizer.all_special_ids) | engine.eos_ids
+
+    def width(self, function: str) -> int:
+        return self.functions[function].children
+
+    async def start(self, tree: Tree) -> int:
+        tree.prompt_ids = encode(self.engine.tokenizer, self._before + shared_text(tree.question))
+        tree.root.options = self._options(tree.root.function)
+        return 0
+
+    async def expand(self, tree: Tree, node: Node, function: str) -> int:
+        """One request for all siblings; a sibling that repeats another is left out."""
+        steps = tree.path(node)
+        texts, spent = await self.perform(
+            tree, steps, self.functions[function].prompt, self.width(function), f"{tree.key(node)}/{function}"
+        )
+        for sibling, text in enumerate(dict.fromkeys(texts)):
+            child = tree.add(
+                node, function, sibling, text=text, ids=encode(self.engine.tokenizer, step_text(text)),
+                prior=(node.options or {})[function],
+            )  # fmt: skip
+            child.options = self._options(function)
+            if not text or holds_tags(text, self.functions):
+                child.status = "malformed"
+            elif function == self.functions.answering:
+                child.status = "answered"
+            elif len(steps) + 1 >= self.max_depth:
+                child.status = "truncated"
+        return spent
+
+    async def perform(
+        self, tree: Tree, steps: Sequence[Node], instruction: str, count: int, place: str
+    ) -> tuple[list[str], int]:
+        """Ask for one step after `steps`.
+
+        Returns:
+            `count` texts, stripped, and the number of tokens generated.
+        """
+        prompt_ids = list(tree.prompt_ids)
+        for step in steps:
+            prompt_ids += step.ids
+        prompt_ids += encode(self.engine.tokenizer, instruction_text(instruction) + self._after)
+        sampling = Sampling(
+            self.max_step_tokens,
+            n=count,
+            temperature=self.temperature,
+            top_p=self.top_p,
+            seed=derived_seed(self.seed, tree.question_id, place),
+        )
+        generations = await self.engine.generate(prompt_ids, sampling)
+        texts = [
+            self.engine.tokenizer.decode([i for i in g.ids if i not in self._special_ids]).strip() for g in generations
+        ]
+        return texts, sum(len(g.ids) for g in generations)
+
+    def _options(self, function: str) -> dict[str, float]:
+        allowed = self.functions.prompted.get(function, ())
+        return dict.fromkeys(allowed, 1.0 / max(len(allowed), 1))

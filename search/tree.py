@@ -1,0 +1,166 @@
+"""Nodes and trees: plain data, pure functions on them, and their JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict, dataclass, field, fields
+from typing import Any, Literal
+
+from search.functions import ROOT
+
+SCHEMA = "rftt.tree/1"
+Status = Literal["open", "answered", "truncated", "malformed"]
+
+
+@dataclass
+class Node:
+    """One step of a tree.
+
+    Args:
+        id: position in ``Tree.nodes``.
+        parent: id of the parent; None for the root.
+        function: name of the function; ``"question"`` for the root.
+        sibling: 0, 1, … among children of one parent with the same function.
+        ids: token ids of the step as the engine sampled them, tags included when the policy samples tags.
+        text: the step's text without tags.
+        prior: probability of the function among the allowed ones at the parent, in [0, 1].
+        logprobs: log-probability of each of `ids` under the policy, natural log; empty where nobody asked.
+        visits: N, the number of rollouts that went through the node.
+        value: Q, the sum of their rewards.
+        prm: score of a process reward model in [0, 1].
+        answer: extracted answer of an answered leaf.
+        verdict: status of the grader for `answer`; None where no gold is known.
+        rollout: 1-based number of the rollout that finished here; None for inner nodes.
+        status: ``"open"`` may have children; ``"answered"``, ``"truncated"`` (by depth or length) and ``"malformed"`` end
+            a path.
+        closed: nothing below is left to explore.
+        options: functions that a child may have, with their priors; None until the policy has proposed them.
+        branch_logprobs: log-probability under the policy of the token that opens each allowed function here.
+        children: ids of the children that were generated.
+    """
+
+    id: int
+    parent: int | None
+    function: str
+    sibling: int = 0
+    ids: list[int] = field(default_factory=list)
+    text: str = ""
+    prior: float = 1.0
+    logprobs: list[float] = field(default_factory=list)
+    visits: int = 0
+    value: float = 0.0
+    prm: float | None = None
+    answer: str | None = None
+    verdict: str | None = None
+    rollout: int | None = None
+    status: Status = "open"
+    closed: bool = False
+    options: dict[str, float] | None = None
+    branch_logprobs: dict[str, float] = field(default_factory=dict)
+    children: list[int] = field(default_factory=list)
+
+    @property
+    def terminal(self) -> bool:
+        return self.status != "open"
+
+    @property
+    def mean(self) -> float:
+        """Q/N; 0 for a node that was never visited."""
+        return self.value / self.visits if self.visits else 0.0
+
+
+@dataclass
+class Tree:
+    """The search tree of one question.
+
+    Args:
+        question_id: id of the problem.
+        question: its text.
+        gold: the right answer where it is known and may be used.
+        prompt_ids: ids of the prompt that every path continues.
+        nodes: all nodes; the first is the root.
+        spent: tokens generated after each finished rollout, cumulative, siblings and priors included.
+        made_by: what made the tree: policy, model, settings, seed.
+    """
+
+    question_id: str
+    question: str
+    gold: str | None = None
+    prompt_ids: list[int] = field(default_factory=list)
+    nodes: list[Node] = field(default_factory=list)
+    spent: list[int] = field(default_factory=list)
+    made_by: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.nodes:
+            self.nodes.append(Node(0, None, ROOT))
+
+    @property
+    def root(self) -> Node:
+        return self.nodes[0]
+
+    def add(self, parent: Node, function: str, sibling: int, **values: Any) -> Node:
+        node = Node(len(self.nodes), parent.id, function, sibling, **values)
+        self.nodes.append(node)
+        parent.children.append(node.id)
+        return node
+
+    def children(self, node: Node) -> list[Node]:
+        return [self.nodes[i] for i in node.children]
+
+    def path(self, node: Node) -> list[Node]:
+        """Nodes from below the root down to `node`."""
+        nodes: list[Node] = []
+        while node.parent is not None:
+            nodes.append(node)
+            node = self.nodes[node.parent]
+        return nodes[::-1]
+
+    def depth(self, node: Node) -> int:
+        return len(self.path(node))
+
+    def key(self, node: Node) -> str:
+        """The node's place in the tree, the same whatever order the tree grew in."""
+        return "/".join(f"{n.function}.{n.sibling}" for n in self.path(node))
+
+    def leaves(self) -> list[Node]:
+        """Visited leaves in the order in which rollouts finished at them."""
+        return sorted((n for n in self.nodes if n.rollout is not None), key=lambda n: n.rollout or 0)
+
+    def repeated_steps(self, node: Node) -> int:
+        texts = [n.text for n in self.path(node)]
+        return len(texts) - len(set(texts))
+
+    def to_json(self) -> dict[str, Any]:
+        """Fields with their default value are left out of a node."""
+        record = {k: v for k, v in asdict(self).items() if k != "nodes"}
+        return {"schema": SCHEMA, **record, "nodes": list(map(_node_json, self.nodes))}
+
+    @classmethod
+    def from_json(cls, record: dict[str, Any]) -> Tree:
+        """Raises:
+        ValueError: the record has another schema.
+        """
+        if record.get("schema") != SCHEMA:
+            raise ValueError(f"expected a record of schema {SCHEMA}, found {record.get('schema')!r}")
+        known = {f.name for f in fields(cls)} - {"nodes"}
+        nodes = [Node(**n) for n in record["nodes"]]
+        return cls(**{k: v for k, v in record.items() if k in known}, nodes=nodes)
+
+
+_DEFAULTS = Node(-1, None, "")
+
+
+def _node_json(node: Node) -> dict[str, Any]:
+    items: Iterator[tuple[str, Any]] = ((f.name, getattr(node, f.name)) for f in fields(Node))
+    keep = ("id", "parent", "function")
+    return {k: _rounded(v) for k, v in items if k in keep or v != getattr(_DEFAULTS, k)}
+
+
+def _rounded(value: Any) -> Any:
+    """Six digits are enough for probabilities, and keep the files small."""
+    if isinstance(value, float):
+        return round(value, 6)
+    if isinstance(value, list):
+        return [_rounded(v) for v in value]
+    return {k: _rounded(v) for k, v in value.items()} if isinstance(value, dict) else value

@@ -1,0 +1,56 @@
+"""Fixtures for every room, and the environment that libraries read when they are imported."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.tiny import build_tiny_model
+
+# Set before torch and vLLM are imported, which happens inside fixtures and tests. Without PASSIVE, OpenMP threads of
+# two processes on the same cores spin against each other and everything becomes fifty times slower. vLLM runs inside
+# the test process, without a process of its own.
+for _name, _value in {
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
+    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
+    "VLLM_CPU_KVCACHE_SPACE": "1",
+    "VLLM_LOGGING_LEVEL": "ERROR",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "HF_HUB_OFFLINE": "1",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "TOKENIZERS_PARALLELISM": "false",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+}.items():
+    os.environ.setdefault(_name, _value)
+
+SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
+
+
+@pytest.fixture(scope="session")
+def shared_data() -> Path:
+    """Folder with published benchmark files and grader cases, beside the checkout; the test is skipped without it."""
+    if not SHARED_DATA.is_dir():
+        pytest.skip("the published data files are absent: ../shared/data")
+    return SHARED_DATA
+
+
+@pytest.fixture(scope="session")
+def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Factory `tiny_model(arch="qwen2", tied=True, padded_rows=0)` → folder of a random model; built once a session.
+
+    The folder is shared by all tests: copy it before changing anything in it.
+    """
+    root = tmp_path_factory.mktemp("tiny-models")
+
+    def make(arch: str = "qwen2", tied: bool = True, padded_rows: int = 0) -> Path:
+        folder = root / f"{arch}-{'tied' if tied else 'untied'}-{padded_rows}"
+        if not folder.exists():
+            build_tiny_model(folder, arch=arch, tied=tied, padded_rows=padded_rows)
+        return folder
+
+    return make
