@@ -47,8 +47,8 @@ $(STAMP): $(LOCK) pyproject.toml
 	        *) extra="--extra-index-url $(TORCH_INDEX)";; \
 	    esac;; \
 	esac; \
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps $(PIP_ARGS) $$extra -r $(LOCK); \
-	$(BIN)/pip install -q --disable-pip-version-check --no-deps --no-build-isolation $(PIP_ARGS) -e .; \
+	$(BIN)/pip install -qq --disable-pip-version-check --no-deps $(PIP_ARGS) $$extra -r $(LOCK); \
+	$(BIN)/pip install -qq --disable-pip-version-check --no-deps --no-build-isolation $(PIP_ARGS) -e .; \
 	case $(LOCK) in *cpu*) $(BIN)/python -c '$(IS_CUDA)' || { \
 	    echo "torch is not its CPU build; make distclean, then make install PIP_ARGS='--extra-index-url $(TORCH_INDEX)'"; \
 	    exit 1; };; \

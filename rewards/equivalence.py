@@ -1,7 +1,8 @@
 """Are two answers equal? Typed comparison, on what the gold is.
 
-`decide` is pure: the same two texts give the same status. With `quick=True` it stays with bounded exact arithmetic and raises `Undecided`
-for the rest; without, it may take long on hostile input and belongs in a process that can be killed (`rewards.grader` does both).
+`decide` is pure: the same two texts give the same status. It goes to a depth: "quick" is bounded exact arithmetic and safe anywhere;
+"numeric" evaluates with 40 digits and "symbolic" asks math-verify as well, which may take long on hostile input and belong in a process
+that can be killed. Where a depth does not suffice it raises `Undecided`; `rewards.grader` goes down one by one.
 """
 
 from __future__ import annotations
@@ -25,25 +26,25 @@ _LITERAL = re.compile(r"-?\d{1,300}(?:\.\d{1,300})?")
 _CLOCK = re.compile(r"\d{1,2}:\d\d")
 
 
-def decide(gold: str, answer: str, quick: bool = False) -> str:
+def decide(gold: str, answer: str, depth: str = "symbolic") -> str:
     """ "correct", "wrong" or "unparseable".
 
     Args:
         gold, answer: bare answers.
-        quick: only what bounded exact arithmetic can decide.
+        depth: "quick", "numeric" or "symbolic".
 
     Raises:
-        Undecided: only when quick.
+        Undecided: this depth cannot tell; never at "symbolic".
     """
     try:
-        return _decide(gold, answer, quick)
+        return _decide(gold, answer, depth)
     except RecursionError:
-        if quick:
+        if depth == "quick":
             raise Undecided from None
         return "unparseable"
 
 
-def _decide(gold: str, answer: str, quick: bool) -> str:
+def _decide(gold: str, answer: str, depth: str) -> str:
     plain_gold, plain_answer = plain(gold), plain(answer)
     if plain_gold == plain_answer:
         return "correct"
@@ -54,13 +55,13 @@ def _decide(gold: str, answer: str, quick: bool) -> str:
     wanted, given = read(gold), read(answer)
     if not given.readable and not (given.unsupported or wanted.unsupported):
         return "unparseable"
-    equality = _Equality(Comparer(quick))
+    equality = _Equality(Comparer(quick=depth == "quick"))
     if any(equality.equal(g, a) for g in wanted.trees for a in given.trees):
         return "correct"
     if wanted.words is not None and _spoken(wanted.words) == _spoken(given.words or _letters(answer)):
         return "correct"
     if _needs_fallback(wanted, given):
-        if quick:
+        if depth != "symbolic":
             raise Undecided
         from rewards.symbolic import fallback_equal
 

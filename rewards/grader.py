@@ -58,7 +58,7 @@ def grade(gold: str, text: str, *, extract: str = "boxed", timeout: float = 3.0)
     Raises:
         ValueError: the gold is empty, or `extract` names no rule.
     """
-    gold = _gold(gold)
+    _require_gold(gold)
     answer = extract_answer(text, extract)
     if answer is None:
         return Verdict("no_answer", None, 0.0)
@@ -72,7 +72,10 @@ def grade_many(
     pairs: Iterable[tuple[str, str]], *, extract: str = "boxed", timeout: float = 3.0
 ) -> list[Verdict]:
     """`grade` for many `(gold, text)` pairs; hard ones in parallel, equal ones once. The order is kept."""
-    questions: list[tuple[str, str | None]] = [(_gold(gold), extract_answer(text, extract)) for gold, text in pairs]
+    questions: list[tuple[str, str | None]] = []
+    for gold, text in pairs:
+        _require_gold(gold)
+        questions.append((gold, extract_answer(text, extract)))
     decided: dict[tuple[str, str], tuple[str, float]] = {}
     hard: list[tuple[str, str]] = []
     for gold, answer in questions:
@@ -83,7 +86,7 @@ def grade_many(
             hard.append((gold, answer))
         decided[gold, answer] = result or ("timeout", 0.0)
     if hard:
-        with ThreadPoolExecutor(min(len(hard), _pool().size), thread_name_prefix="grade_many") as threads:
+        with ThreadPoolExecutor(min(len(hard), _pool("numeric").size), thread_name_prefix="grade_many") as threads:
             for pair, result in zip(hard, threads.map(lambda p: _decide_there(*p, timeout), hard), strict=True):
                 decided[pair] = result
     verdicts = []
@@ -96,19 +99,25 @@ def grade_many(
     return verdicts
 
 
-def _gold(gold: str) -> str:
+def _require_gold(gold: str) -> None:
     if not isinstance(gold, str) or not gold.strip():
         raise ValueError(f"gold answer is empty or not text: {gold!r}; every problem needs a reference answer to be graded")
-    return (extract_answer(gold, "boxed") or gold) if "\\boxed" in gold or "\\fbox" in gold else gold
+
+
+def unboxed(gold: str) -> str:
+    """A gold without the box it may come in."""
+    return (extract_answer(gold) or gold) if "\\boxed" in gold or "\\fbox" in gold else gold
 
 
 def _decide_here(gold: str, answer: str) -> tuple[str, float] | None:
     """The decision where exact, bounded arithmetic suffices; None where a worker has to look."""
+    if gold.strip() == answer.strip():
+        return "correct", 0.0
     if len(gold) > MAX_CHARS or len(answer) > MAX_CHARS:
-        return ("correct" if gold.strip() == answer.strip() else "unparseable"), 0.0
+        return "unparseable", 0.0
     started = time.perf_counter()
     try:
-        status = decide(gold, answer, quick=True)
+        status = decide(unboxed(gold), answer, "quick")
     except Undecided:
         return None
     return status, time.perf_counter() - started
@@ -118,27 +127,30 @@ def _decide_there(gold: str, answer: str, timeout: float) -> tuple[str, float]:
     cached = _cache.get((gold, answer), timeout)
     if cached is not None:
         return cached, 0.0
-    status, seconds = _pool().decide(gold, answer, timeout)
+    status, seconds = _pool("numeric").decide(unboxed(gold), answer, timeout)
+    if status == "undecided":
+        status, more = _pool("symbolic").decide(unboxed(gold), answer, max(timeout - seconds, 0.1))
+        seconds += more
     _cache.put((gold, answer), status, timeout)
     return status, seconds
 
 
 _cache = StatusCache(CACHE_ENTRIES)
-_pools: list[Pool] = []  # at most one; a list so that it can be replaced after a fork
+_pools: dict[str, Pool] = {}  # by depth
 _pool_lock = threading.Lock()
 
 
-def _pool() -> Pool:
+def _pool(depth: str) -> Pool:
     with _pool_lock:
-        if not _pools:
-            _pools.append(Pool())
-        return _pools[0]
+        if depth not in _pools:
+            _pools[depth] = Pool(depth)
+        return _pools[depth]
 
 
 def shutdown() -> None:
     """End every worker of this process. The next hard pair starts new ones."""
     with _pool_lock:
-        pools = _pools.copy()
+        pools = list(_pools.values())
         _pools.clear()
     for pool in pools:
         pool.close()
@@ -149,7 +161,7 @@ def _forget_inherited() -> None:
     global _pool_lock, _cache
     _pool_lock = threading.Lock()
     _cache = StatusCache(CACHE_ENTRIES)
-    for pool in _pools:
+    for pool in _pools.values():
         pool.disown()
     _pools.clear()
 

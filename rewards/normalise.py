@@ -32,8 +32,8 @@ _LAYOUT = re.compile(
     r"\\(?:left|right|middle|bigl|bigr|biggl|biggr|Bigl|Bigr|Biggl|Biggr|big|Big|bigg|Bigg|displaystyle|textstyle|limits|nolimits"
     r"|boxed|fbox|hfill|strut|mathstrut|allowbreak|nobreak|null|hline)(?![A-Za-z])\s*(?:(?<=right)\.|(?<=left)\.)?"
 )
-_GROUPED = re.compile(r"(?<![\d.])[1-9]\d{0,2}(?:(?:\s?\{,\s?\}\s?|,\\!\s?|\\[,;:! ]|~|[ ])\d{3})+(?!\d)")
-_COMMA_GROUPED = re.compile(r"(?<![\d.])[1-9]\d{0,2}(?:,\d{3})+(?![\d])")
+_GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:(?:\s?\{,\s?\}\s?|,\\!\s?|\\[,;:! ]|~|[ ])\d{3})+(?!\d)")
+_COMMA_GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:,\d{3})+(?![\d])")
 _SEPARATORS = re.compile(r"\{,\s?\}|,\\!|\\[,;:! ]|[,~\s]")
 _REPEATING = re.compile(r"(\d*)\.(\d*)(?:\\overline|\\bar|\\dot)\s*(?:\{(\d+)\}|(\d))(?!\s*\\dot)")
 _SPACING = re.compile(r"(?<!\\)\\[,;:! ]|~|\\q?quad|\\(?:enspace|thinspace|hspace\*?\{[^{}]*\})(?![A-Za-z])")

@@ -26,15 +26,20 @@ class WorkerDied(Exception):
 
 
 class Worker:
-    """The caller's end of one `rewards.worker` process; used by one thread at a time."""
+    """The caller's end of one `rewards.worker` process; used by one thread at a time.
 
-    def __init__(self) -> None:
+    Args:
+        depth: how deep it decides, see `rewards.equivalence`.
+    """
+
+    def __init__(self, depth: str) -> None:
         request_read, self._requests = os.pipe()
         self._replies, reply_write = os.pipe()
+        self._depth = depth
         root = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
         path = os.pathsep.join([root, *(os.path.abspath(entry) for entry in sys.path if entry)])
         self._process = subprocess.Popen(
-            [sys.executable, "-P", "-m", "rewards.worker"],
+            [sys.executable, "-P", "-m", "rewards.worker", depth],
             stdin=request_read,
             stdout=reply_write,
             stderr=subprocess.DEVNULL,
@@ -75,7 +80,7 @@ class Worker:
                 self.close()
                 raise RuntimeError(
                     f"the grader's worker process did not start: {(message or {}).get('failed', 'no word from it')}; "
-                    f"try `{sys.executable} -m rewards.worker`"
+                    f"try `{sys.executable} -m rewards.worker {self._depth}`"
                 )
             self._hear_hello(message)
 
@@ -169,12 +174,14 @@ class Pool:
     """Up to `size` workers, started when needed.
 
     Args:
+        depth: how deep its workers decide.
         size: most workers at once; default: RFTT_GRADER_WORKERS, or the cores this process may use, at most 4.
     """
 
-    def __init__(self, size: int | None = None) -> None:
+    def __init__(self, depth: str, size: int | None = None) -> None:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
         self.size = size or int(os.environ.get("RFTT_GRADER_WORKERS", "0")) or min(cores, 4)
+        self._depth = depth
         self._free = threading.Semaphore(self.size)
         self._lock = threading.Lock()
         self._idle: list[Worker] = []
@@ -182,9 +189,8 @@ class Pool:
         self._closed = False
 
     def decide(self, gold: str, answer: str, timeout: float) -> tuple[str, float]:
-        """(status, seconds) of one pair. A pair whose worker dies is tried once more; killed twice by something else than its
+        """(status, seconds) of one pair; "undecided" where the workers' depth cannot tell. A pair whose worker dies is tried once more; killed twice by something else than its
         deadline (the system's memory killer), it is a "timeout"."""
-        seconds = 0.0
         for _ in range(2):
             with self._free:
                 worker = self._take()
@@ -194,7 +200,7 @@ class Pool:
                     continue
                 finally:
                     self._give_back(worker)
-        return "timeout", seconds
+        return "timeout", 0.0
 
     def workers(self) -> list[Worker]:
         with self._lock:
@@ -221,7 +227,7 @@ class Pool:
                     return worker
                 self._workers.remove(worker)
                 worker.close()
-        worker = Worker()
+        worker = Worker(self._depth)
         with self._lock:
             self._workers.append(worker)
         return worker

@@ -1,4 +1,4 @@
-"""The process that decides hard pairs, started by `rewards.grader` as `python -m rewards.worker`.
+"""The process that decides hard pairs, started by `rewards.pool` as `python -m rewards.worker numeric|symbolic`.
 
 Two processes stand behind one pipe. The *supervisor* imports the heavy libraries once and then only watches; its forked *server* reads
 requests from the inherited stdin and may be killed at any moment. The supervisor forks the next one within milliseconds, without
@@ -19,10 +19,11 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 MEMORY_LIMIT_BYTES = 2 * 1024**3
-REQUESTS_PER_SERVER = 2000
+REQUESTS_PER_SERVER = int(os.environ.get("RFTT_GRADER_REQUESTS_PER_SERVER", "2000"))
 PR_SET_PDEATHSIG = 1
 
 
@@ -34,7 +35,8 @@ def main() -> None:
     try:
         from rewards import equivalence, symbolic
 
-        symbolic.load()
+        depth = sys.argv[1]
+        symbolic.load(depth)
         import ctypes
 
         prctl = getattr(ctypes.CDLL(None), "prctl", None)
@@ -64,7 +66,7 @@ def main() -> None:
                 prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
             status = 1
             try:
-                _serve(replies, equivalence.decide)
+                _serve(replies, partial(equivalence.decide, depth=depth), equivalence.Undecided)
                 status = 0
             finally:
                 os._exit(status)
@@ -92,7 +94,7 @@ def _watch(server: int, wake_read: int, caller: int) -> bool:
             return True
 
 
-def _serve(replies: int, decide) -> None:  # type: ignore[no-untyped-def]
+def _serve(replies: int, decide: Callable[[str, str], str], undecided: type[Exception]) -> None:
     """Answer requests from stdin, one at a time, until it closes or this server has done its share."""
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -104,6 +106,8 @@ def _serve(replies: int, decide) -> None:  # type: ignore[no-untyped-def]
         detail = None
         try:
             status = decide(request["gold"], request["answer"])
+        except undecided:
+            status = "undecided"
         except MemoryError:
             status = "timeout"  # out of its budget: of memory instead of time
         except Exception as error:  # a hostile answer can make any library raise anything

@@ -42,6 +42,7 @@ class DataConfig:
     columns: of `train`, ours → theirs, e.g. ``{question: problem}``; known layouts need none.
     eval_columns: the same for `eval`.
     train_split, eval_split: split of a hub data set; of ``toy``: train, validation, test.
+    train_name, eval_name: configuration of a hub data set, e.g. ``main`` for GSM8K.
     train_limit, eval_limit: use only so many questions, drawn with the seed.
     overlap: ``refuse`` stops on training questions that overlap the evaluation set, ``drop`` leaves them out.
     """
@@ -52,6 +53,8 @@ class DataConfig:
     eval_columns: dict[str, str] = field(default_factory=dict)
     train_split: str = "train"
     eval_split: str = "test"
+    train_name: str | None = None
+    eval_name: str | None = None
     train_limit: int | None = None
     eval_limit: int | None = None
     overlap: Literal["refuse", "drop"] = "refuse"
@@ -73,9 +76,11 @@ class EngineConfig:
 @dataclass(frozen=True)
 class SFTSection:
     """Args:
+    batch_size: chains of one optimiser step, over all processes.
     trainer: options of TRL's ``SFTConfig``.
     """
 
+    batch_size: int = 128
     trainer: dict[str, Any] = field(default_factory=dict)
 
 
@@ -116,15 +121,16 @@ class RLSection:
 class EvalConfig:
     """Args:
     models: which models are measured: base, sft, rl.
+    search_limit: measure searches and votes on only the first so many questions.
     rollouts: budgets of the search; one tree serves all of them.
     samples: independent chains per question for pass@1.
-    temperature, top_p: of samples and search.
+    temperature, top_p: of samples and search; 1 and 1 measure the policy itself.
     max_tokens: longest chain.
     max_depth, max_step_tokens, exploration, min_prior: of the search.
-    majority: also vote over plain samples at the tokens that the largest search budget took.
     """
 
     models: tuple[str, ...] = ("base", "sft", "rl")
+    search_limit: int | None = None
     rollouts: tuple[int, ...] = (1, 4, 16)
     samples: int = 4
     temperature: float = 0.7
@@ -134,7 +140,6 @@ class EvalConfig:
     max_step_tokens: int = 512
     exploration: float = 2.0
     min_prior: float = 0.0
-    majority: bool = True
 
     def __post_init__(self) -> None:
         unknown = set(self.models) - {"base", "sft", "rl"}

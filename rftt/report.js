@@ -12,26 +12,42 @@ const METRICS = [
   [/^format_rate$/, "Well-formed chains: every step tagged, in an allowed order, with a final answer."],
 ];
 const CURVES = {
-  reward: "Mean reward of the rollouts.", accuracy: "Share of rollouts with the right answer.",
-  length: "Generated tokens of a rollout.", kl: "Divergence from the reference model.",
-  entropy: "Of the next token, in nats.", format_rate: "Share of well-formed chains.",
+  reward: "Mean reward of the rollouts.",
+  accuracy: "Share of rollouts with the right answer.",
+  length: "Generated tokens of a rollout.",
+  kl: "Divergence from the reference model.",
+  entropy: "Of the next token, in nats.",
+  format_rate: "Share of well-formed chains.",
   function_share: "Share of each function among the steps.",
   agreeing_trees: "Trees whose rollouts all earn the same: nothing to learn from.",
   logprob_difference: "Between the engine that samples and the trainer.",
-  loss: "", eval_loss: "", mean_token_accuracy: "Next tokens that were predicted right.", learning_rate: "", grad_norm: "",
+  loss: "",
+  eval_loss: "",
+  mean_token_accuracy: "Next tokens that were predicted right.",
+  learning_rate: "",
+  grad_norm: "",
 };
 const STATES = {
-  correct: ["✓", "correct"], wrong: ["✗", "wrong"], unparseable: ["?", "unparseable"], timeout: ["◷", "grader timeout"],
-  no_answer: ["∅", "no answer"], answered: ["●", "answered, not graded"], truncated: ["…", "truncated"],
-  malformed: ["!", "malformed"], open: ["○", "open"],
+  correct: ["✓", "correct"],
+  wrong: ["✗", "wrong"],
+  unparseable: ["?", "unparseable"],
+  timeout: ["◷", "grader timeout"],
+  no_answer: ["∅", "no answer"],
+  answered: ["●", "answered, not graded"],
+  truncated: ["…", "truncated"],
+  malformed: ["!", "malformed"],
+  open: ["○", "open"],
+  fresh: ["·", "not visited"],
 };
 
 // Elements
 function fill(node, set, props, children) {
   for (const [key, value] of Object.entries(props || {})) {
     if (value === null || value === undefined || value === false) continue;
-    if (key === "hue") { node.classList.add("hued"); node.style.setProperty("--hue", value); }
-    else if (key === "vars") for (const [name, v] of Object.entries(value)) node.style.setProperty(name, v);
+    if (key === "hue") {
+      node.classList.add("hued");
+      node.style.setProperty("--hue", value);
+    } else if (key === "vars") for (const [name, v] of Object.entries(value)) node.style.setProperty(name, v);
     else if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
     else set(key, value);
   }
@@ -40,19 +56,27 @@ function fill(node, set, props, children) {
 }
 function h(tag, props, ...children) {
   const node = document.createElement(tag);
-  return fill(node, (key, value) => key in node && key !== "list" ? (node[key] = value) : node.setAttribute(key, value), props, children);
+  return fill(
+    node,
+    (key, value) => (key in node && key !== "list" ? (node[key] = value) : node.setAttribute(key, value)),
+    props,
+    children,
+  );
 }
 const add = (node, ...children) => fill(node, null, null, children);
 function s(tag, props, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   return fill(node, (key, value) => node.setAttribute(key, value), props, children);
 }
-const hue = index => (250 + 137.5 * index) % 360;  // the golden angle keeps any number of hues apart
-const functionHue = name => { const i = DATA.functions.indexOf(name); return i < 0 ? null : hue(i); };
+const hue = index => (250 + 137.5 * index) % 360; // the golden angle keeps any number of hues apart
+const functionHue = name => {
+  const i = DATA.functions.indexOf(name);
+  return i < 0 ? null : hue(i);
+};
 const models = found => [...DATA.order.filter(m => found.includes(m)), ...found.filter(m => !DATA.order.includes(m))];
 const modelHue = name => hue(models([...new Set([...DATA.order, ...MODELS_SEEN])]).indexOf(name));
 const modelName = name => MODEL_NAMES[name] || name;
-const percent = (v, digits = 1) => typeof v === "number" ? `${(100 * v).toFixed(digits)}\u00a0%` : "–";
+const percent = (v, digits = 1) => (typeof v === "number" ? `${(100 * v).toFixed(digits)}\u00a0%` : "–");
 const words = name => name.replaceAll("_", " ");
 const plural = (n, one, many = one + "s") => `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
 function num(v) {
@@ -70,16 +94,31 @@ function state(name) {
   const [sign, word] = STATES[name] || ["•", name];
   return h("span", {className: `state s-${name}`, title: word}, sign, h("span", {className: "word"}, ` ${word}`));
 }
-const functionBadge = name => h("span", {className: name === DATA.root ? "fn root" : "fn", hue: functionHue(name)}, name);
-const facts = pairs => h("dl", {className: "facts"}, pairs.map(([k, v]) => h("div", {}, h("dt", {}, k), h("dd", {}, v))));
-const said = text => { document.getElementById("said").textContent = text; };
-const MODELS_SEEN = [...new Set([
-  ...Object.keys(DATA.summary.models || {}), ...Object.keys(DATA.summary.curves || {}), ...DATA.samples.map(p => p.model),
-])];
+const functionBadge = name =>
+  h("span", {className: name === DATA.root ? "fn root" : "fn", hue: functionHue(name)}, name);
+const facts = pairs =>
+  h(
+    "dl",
+    {className: "facts"},
+    pairs.map(([k, v]) => h("div", {}, h("dt", {}, k), h("dd", {}, v))),
+  );
+const said = text => {
+  document.getElementById("said").textContent = text;
+};
+const MODELS_SEEN = [
+  ...new Set([
+    ...Object.keys(DATA.summary.models || {}),
+    ...Object.keys(DATA.summary.curves || {}),
+    ...Object.keys(DATA.summary.majority || {}),
+    ...DATA.samples.map(p => p.model),
+  ]),
+];
 
 async function copy(text, what) {
-  try { await navigator.clipboard.writeText(text); } catch {
-    const area = h("textarea", {value: text, className: "hush"});  // pages from the disk may have no clipboard
+  try {
+    await navigator.clipboard.writeText(text);
+  } catch {
+    const area = h("textarea", {value: text, className: "hush"}); // pages from the disk may have no clipboard
     document.body.append(area);
     area.select();
     document.execCommand("copy");
@@ -88,15 +127,28 @@ async function copy(text, what) {
   said(`${what} copied`);
 }
 function copyButton(label, what, make) {
-  const button = h("button", {type: "button", onclick: async () => {
-    await copy(typeof make() === "string" ? make() : JSON.stringify(make(), null, 1), what);
-    button.textContent = "Copied";
-    setTimeout(() => { button.textContent = label; }, 1200);
-  }}, label);
+  const button = h(
+    "button",
+    {
+      type: "button",
+      onclick: async () => {
+        await copy(typeof make() === "string" ? make() : JSON.stringify(make(), null, 1), what);
+        button.textContent = "Copied";
+        setTimeout(() => {
+          button.textContent = label;
+        }, 1200);
+      },
+    },
+    label,
+  );
   return button;
 }
 function choice(label, options, onchange) {
-  const select = h("select", {onchange: () => onchange(select.value)}, options.map(([value, text]) => h("option", {value}, text)));
+  const select = h(
+    "select",
+    {onchange: () => onchange(select.value)},
+    options.map(([value, text]) => h("option", {value}, text)),
+  );
   return {node: h("label", {}, label, select), select};
 }
 function tip(event, lines) {
@@ -104,7 +156,26 @@ function tip(event, lines) {
   box.hidden = !lines;
   if (!lines) return;
   box.replaceChildren(...lines);
-  const {width, height} = box.getBoundingClientRect(), x = event.clientX + 14, y = event.clientY + 14;
+  const {width, height} = box.getBoundingClientRect(),
+    x = event.clientX + 14,
+    y = event.clientY + 14;
   box.style.left = `${Math.max(4, Math.min(x, innerWidth - width - 6))}px`;
   box.style.top = `${y + height > innerHeight ? event.clientY - height - 10 : y}px`;
+}
+// A closed box whose content is made when it is first opened.
+function lazy(title, make, props) {
+  const node = h(
+    "details",
+    {
+      ...props,
+      ontoggle: () => {
+        if (node.open && !node.dataset.made) {
+          node.dataset.made = "1";
+          node.append(make());
+        }
+      },
+    },
+    h("summary", {className: props ? null : "small soft"}, title),
+  );
+  return node;
 }

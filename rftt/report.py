@@ -3,8 +3,8 @@
     rftt view RUN
 
 Reads what the phases left in the run folder and embeds it in one page that opens from the disk: no network, no
-library, no build step. `report.html` is the page; `report.css` and the scripts `report*.js` are written into it. A phase
-that has not run leaves a line that names the command which makes it.
+library, no build step. `report.html` is the page; `report.css` and the scripts `report*.js` are written into it. A
+phase that has not run leaves a line that names the command which makes it.
 
 Simplified: trees and samples are an even sample of their files, so that the page stays small; node records go without
 their token ids. The page says how many of how many it shows, and where the full record stands.
@@ -23,7 +23,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeGuard
 
 import yaml
 
@@ -45,9 +45,7 @@ MARKS = ("config.yaml", "summary.json", "metrics.jsonl", "search", "sft", "rl", 
 SECRET = r"(?:api_?key|password|secret|hf_token|access_token)"
 
 
-def write_report(
-    run: Path, out: Path | None = None, *, trees: int = 40, functions: FunctionSet = RFTT
-) -> Path:
+def write_report(run: Path, out: Path | None = None, *, trees: int = 40, functions: FunctionSet = RFTT) -> Path:
     """Write the report of a run, whole or not at all.
 
     Args:
@@ -189,7 +187,8 @@ def _summary(path: Path) -> Record:
     except ValueError as error:
         raise UsageError(f"{path}: not JSON ({error}); remove it and run again: rftt eval CONFIG") from error
     if not isinstance(summary, dict):
-        raise UsageError(f"{path}: a {type(summary).__name__}, not an object; remove it and run again: rftt eval CONFIG")
+        kind = type(summary).__name__
+        raise UsageError(f"{path}: a {kind}, not an object; remove it and run again: rftt eval CONFIG")
     return summary
 
 
@@ -222,7 +221,10 @@ def _parsed(line: bytes) -> Record | None:
 
 def _metrics(run: Path, notes: list[str]) -> tuple[list[Record], list[float]]:
     """Curves ``{"phase", "name", "points": [[step, value], …], "steps"}`` and the first and last time."""
-    path, curves, times, broken = run / "metrics.jsonl", {}, [], 0  # type: Path, dict[tuple[str, str], dict[float, float]], list[float], int
+    path = run / "metrics.jsonl"
+    curves: dict[tuple[str, str], dict[float, float]] = {}
+    times: list[float] = []
+    broken = 0
     if not path.is_file():
         return [], []
     for record in _records(path, _spans(path)):
@@ -378,6 +380,7 @@ def _slim_tree(record: Record, source: str) -> Record:
 def _missing(data: Record) -> list[Record]:
     """What a phase that has not run would have left: ``{"section", "what", "command"}``."""
     summary, phases = data["summary"], {curve["phase"] for curve in data["metrics"]}
+    sources = [part["source"] for part in data["trees"]]
     evaluated = summary.get("models") or {}
     found: list[tuple[bool, str, str, str]] = [
         *((m in evaluated, "results", f"results of the {m} model", "eval") for m in MODELS),
@@ -386,8 +389,8 @@ def _missing(data: Record) -> list[Record]:
         *((p in phases, "training", f"training curves of the phase {p}", p) for p in ("sft", "rl")),
         (bool(summary.get("seconds")), "time", "time per phase", "run"),
         (data["chains"] is not None, "chains", "chains for the warm-up (search/chains.jsonl)", "search"),
-        (any(t["source"] == "search" for t in data["trees"]), "trees", "trees of phase 1 (search/trees.jsonl)", "search"),
-        (any(t["source"] != "search" for t in data["trees"]), "trees", "trees of the evaluation (eval/trees-….jsonl)", "eval"),
+        ("search" in sources, "trees", "trees of phase 1 (search/trees.jsonl)", "search"),
+        (sources not in ([], ["search"]), "trees", "trees of the evaluation (eval/trees-….jsonl)", "eval"),
         (bool(data["samples"]), "samples", "samples of the evaluation (eval/samples-….jsonl)", "eval"),
         (data["config"] is not None, "run", "the settings of the run (config.yaml)", "run"),
     ]
@@ -418,9 +421,13 @@ def _evenly(items: Sequence[Any], count: int) -> list[Any]:
 
 def _fitted(records: list[Record], limit: int) -> list[Record]:
     """As many of the records, evenly, as fit into `limit` bytes of JSON; at least one."""
-    while len(records) > 1 and (size := sum(len(json.dumps(r, ensure_ascii=False).encode(errors="replace")) for r in records)) > limit:
+    while len(records) > 1 and (size := sum(map(_size, records))) > limit:
         records = _evenly(records, max(1, min(len(records) - 1, len(records) * limit // size)))
     return records
+
+
+def _size(record: Record) -> int:
+    return len(json.dumps(record, ensure_ascii=False).encode(errors="replace"))
 
 
 def _clip(text: Any) -> str:
@@ -428,7 +435,7 @@ def _clip(text: Any) -> str:
     return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]} … ({len(text) - MAX_CHARS} more characters)"
 
 
-def _is_number(value: Any) -> bool:
+def _is_number(value: Any) -> TypeGuard[float]:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 

@@ -1,22 +1,40 @@
 // The sections of the page, and their order.
 const date = value => new Date(value).toLocaleString("en-GB", {dateStyle: "medium", timeStyle: "short"});
-const flat = (value, place = "") => Object.entries(value || {}).flatMap(([k, v]) =>
-  v && typeof v === "object" && !Array.isArray(v) ? flat(v, `${place}${k}.`) : [[place + k, Array.isArray(v) ? v.join(", ") : String(v)]]);
+const flat = (value, place = "") =>
+  Object.entries(value || {}).flatMap(([k, v]) =>
+    v && typeof v === "object" && !Array.isArray(v)
+      ? flat(v, `${place}${k}.`)
+      : [[place + k, Array.isArray(v) ? v.join(", ") : String(v)]],
+  );
 
 function header(head) {
-  const [first, last] = DATA.times.map(t => t * 1000), seeds = Object.entries(DATA.seeds), versions = flat(DATA.summary.versions);
-  add(head, h("h1", {}, DATA.name), h("div", {className: "soft"}, "Report of a run with functional tokens, written ", date(DATA.written)),
-    facts([
-      first && ["Ran", `${date(first)} – ${date(last)}`],
-      seeds.length && ["Seed", seeds.map(([k, v]) => k === "seed" ? v : `${v} (${k})`).join(", ")],
-      DATA.summary.command && ["Command", h("code", {}, String(DATA.summary.command))],
-      versions.length && ["Versions", versions.map(([k, v]) => `${k} ${v}`).join(" · ")],
-    ].filter(Boolean)),
-    DATA.notes.length > 0 && h("div", {className: "notes"}, DATA.notes.map(text => h("p", {className: "note"}, text))));
+  const [first, last] = DATA.times.map(t => t * 1000),
+    seeds = Object.entries(DATA.seeds),
+    versions = flat(DATA.summary.versions);
+  add(
+    head,
+    h("h1", {}, DATA.name),
+    h("div", {className: "soft"}, "Report of a run with functional tokens, written ", date(DATA.written)),
+    facts(
+      [
+        first && ["Ran", `${date(first)} – ${date(last)}`],
+        seeds.length && ["Seed", seeds.map(([k, v]) => (k === "seed" ? v : `${v} (${k})`)).join(", ")],
+        DATA.summary.command && ["Command", h("code", {}, String(DATA.summary.command))],
+        versions.length && ["Versions", versions.map(([k, v]) => `${k} ${v}`).join(" · ")],
+      ].filter(Boolean),
+    ),
+    DATA.notes.length > 0 &&
+      h(
+        "div",
+        {className: "notes"},
+        DATA.notes.map(text => h("p", {className: "note"}, text)),
+      ),
+  );
 }
 
 function results(body) {
-  const found = DATA.summary.models || {}, shown = models(Object.keys(found));
+  const found = DATA.summary.models || {},
+    shown = models(Object.keys(found));
   if (!shown.length) return;
   const place = name => {
     const i = METRICS.findIndex(([pattern]) => pattern.test(name));
@@ -29,74 +47,211 @@ function results(body) {
   };
   const cell = (m, cellOf, name) => {
     if (!m || typeof m.value !== "number") return h("td", {className: "soft"}, "–");
-    const ranged = typeof m.low === "number" && typeof m.high === "number", x = v => `${2 + 96 * Math.max(0, Math.min(1, v))}%`;
-    const more = [typeof m.tokens === "number" && `${num(Number(m.tokens.toPrecision(4)))} tokens`, typeof m.n === "number" && `n ${m.n}`];
-    return h("td", {title: `${modelName(cellOf)}, ${name}: ${percent(m.value)}${ranged ? `, 95 % interval ${percent(m.low)} to ${percent(m.high)}` : ""}`},
-      h("span", {className: "value"}, percent(m.value)), " ",
+    const ranged = typeof m.low === "number" && typeof m.high === "number",
+      x = v => `${2 + 96 * Math.max(0, Math.min(1, v))}%`;
+    const more = [
+      typeof m.tokens === "number" && `${num(Number(m.tokens.toPrecision(4)))} tokens`,
+      typeof m.n === "number" && `n ${m.n}`,
+    ];
+    return h(
+      "td",
+      {
+        title: `${modelName(cellOf)}, ${name}: ${percent(m.value)}`,
+      },
+      h("span", {className: "value"}, percent(m.value)),
+      " ",
       ranged && h("span", {className: "small soft"}, `${percent(m.low).replace("\u00a0%", "")} – ${percent(m.high)}`),
-      s("svg", {class: "bar", hue: modelHue(cellOf), "aria-hidden": "true"},
-        s("line", {x1: x(0), x2: x(1), y1: 8, y2: 8, stroke: "var(--track)", "stroke-width": 6, "stroke-linecap": "round"}),
+      s(
+        "svg",
+        {class: "bar", hue: modelHue(cellOf), "aria-hidden": "true"},
+        s("line", {
+          x1: x(0),
+          x2: x(1),
+          y1: 8,
+          y2: 8,
+          stroke: "var(--track)",
+          "stroke-width": 6,
+          "stroke-linecap": "round",
+        }),
         ranged && s("line", {x1: x(m.low), x2: x(m.high), y1: 8, y2: 8, stroke: "var(--color)", "stroke-width": 2}),
-        ranged && [m.low, m.high].map(v => s("line", {x1: x(v), x2: x(v), y1: 4, y2: 12, stroke: "var(--color)", "stroke-width": 1.5})),
-        s("circle", {class: "dot", cx: x(m.value), cy: 8, r: 5})),
-      h("div", {className: "small soft"}, more.filter(Boolean).join(" · ")));
+        ranged &&
+          [m.low, m.high].map(v =>
+            s("line", {x1: x(v), x2: x(v), y1: 4, y2: 12, stroke: "var(--color)", "stroke-width": 1.5}),
+          ),
+        s("circle", {class: "dot", cx: x(m.value), cy: 8, r: 5}),
+      ),
+      h("div", {className: "small soft"}, more.filter(Boolean).join(" · ")),
+    );
   };
   const main = ["pass@1", "greedy"].find(name => shown.filter(m => found[m][name]).length > 1);
-  const lines = shown.slice(1).map((m, i) => [shown[i], m]).filter(([a, b]) => main && found[a][main] && found[b][main]).map(([a, b]) => {
-    const [before, after] = [found[a][main], found[b][main]], gain = 100 * (after.value - before.value);
-    const apart = after.low > before.high || after.high < before.low;
-    return h("li", {}, h("b", {}, `${modelName(b)} against ${modelName(a)}: `), `${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(1)} points ${main}`,
-      Number.isFinite(before.high + after.low) && (apart ? "; the intervals are apart." : "; the intervals overlap."));
-  });
-  add(body, lines.length ? h("ul", {className: "headline"}, lines) : "", h("div", {className: "scroll", tabIndex: 0, ariaLabel: "Results"},
-    h("table", {className: "results"},
-      h("thead", {}, h("tr", {}, h("th", {scope: "col"}, "Measure"), shown.map(m => h("th", {scope: "col"}, modelName(m))))),
-      h("tbody", {}, names.map(name => h("tr", {}, h("th", {scope: "row"}, name, h("span", {className: "why"}, why(name))),
-        shown.map(m => cell(found[m][name], m, name))))))));
+  const lines = shown
+    .slice(1)
+    .map((m, i) => [shown[i], m])
+    .filter(([a, b]) => main && found[a][main] && found[b][main])
+    .map(([a, b]) => {
+      const [before, after] = [found[a][main], found[b][main]],
+        gain = 100 * (after.value - before.value);
+      const apart = after.low > before.high || after.high < before.low;
+      return h(
+        "li",
+        {},
+        h("b", {}, `${modelName(b)} against ${modelName(a)}: `),
+        `${gain < 0 ? "−" : "+"}${Math.abs(gain).toFixed(1)} points ${main}`,
+        Number.isFinite(before.high + after.low) && (apart ? "; the intervals are apart." : "; the intervals overlap."),
+      );
+    });
+  add(
+    body,
+    lines.length ? h("ul", {className: "headline"}, lines) : "",
+    h(
+      "div",
+      {className: "scroll", tabIndex: 0, ariaLabel: "Results"},
+      h(
+        "table",
+        {className: "results"},
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            h("th", {scope: "col"}, "Measure"),
+            shown.map(m => h("th", {scope: "col"}, modelName(m))),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          names.map(name =>
+            h(
+              "tr",
+              {},
+              h("th", {scope: "row"}, name, h("span", {className: "why"}, why(name))),
+              shown.map(m => cell(found[m][name], m, name)),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function budget(body) {
-  const sources = [["search", DATA.summary.curves || {}, "rollouts"], ["majority", DATA.summary.majority || {}, "k"]];
-  const lines = x => models([...new Set(sources.flatMap(([, found]) => Object.keys(found)))]).flatMap(model =>
-    sources.filter(([, found]) => found[model]).map(([strategy, found, key]) => ({
-      name: `${modelName(model)}, ${strategy}`, hue: modelHue(model), square: strategy === "majority", dash: strategy === "majority" ? "5 4" : null,
-      points: found[model].map(p => ({x: x === "tokens" ? p.tokens : p[key], y: p.value, low: p.low, high: p.high,
-        more: x === "tokens" ? `, ${key} ${num(p[key])}` : typeof p.tokens === "number" ? `, ${num(p.tokens)} tokens` : ""}))
-        .sort((a, b) => a.x - b.x),
-    })));
+  const sources = [
+    ["search", DATA.summary.curves || {}, "rollouts"],
+    ["majority", DATA.summary.majority || {}, "k"],
+  ];
+  const lines = x =>
+    models([...new Set(sources.flatMap(([, found]) => Object.keys(found)))]).flatMap(model =>
+      sources
+        .filter(([, found]) => found[model])
+        .map(([strategy, found, key]) => ({
+          name: `${modelName(model)}, ${strategy}`,
+          hue: modelHue(model),
+          square: strategy === "majority",
+          dash: strategy === "majority" ? "5 4" : null,
+          points: found[model]
+            .map(p => ({
+              x: x === "tokens" ? p.tokens : p[key],
+              y: p.value,
+              low: p.low,
+              high: p.high,
+              more:
+                x === "tokens"
+                  ? `, ${key} ${num(p[key])}`
+                  : typeof p.tokens === "number"
+                    ? `, ${num(p.tokens)} tokens`
+                    : "",
+            }))
+            .sort((a, b) => a.x - b.x),
+        })),
+    );
   if (!lines("").length) return;
   const common = {log: true, percent: true, height: 320, table: true};
-  add(body, h("div", {className: "charts wide"},
-    lineChart({...common, title: "Over rollouts", note: "Search: rollouts of one tree. Majority: independent samples that vote.", x: "rollouts or samples", series: lines("")}),
-    lineChart({...common, title: "Over generated tokens", note: "The same answers at what they cost: the fair comparison.", x: "tokens per question", series: lines("tokens")})));
+  add(
+    body,
+    h(
+      "div",
+      {className: "charts wide"},
+      lineChart({
+        ...common,
+        title: "Over rollouts",
+        note: "Search: rollouts of one tree. Majority: independent samples that vote.",
+        x: "rollouts or samples",
+        series: lines(""),
+      }),
+      lineChart({
+        ...common,
+        title: "Over generated tokens",
+        note: "The same answers at what they cost: the fair comparison.",
+        x: "tokens per question",
+        series: lines("tokens"),
+      }),
+    ),
+  );
 }
 
 function training(body) {
-  const phases = [...new Set(DATA.metrics.map(c => c.phase))], known = Object.keys(CURVES);
+  const phases = [...new Set(DATA.metrics.map(c => c.phase))],
+    known = Object.keys(CURVES);
   for (const phase of phases) {
     const groups = new Map();
     for (const curve of DATA.metrics.filter(c => c.phase === phase)) {
-      const cut = curve.name.lastIndexOf("/"), key = cut < 0 ? curve.name : curve.name.slice(0, cut);
-      groups.set(key, [...(groups.get(key) || []), {...curve, short: curve.name.slice(cut + 1), top: Math.max(...curve.points.map(p => Math.abs(p[1])))}]);
+      const cut = curve.name.lastIndexOf("/"),
+        key = cut < 0 ? curve.name : curve.name.slice(0, cut);
+      groups.set(key, [
+        ...(groups.get(key) || []),
+        {...curve, short: curve.name.slice(cut + 1), top: Math.max(...curve.points.map(p => Math.abs(p[1])))},
+      ]);
     }
     // Curves of one prefix share a chart where one scale serves them all.
     const charts = [...groups].flatMap(([key, curves]) => {
-      const tops = curves.map(c => c.top), together = curves.every(c => c.top <= 1 && c.points.every(p => p[1] >= 0))
-        || Math.max(...tops) <= 10 * Math.min(...tops);
+      const tops = curves.map(c => c.top),
+        together =
+          curves.every(c => c.top <= 1 && c.points.every(p => p[1] >= 0)) ||
+          Math.max(...tops) <= 10 * Math.min(...tops);
       return together || curves.length === 1 ? [[key, curves]] : curves.map(c => [c.name, [c]]);
     });
-    const rank = ([key]) => { const i = known.indexOf(key); return i < 0 ? known.length : i; };
+    const rank = ([key]) => {
+      const i = known.indexOf(key);
+      return i < 0 ? known.length : i;
+    };
     charts.sort((a, b) => rank(a) - rank(b) || (a[0] < b[0] ? -1 : 1));
-    const draw = ([key, curves]) => lineChart({title: words(curves.length > 1 ? key : curves[0].name), note: CURVES[key] || "", x: "step", height: 190,
-      series: curves.map((c, i) => ({name: curves.length > 1 ? c.short : words(c.name), points: c.points.map(([x, y]) => ({x, y})),
-        hue: functionHue(c.short) ?? hue(i), dash: [null, "6 3", "2 3", "8 3 2 3"][i % 4]}))});
+    const draw = ([key, curves]) =>
+      lineChart({
+        title: words(curves.length > 1 ? key : curves[0].name),
+        note: CURVES[key] || "",
+        x: "step",
+        height: 190,
+        series: curves.map((c, i) => ({
+          name: curves.length > 1 ? c.short : words(c.name),
+          points: c.points.map(([x, y]) => ({x, y})),
+          hue: functionHue(c.short) ?? hue(i),
+          dash: [null, "6 3", "2 3", "8 3 2 3"][i % 4],
+        })),
+      });
     const split = charts.filter(c => rank(c) < known.length).length || charts.length;
     const rest = charts.length - split > 4 ? charts.splice(split) : [];
     const steps = Math.max(...DATA.metrics.filter(c => c.phase === phase).map(c => c.steps));
     const thinned = DATA.metrics.some(c => c.phase === phase && c.steps > c.points.length);
-    add(body, h("h3", {}, phase || "without a phase", h("span", {className: "soft small"}, ` · ${plural(steps, "step")} logged`,
-      thinned && "; each point is the mean of neighbouring steps")), h("div", {className: "charts"}, charts.map(draw)),
-    rest.length ? lazy(`${plural(rest.length, "more curve")}`, () => h("div", {className: "charts"}, rest.map(draw))) : "");
+    add(
+      body,
+      h(
+        "h3",
+        {},
+        phase || "without a phase",
+        h(
+          "span",
+          {className: "soft small"},
+          ` · ${plural(steps, "step")} logged`,
+          thinned && "; each point is the mean of neighbouring steps",
+        ),
+      ),
+      h("div", {className: "charts"}, charts.map(draw)),
+      rest.length
+        ? lazy(`${plural(rest.length, "more curve")}`, () => h("div", {className: "charts"}, rest.map(draw)))
+        : "",
+    );
   }
 }
 
@@ -104,16 +259,37 @@ function time(body) {
   const spent = Object.entries(DATA.summary.seconds || {}).filter(([, t]) => typeof t === "number");
   if (!spent.length) return;
   const longest = Math.max(...spent.map(([, t]) => t));
-  add(body, h("div", {className: "card"}, h("div", {className: "spans"}, spent.map(([phase, t]) =>
-    [h("span", {}, phase), h("i", {vars: {width: `${100 * t / longest}%`}}), h("span", {className: "num"}, seconds(t))])),
-  h("p", {className: "soft small total"}, `${seconds(spent.reduce((sum, [, t]) => sum + t, 0))} in all.`)));
+  add(
+    body,
+    h(
+      "div",
+      {className: "card"},
+      h(
+        "div",
+        {className: "spans"},
+        spent.map(([phase, t]) => [
+          h("span", {}, phase),
+          h("i", {vars: {width: `${(100 * t) / longest}%`}}),
+          h("span", {className: "num"}, seconds(t)),
+        ]),
+      ),
+      h("p", {className: "soft small total"}, `${seconds(spent.reduce((sum, [, t]) => sum + t, 0))} in all.`),
+    ),
+  );
 }
 
 function run(body) {
-  const counts = flat(DATA.summary.data), versions = flat(DATA.summary.versions);
-  if (counts.length) add(body, h("h3", {}, "Data"), h("div", {className: "card"}, facts(counts.map(([k, v]) => [words(k), v]))));
+  const counts = flat(DATA.summary.data),
+    versions = flat(DATA.summary.versions);
+  if (counts.length)
+    add(body, h("h3", {}, "Data"), h("div", {className: "card"}, facts(counts.map(([k, v]) => [words(k), v]))));
   if (versions.length) add(body, h("h3", {}, "Versions"), h("div", {className: "card"}, facts(versions)));
-  if (DATA.config) add(body, h("h3", {}, "Settings"), h("details", {className: "card"}, h("summary", {}, "config.yaml"), h("pre", {}, DATA.config)));
+  if (DATA.config)
+    add(
+      body,
+      h("h3", {}, "Settings"),
+      h("details", {className: "card"}, h("summary", {}, "config.yaml"), h("pre", {}, DATA.config)),
+    );
 }
 
 // Chains and samples
@@ -134,71 +310,205 @@ function chain(text) {
       step = h("div", {className: "step", hue: functionHue(name)}, functionBadge(name));
       step.dataset.name = name;
       out.append(step);
-    } else if (step && part === `</${step.dataset.name}>`) { step = null; }
-    else if (TAGS.test(part)) (step || out).append(h("span", {className: "stray mono", title: "a tag in the wrong place"}, part));
+    } else if (step && part === `</${step.dataset.name}>`) {
+      step = null;
+    } else if (TAGS.test(part))
+      (step || out).append(h("span", {className: "stray mono", title: "a tag in the wrong place"}, part));
     else write(part);
   }
   if (step) step.append(h("span", {className: "stray mono"}, `</${step.dataset.name}> is missing`));
   return out;
 }
-const counted = (shown, total, what) => shown === total ? `all ${plural(total, what)}` : `${shown.toLocaleString("en")} of ${plural(total, what)}, evenly taken`;
+const counted = (shown, total, what) =>
+  shown === total
+    ? `all ${plural(total, what)}`
+    : `${shown.toLocaleString("en")} of ${plural(total, what)}, evenly taken`;
 
 function chains(body) {
   if (!DATA.chains) return;
   for (const [kind, total] of Object.entries(DATA.chains.kinds)) {
     const records = DATA.chains.records.filter(r => r.kind === kind);
-    add(body, h("h3", {}, kind, h("span", {className: "soft small"}, ` · ${counted(records.length, total, "chain")}`)), records.map((r, i) => {
-      const asked = r.messages.filter(m => m.role !== "assistant").map(m => m.content).join("\n\n");
-      return lazy([h("span", {className: "soft small"}, String(r.question_id ?? "")), h("span", {className: "cut"}, asked), h("span", {}, `answer ${r.answer ?? "–"}`)],
-        () => h("div", {}, h("p", {className: "text"}, asked), r.messages.filter(m => m.role === "assistant").map(m => chain(m.content))),
-        {className: "entry", open: i === 0});
-    }));
+    add(
+      body,
+      h("h3", {}, kind, h("span", {className: "soft small"}, ` · ${counted(records.length, total, "chain")}`)),
+      records.map((r, i) => {
+        const asked = r.messages
+          .filter(m => m.role !== "assistant")
+          .map(m => m.content)
+          .join("\n\n");
+        return lazy(
+          [
+            h("span", {className: "soft small"}, String(r.question_id ?? "")),
+            h("span", {className: "cut"}, asked),
+            h("span", {}, `answer ${r.answer ?? "–"}`),
+          ],
+          () =>
+            h(
+              "div",
+              {},
+              h("p", {className: "text"}, asked),
+              r.messages.filter(m => m.role === "assistant").map(m => chain(m.content)),
+            ),
+          {className: "entry", open: i === 0},
+        );
+      }),
+    );
   }
 }
 
 function samples(body) {
   if (!DATA.samples.length) return;
-  const all = DATA.samples.flatMap(part => part.records.map(r => ({...r, model: part.model, verdict: r.verdict || "answered"})));
+  const all = DATA.samples.flatMap(part =>
+    part.records.map(r => ({...r, model: part.model, verdict: r.verdict || "answered"})),
+  );
   for (const r of all) r.haystack = `${r.question_id}\n${r.question}\n${r.text}\n${r.answer}\n${r.gold}`.toLowerCase();
   const wanted = {model: "", verdict: "", format: "", text: ""};
-  const list = h("div", {}), head = h("p", {className: "soft small", role: "status"});
+  const list = h("div", {}),
+    head = h("p", {className: "soft small", role: "status"});
   let limit = 20;
   const show = () => {
-    const fit = all.filter(r => (!wanted.model || r.model === wanted.model) && (!wanted.verdict || r.verdict === wanted.verdict)
-      && (!wanted.format || String(r.well_formed) === wanted.format) && r.haystack.includes(wanted.text));
+    const fit = all.filter(
+      r =>
+        (!wanted.model || r.model === wanted.model) &&
+        (!wanted.verdict || r.verdict === wanted.verdict) &&
+        (!wanted.format || String(r.well_formed) === wanted.format) &&
+        r.haystack.includes(wanted.text),
+    );
     head.textContent = `${plural(fit.length, "sample")} fit.`;
-    list.replaceChildren(...fit.slice(0, limit).map(r => lazy([state(r.verdict), h("span", {className: "small"}, modelName(r.model)),
-      h("span", {className: "soft small"}, String(r.question_id ?? "")), h("span", {className: "cut"}, r.question),
-      h("span", {className: "small"}, `answer ${r.answer ?? "–"} · gold ${r.gold ?? "–"}`)],
-    () => h("div", {}, h("p", {className: "text"}, r.question), chain(r.text), facts([
-      ["answer", r.answer ?? "–"], ["gold", r.gold ?? "–"], ["tokens", num(r.tokens)], ["chain", r.well_formed ? "well formed" : "not well formed"],
-      ...["level", "subject"].filter(k => r[k] != null).map(k => [k, String(r[k])])])), {className: "entry"})));
-    if (fit.length > limit) list.append(h("button", {type: "button", onclick: () => { limit += 40; show(); }}, `Show more (${fit.length - limit} left)`));
+    list.replaceChildren(
+      ...fit
+        .slice(0, limit)
+        .map(r =>
+          lazy(
+            [
+              state(r.verdict),
+              h("span", {className: "small"}, modelName(r.model)),
+              h("span", {className: "soft small"}, String(r.question_id ?? "")),
+              h("span", {className: "cut"}, r.question),
+              h("span", {className: "small"}, `answer ${r.answer ?? "–"} · gold ${r.gold ?? "–"}`),
+            ],
+            () =>
+              h(
+                "div",
+                {},
+                h("p", {className: "text"}, r.question),
+                chain(r.text),
+                facts([
+                  ["answer", r.answer ?? "–"],
+                  ["gold", r.gold ?? "–"],
+                  ["tokens", num(r.tokens)],
+                  ["chain", r.well_formed ? "well formed" : "not well formed"],
+                  ...["level", "subject"].filter(k => r[k] != null).map(k => [k, String(r[k])]),
+                ]),
+              ),
+            {className: "entry"},
+          ),
+        ),
+    );
+    if (fit.length > limit)
+      list.append(
+        h(
+          "button",
+          {
+            type: "button",
+            onclick: () => {
+              limit += 40;
+              show();
+            },
+          },
+          `Show more (${fit.length - limit} left)`,
+        ),
+      );
   };
-  const set = key => value => { wanted[key] = value.toLowerCase(); limit = 20; show(); };
+  const set = key => value => {
+    wanted[key] = value.toLowerCase();
+    limit = 20;
+    show();
+  };
   const verdicts = [...new Set(all.map(r => r.verdict))].sort();
-  add(body, 
-    h("div", {className: "scroll", tabIndex: 0, ariaLabel: "Counts of verdicts"}, h("table", {className: "plain"}, h("tbody", {}, DATA.samples.map(p => h("tr", {},
-      h("th", {scope: "row"}, modelName(p.model)), h("td", {}, counted(p.records.length, p.total, "sample")),
-      h("td", {}, Object.entries(p.verdicts).map(([v, n], i) => [i ? " · " : "", state(v === "None" ? "answered" : v), ` ${n}`])),
-      h("td", {}, `${p.well_formed} well formed`)))))),
-    h("div", {className: "tools"},
-      choice("Model", [["", "all"], ...DATA.samples.map(p => [p.model, modelName(p.model)])], value => { wanted.model = value; limit = 20; show(); }).node,
-      choice("Verdict", [["", "all"], ...verdicts.map(v => [v, (STATES[v] || ["", v]).join(" ")])], set("verdict")).node,
-      choice("Chain", [["", "all"], ["true", "well formed"], ["false", "not well formed"]], set("format")).node,
-      h("label", {className: "grow"}, "Text", h("input", {type: "search", placeholder: "question, answer or text", oninput: e => set("text")(e.target.value)}))),
-    head, list);
+  add(
+    body,
+    h(
+      "div",
+      {className: "scroll", tabIndex: 0, ariaLabel: "Counts of verdicts"},
+      h(
+        "table",
+        {className: "plain"},
+        h(
+          "tbody",
+          {},
+          DATA.samples.map(p =>
+            h(
+              "tr",
+              {},
+              h("th", {scope: "row"}, modelName(p.model)),
+              h("td", {}, counted(p.records.length, p.total, "sample")),
+              h(
+                "td",
+                {},
+                Object.entries(p.verdicts).map(([v, n], i) => [
+                  i ? " · " : "",
+                  state(v === "None" ? "answered" : v),
+                  ` ${n}`,
+                ]),
+              ),
+              h("td", {}, `${p.well_formed} well formed`),
+            ),
+          ),
+        ),
+      ),
+    ),
+    h(
+      "div",
+      {className: "tools"},
+      choice("Model", [["", "all"], ...DATA.samples.map(p => [p.model, modelName(p.model)])], value => {
+        wanted.model = value;
+        limit = 20;
+        show();
+      }).node,
+      choice("Verdict", [["", "all"], ...verdicts.map(v => [v, (STATES[v] || ["", v]).join(" ")])], set("verdict"))
+        .node,
+      choice(
+        "Chain",
+        [
+          ["", "all"],
+          ["true", "well formed"],
+          ["false", "not well formed"],
+        ],
+        set("format"),
+      ).node,
+      h(
+        "label",
+        {className: "grow"},
+        "Text",
+        h("input", {
+          type: "search",
+          placeholder: "question, answer or text",
+          oninput: e => set("text")(e.target.value),
+        }),
+      ),
+    ),
+    head,
+    list,
+  );
   show();
 }
 
 header(document.getElementById("head"));
 for (const [id, draw] of Object.entries({results, budget, training, time, trees, chains, samples, run})) {
   const body = document.querySelector(`#${id} .body`);
-  try { draw(body); } catch (error) {
+  try {
+    draw(body);
+  } catch (error) {
     // A record of another shape must not take the other sections with it.
     console.error(error);
     add(body, h("p", {className: "note"}, `This section could not be drawn: ${error.message}`));
   }
-  add(body, ...DATA.missing.filter(m => m.section === id).map(m => h("p", {className: "note"}, `Missing: ${m.what}. `, h("code", {}, m.command), " makes it.")));
+  add(
+    body,
+    ...DATA.missing
+      .filter(m => m.section === id)
+      .map(m => h("p", {className: "note"}, `Missing: ${m.what}. `, h("code", {}, m.command), " makes it.")),
+  );
 }
 document.documentElement.dataset.drawn = "yes";

@@ -1,0 +1,197 @@
+"""The command line: ``rftt COMMAND …``.
+
+Exit codes: 0 done; 1 failed on the way, the same command goes on; 2 bad usage, config or data, in one line.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+# Dependencies report usage by default; two threads that spin cost more than they win.
+ENVIRONMENT = {
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+    "VLLM_NO_USAGE_STATS": "1",
+    "DO_NOT_TRACK": "1",
+    "TRL_EXPERIMENTAL_SILENCE": "1",
+    "OMP_WAIT_POLICY": "PASSIVE",
+    "TOKENIZERS_PARALLELISM": "false",
+}
+Arguments = argparse.Namespace
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Parse the command line and run the command; returns the exit code."""
+    for name, value in ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+    arguments = build_parser().parse_args(argv)
+    from rftt.errors import UsageError
+    from search.engines.interface import EngineError
+
+    try:
+        arguments.run_command(arguments)
+    except (UsageError, EngineError) as error:
+        print(f"rftt: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nrftt: interrupted; the same command goes on from here", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        return 1
+    except Exception as error:
+        from rftt.pipeline import PhaseFailed
+
+        if isinstance(error, PhaseFailed):
+            print(f"rftt: {error}; the same command goes on from here", file=sys.stderr)
+            return 2 if error.code == 2 else 1
+        import traceback
+
+        traceback.print_exc()
+        print(f"rftt: failed: {type(error).__name__}; the same command goes on from here", file=sys.stderr)
+        return 1
+    return 0
+
+
+def build_parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="rftt", description="Teach a language model to reason with functional tokens.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
+    for name, text in (
+        ("run", "all phases into one run folder; goes on where it stopped"),
+        ("search", "phase 1: prompted tree search writes SFT chains"),
+        ("sft", "warm the model up on the chains"),
+        ("rl", "phase 2: online RL over functional tokens"),
+        ("eval", "measure the models on the held-out questions"),
+    ):
+        command = _command(commands, name, text, _run if name == "run" else _phase)
+        command.add_argument("config", metavar="CONFIG", help="YAML file")
+        command.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that win over the file")
+
+    tokens = _command(commands, "tokens", "add the functional tokens to a model's vocabulary", _tokens)
+    tokens.add_argument("model", metavar="MODEL", help="model folder or hub name; or a config, as the pipeline calls it")
+    tokens.add_argument("out", metavar="OUT", nargs="?", help="folder of the new model")
+    tokens.add_argument("--seed", type=int, default=0, help="of the noise on new rows")
+    tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
+    tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
+
+    grade = _command(commands, "grade", "verdict of the math grader", _grade)
+    grade.add_argument("--gold", help="the right answer")
+    grade.add_argument("--answer", help="the text to grade")
+    grade.add_argument("--file", help="JSONL with gold and answer (or text) in each line; - reads standard input")
+    grade.add_argument("--extract", choices=("boxed", "lenient", "none"), default="none",
+                       help="how to find the answer in the text (default: the text is a bare answer)")  # fmt: skip
+
+    view = _command(commands, "view", "write report.html of a run", _view)
+    view.add_argument("run", metavar="RUN", help="run folder")
+    view.add_argument("--out", help="where to write it (default: RUN/report.html)")
+
+    toy = _command(commands, "toy", "the embedded world: build its base model, write its problems", _toy)
+    toy.add_argument("what", choices=("build", "data"))
+    toy.add_argument("out", metavar="OUT", help="model folder (build) or JSONL file (data)")
+    toy.add_argument("--seed", type=int, default=0)
+    toy.add_argument("--steps", type=int, help="build: optimiser steps")
+    toy.add_argument("--split", choices=("train", "validation", "test"), default="train", help="data: which split")
+    toy.add_argument("--count", type=int, default=500, help="data: how many problems")
+    return parser
+
+
+def _command(commands: argparse._SubParsersAction, name: str, text: str, run: Callable[[Arguments], None]):  # noqa: ANN202
+    command = commands.add_parser(name, help=text, description=text)
+    command.set_defaults(run_command=run)
+    return command
+
+
+def _run(arguments: Arguments) -> None:
+    from rftt.config import load_config
+    from rftt.pipeline import run
+
+    seconds = run(load_config(arguments.config, arguments.overrides), sys.argv)
+    print(f"{sum(seconds.values()):.0f} s: " + ", ".join(f"{k} {v:.0f}" for k, v in seconds.items()))
+
+
+def _phase(arguments: Arguments) -> None:
+    from rftt.config import load_config
+    from rftt.phases import PHASES, summarise
+    from rftt.pipeline import prepare
+
+    config = load_config(arguments.config, arguments.overrides)
+    prepare(config)
+    next(p for p in PHASES if p.name == arguments.command).run(config)
+    if arguments.command == "eval":
+        summarise(config)
+
+
+def _tokens(arguments: Arguments) -> None:
+    if arguments.out is None:
+        arguments.config, arguments.overrides = arguments.model, []
+        return _phase(arguments)
+    from rftt.vocabulary import add_functional_tokens
+
+    summary = add_functional_tokens(
+        arguments.model, arguments.out, seed=arguments.seed, dtype=arguments.dtype, pad_token=arguments.pad_token
+    )
+    print(summary["message"])
+    return None
+
+
+def _grade(arguments: Arguments) -> None:
+    from rewards import grade, grade_many
+    from rftt.errors import UsageError
+
+    if arguments.file is None:
+        if arguments.gold is None or arguments.answer is None:
+            raise UsageError("grade: give --gold and --answer, or --file")
+        verdict = grade(arguments.gold, arguments.answer, extract=arguments.extract)
+        print(json.dumps({"status": verdict.status, "answer": verdict.answer, "seconds": round(verdict.seconds, 4)}))
+        return
+    lines = sys.stdin.readlines() if arguments.file == "-" else _lines(arguments.file)
+    rows = []
+    for number, line in enumerate(lines, 1):
+        try:
+            row = json.loads(line)
+            rows.append((row, (str(row["gold"]), str(row["answer"] if "answer" in row else row["text"]))))
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{arguments.file}:{number}: expected a JSON object with gold and answer ({error!r})") from error
+    verdicts = grade_many([pair for _, pair in rows], extract=arguments.extract)
+    for (row, _), verdict in zip(rows, verdicts, strict=True):
+        print(json.dumps({**row, "status": verdict.status, "extracted": verdict.answer}, ensure_ascii=False))
+
+
+def _lines(path: str) -> list[str]:
+    from rftt.errors import UsageError
+
+    try:
+        return Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
+
+
+def _view(arguments: Arguments) -> None:
+    from rftt.report import write_report
+
+    print(write_report(Path(arguments.run), Path(arguments.out) if arguments.out else None))
+
+
+def _toy(arguments: Arguments) -> None:
+    from rftt.errors import UsageError
+
+    out = Path(arguments.out)
+    if out.exists():
+        raise UsageError(f"{out}: exists already; give another path or remove it")
+    if arguments.what == "data":
+        from rftt.toy.world import rows
+        from search.journal import write_jsonl
+
+        write_jsonl(out, rows(arguments.split, arguments.count, arguments.seed))
+    else:
+        from rftt.toy.base import build
+
+        build(out, seed=arguments.seed, **({"steps": arguments.steps} if arguments.steps else {}))
+    print(out)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

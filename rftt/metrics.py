@@ -1,0 +1,46 @@
+"""Metrics of a run as JSON lines: ``metrics.jsonl`` in the run folder."""
+
+from __future__ import annotations
+
+import json
+import math
+import time
+from pathlib import Path
+from typing import Any
+
+
+class MetricsLog:
+    """Appends one line a call: ``{"phase", "step", "time", NAME: number…}``.
+
+    Args:
+        path: the file; several phases share it.
+        phase: of the lines written here.
+        after: when a phase goes on from a checkpoint, its lines of later steps are dropped first.
+    """
+
+    def __init__(self, path: Path, phase: str, *, after: int | None = None) -> None:
+        self.path = path
+        self.phase = phase
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if path.exists():
+            self._trim(after)
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        numbers = {k: v for k, v in values.items() if isinstance(v, (int, float)) and math.isfinite(v)}
+        line = json.dumps({"phase": self.phase, "step": step, "time": round(time.time(), 3), **numbers})
+        with open(self.path, "a", encoding="utf-8") as file:
+            file.write(line + "\n")
+
+    def _trim(self, after: int | None) -> None:
+        """Drop a torn last line, and this phase's lines after step `after`."""
+        kept = []
+        for line in self.path.read_text(encoding="utf-8").splitlines():
+            try:
+                record = json.loads(line)
+            except ValueError:
+                continue
+            if after is None or record["phase"] != self.phase or record["step"] <= after:
+                kept.append(line)
+        temporary = self.path.with_name(self.path.name + ".tmp")
+        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
+        temporary.rename(self.path)

@@ -1,0 +1,108 @@
+"""All phases in order into one run folder, each in a process of its own and skipped when its result is there.
+
+A phase that is killed goes on where it stopped when the same command is given again. A process a phase: engines and
+trainers free all their memory, and each phase can be started by a launcher of its own.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import yaml
+
+from rftt.config import Config, from_dict
+from rftt.errors import UsageError
+from rftt.phases import PHASES, model_path, problems, report, summarise
+
+
+class PhaseFailed(Exception):
+    """A phase ended with an exit code other than 0."""
+
+    def __init__(self, phase: str, code: int) -> None:
+        super().__init__(f"phase {phase} ended with exit code {code}")
+        self.phase, self.code = phase, code
+
+
+def prepare(config: Config) -> Path:
+    """Check model, data and settings, and write the resolved config into the run folder.
+
+    Returns:
+        ``config.yaml`` in the run folder.
+
+    Raises:
+        UsageError: something is wrong with them, or the run folder was begun with other settings.
+    """
+    from rftt.vocabulary import check_model
+
+    path = config.folder / "config.yaml"
+    resolved = config.to_dict()
+    if path.exists():
+        _same_settings(from_dict(yaml.safe_load(path.read_text()), str(path)).to_dict(), resolved, path)
+    else:
+        check_model(model_path(config))
+    problems(config)
+    if not path.exists():
+        temporary = path.with_name(path.name + ".tmp")
+        temporary.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
+        temporary.rename(path)
+    return path
+
+
+def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
+    """Run every phase that has no result yet; then the summary, the table and the report.
+
+    Args:
+        config: the run.
+        command: what the user typed, for the report.
+
+    Returns:
+        Seconds by phase.
+
+    Raises:
+        UsageError: bad settings; PhaseFailed: a phase ended with an error.
+    """
+    path = prepare(config)
+    for phase in PHASES:
+        if (config.folder / phase.result).exists():
+            print(f"[{phase.name}] done before")
+            continue
+        print(f"[{phase.name}]", flush=True)
+        begun = time.monotonic()
+        code = subprocess.call([sys.executable, "-m", "rftt.cli", phase.name, str(path)])
+        _add_seconds(config.folder, phase.name, time.monotonic() - begun)
+        if code:
+            raise PhaseFailed(phase.name, code)
+    summarise(config, shlex.join(command))
+    report(config)
+    return json.loads((config.folder / "seconds.json").read_text())
+
+
+def _same_settings(before: dict, now: dict, path: Path) -> None:
+    changed = [
+        f"{section}.{key}" if isinstance(value, dict) else section
+        for section, value in now.items()
+        for key in (value if isinstance(value, dict) else [section])
+        if (before.get(section, {}).get(key) if isinstance(value, dict) else before.get(section))
+        != (value[key] if isinstance(value, dict) else value)
+    ]
+    if changed:
+        raise UsageError(
+            f"{path.parent}: this run was begun with another {', '.join(changed[:4])}; give another folder with run=FOLDER "
+            "or remove this one"
+        )
+
+
+def _add_seconds(folder: Path, phase: str, seconds: float) -> None:
+    """A phase that was resumed counts all its sittings."""
+    path = folder / "seconds.json"
+    times = json.loads(path.read_text()) if path.exists() else {}
+    times[phase] = round(times.get(phase, 0.0) + seconds, 2)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(json.dumps(times))
+    temporary.rename(path)

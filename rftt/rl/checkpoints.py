@@ -1,0 +1,69 @@
+"""Checkpoints that are whole or absent.
+
+A checkpoint is written beside its place, gets a manifest of its files and their sizes, and is renamed. What was killed in
+between, or was damaged later, is recognised and passed over.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+import re
+import shutil
+from pathlib import Path
+
+log = logging.getLogger(__name__)
+
+MANIFEST = "manifest.json"
+SCHEMA = "rftt.checkpoint/1"
+PARTIAL = ".partial"  # folder in which a checkpoint is written
+
+
+def publish(partial: Path, target: Path) -> None:
+    """Flush a finished folder to the disk, write its manifest and rename it to `target`, replacing what is there."""
+    files = [path for path in sorted(partial.rglob("*")) if path.is_file()]
+    for path in files:
+        _flush(path)
+    sizes = {str(path.relative_to(partial)): path.stat().st_size for path in files}
+    manifest = partial / MANIFEST
+    manifest.write_text(json.dumps({"schema": SCHEMA, "files": sizes}, indent=1) + "\n", encoding="utf-8")
+    _flush(manifest)
+    if target.exists():
+        replaced = target.with_name(f".{target.name}.replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
+        target.rename(replaced)
+        partial.rename(target)
+        shutil.rmtree(replaced)
+    else:
+        partial.rename(target)
+    _flush(target.parent)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file of the manifest is there in its size."""
+    try:
+        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return all((folder / name).stat().st_size == size for name, size in record["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
+def last_whole(folder: Path) -> Path | None:
+    """The newest whole ``checkpoint-N`` of a folder; torn ones are removed with a message, so that none is kept for it."""
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    numbered = {int(m[1]): path for path in folder.glob("checkpoint-*") if (m := re.search(r"-(\d+)$", path.name))}
+    for number in sorted(numbered, reverse=True):
+        if is_whole(numbered[number]):
+            return numbered[number]
+        log.warning("%s is torn and is passed over", numbered[number])
+        shutil.rmtree(numbered[number])
+    return None
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,54 @@
+"""The outcome reward of a path: 1 correct, `wrong` for an answer that is not, 0 for none (RFTT, section 3.3)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from rewards import grade_many
+
+
+class OutcomeReward:
+    """A TRL reward function that reads the verdicts which the search reached already.
+
+    A row without a verdict is graded here. A path that was cut off, or is no chain, earns nothing whatever it holds.
+
+    Args:
+        tokenizer: decodes rows that have no verdict; their tags are kept.
+        eos_ids: a row without a verdict that does not end in one of these was cut off.
+        wrong: reward of an answer that is not correct, in [0, 1).
+    """
+
+    __name__ = "outcome"  # TRL's name for it in metrics
+
+    def __init__(self, tokenizer: Any, eos_ids: Sequence[int], wrong: float = 0.1) -> None:
+        self.tokenizer = tokenizer
+        self.eos_ids = frozenset(eos_ids)
+        self.wrong = wrong
+
+    def __call__(
+        self,
+        *,
+        completion_ids: Sequence[Sequence[int]],
+        answer: Sequence[str],
+        verdict: Sequence[str | None] | None = None,
+        **_: Any,
+    ) -> list[float]:
+        """Args: completion_ids, the gold answers and the verdicts, one a path, as TRL passes columns and fields."""
+        verdicts = list(verdict) if verdict is not None else [None] * len(completion_ids)
+        for row, found in zip(self._open(verdicts), self._grade(completion_ids, answer, verdicts), strict=True):
+            verdicts[row] = found
+        return [1.0 if v == "correct" else self.wrong if v == "wrong" else 0.0 for v in verdicts]
+
+    def _open(self, verdicts: Sequence[str | None]) -> list[int]:
+        return [row for row, verdict in enumerate(verdicts) if verdict is None]
+
+    def _grade(
+        self, completion_ids: Sequence[Sequence[int]], answer: Sequence[str], verdicts: Sequence[str | None]
+    ) -> list[str]:
+        rows = self._open(verdicts)
+        whole = [row for row in rows if completion_ids[row] and completion_ids[row][-1] in self.eos_ids]
+        texts = [self.tokenizer.decode(completion_ids[row], skip_special_tokens=False) for row in whole]
+        graded = grade_many([(answer[row], text) for row, text in zip(whole, texts, strict=True)])
+        found = {row: verdict.status for row, verdict in zip(whole, graded, strict=True)}
+        return [found.get(row, "no_answer") for row in rows]

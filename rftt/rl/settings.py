@@ -1,0 +1,159 @@
+"""From ``config.rl`` to TRL's `GRPOConfig`: the paper's defaults, the user's options, and what cannot be had together."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from rftt.config import Config
+from rftt.errors import UsageError
+
+# RFTT, section 4.1, where it gives a value. `dapo` divides by the tokens of the whole batch: the mean over all valid
+# tokens of PPO's clipped loss, however the batch is cut into micro-batches, which is what whitened returns ask for.
+PAPER: dict[str, Any] = {
+    "learning_rate": 5e-7,
+    "lr_scheduler_type": "constant",
+    "beta": 0.01,
+    "epsilon": 0.2,
+    "max_grad_norm": 1.0,
+    "loss_type": "dapo",
+    "num_train_epochs": 1,
+    "disable_dropout": True,
+    "logging_steps": 1,
+    "save_strategy": "steps",
+    "save_steps": 10,
+    "save_total_limit": 2,
+    "report_to": "none",
+}
+# TRL's option → where the same thing is said here.
+OURS: dict[str, str] = {
+    "num_generations": "set rl.rollouts",
+    "generation_batch_size": "set rl.questions_per_step and rl.rollouts",
+    "output_dir": "checkpoints stand in the run folder; set run",
+    "resume_from_checkpoint": "a run goes on from its last whole checkpoint by itself",
+    "seed": "set seed",
+    "data_seed": "set seed",
+}
+# TRL's option → the only value that the search can honour, and why.
+FIXED: dict[str, tuple[Any, str]] = {
+    "temperature": (1.0, "samples must come from the policy whose log-probs are trained"),
+    "top_p": (1.0, "samples must come from the policy whose log-probs are trained"),
+    "top_k": (0, "samples must come from the policy whose log-probs are trained"),
+    "min_p": (None, "samples must come from the policy whose log-probs are trained"),
+    "repetition_penalty": (1.0, "samples must come from the policy whose log-probs are trained"),
+    "generation_kwargs": (None, "the search decides how steps are sampled"),
+    "chat_template_kwargs": (None, "search, training and evaluation share one prompt"),
+    "use_transformers_continuous_batching": (False, "set engine.name to vllm or transformers"),
+    "use_transformers_paged": (False, "set engine.name to vllm or transformers"),
+    "vllm_mode": ("colocate", "the search needs the engine in this process"),
+    "vllm_tensor_parallel_size": (1, "each rank searches on an engine of its own"),
+    "remove_unused_columns": (False, "the reward needs the column answer"),
+    "auto_find_batch_size": (False, "groups must stay whole; lower per_device_train_batch_size"),
+}
+
+
+def grpo_options(config: Config, output_dir: Path, *, world_size: int, on_gpu: bool, longest_prompt: int) -> dict[str, Any]:
+    """Options of `GRPOConfig`.
+
+    Args:
+        config: of the run.
+        output_dir: for checkpoints.
+        world_size: number of processes.
+        on_gpu: whether an accelerator is there.
+        longest_prompt: tokens of the longest training prompt.
+
+    Raises:
+        UsageError: an option that contradicts another; names its key.
+    """
+    given = dict(config.rl.trainer)
+    for key, remedy in OURS.items():
+        if given.get(key) is not None:
+            raise UsageError(f"rl.trainer.{key} cannot be set there: {remedy}")
+    for key, (value, reason) in FIXED.items():
+        if key in given and given[key] != value:
+            raise UsageError(f"rl.trainer.{key} is {given[key]!r}, but must be {value!r}: {reason}")
+    options: dict[str, Any] = {**PAPER, "use_vllm": config.engine.name == "vllm"}
+    if not on_gpu:
+        options |= {"use_cpu": True, "bf16": False, "vllm_gpu_memory_utilization": 0.1, "dataloader_pin_memory": False}
+    options |= _batching(config, given, world_size, on_gpu)
+    options |= given
+    if config.model.dtype != "auto":
+        options["model_init_kwargs"] = {"dtype": config.model.dtype, **(options.get("model_init_kwargs") or {})}
+    room = config.engine.max_model_len - longest_prompt
+    if room < 1:
+        raise UsageError(
+            f"engine.max_model_len is {config.engine.max_model_len}, but the longest prompt has {longest_prompt} tokens; "
+            "raise it or leave long questions out"
+        )
+    longest = min(int(given.get("max_completion_length") or room), room)
+    options |= {
+        "max_completion_length": longest,
+        "vllm_max_model_length": int(given.get("vllm_max_model_length") or longest_prompt + longest),
+        "num_generations": config.rl.rollouts,
+        "output_dir": str(output_dir),
+        "seed": config.seed,
+        "temperature": 1.0,
+        "top_p": 1.0,
+        "remove_unused_columns": False,
+    }
+    return options
+
+
+def _batching(config: Config, given: dict[str, Any], world_size: int, on_gpu: bool) -> dict[str, int]:
+    """Rows of a micro-batch and micro-batches of a step, so that a step has `questions_per_step × rollouts` rows."""
+    rows, rest = divmod(config.rl.questions_per_step * config.rl.rollouts, world_size)
+    wanted = f"rl.questions_per_step × rl.rollouts = {config.rl.questions_per_step} × {config.rl.rollouts}"
+    if rest or rows % config.rl.rollouts:
+        raise UsageError(f"{wanted} cannot be split into whole groups over {world_size} processes; change questions_per_step")
+    size, steps = given.get("per_device_train_batch_size"), given.get("gradient_accumulation_steps")
+    if size is None and steps is None:
+        most = 8 if on_gpu else 64
+        size = max(n for n in range(1, most + 1) if rows % n == 0)
+    if size is None:
+        size = rows // steps
+    if steps is None:
+        steps = rows // size
+    if size * steps != rows:
+        raise UsageError(
+            f"rl.trainer.per_device_train_batch_size × gradient_accumulation_steps × processes = {size} × {steps} × "
+            f"{world_size}, but must be {wanted}"
+        )
+    per_generation = given.get("steps_per_generation") or steps
+    if size * per_generation % config.rl.rollouts:
+        raise UsageError(
+            f"rl.trainer.steps_per_generation × per_device_train_batch_size = {per_generation} × {size}, "
+            f"but must be a multiple of rl.rollouts = {config.rl.rollouts}"
+        )
+    reused = per_generation * (given.get("num_iterations") or 1)
+    save_steps = given.get("save_steps", PAPER["save_steps"])
+    if reused > steps and (reused % steps or save_steps % (reused // steps)):
+        raise UsageError(
+            f"rl.trainer.save_steps is {save_steps}, but samples are used for {reused / steps:g} steps: give a multiple, "
+            "since samples are not part of a checkpoint"
+        )
+    return {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps}
+
+
+def vllm_options(config: Config, dtype: str, on_gpu: bool, max_model_len: int) -> dict[str, Any]:
+    """What TRL's vLLM engine gets beside TRL's own choices; ``engine.options`` has the last word."""
+    chosen: dict[str, Any] = {"dtype": dtype, "enable_prefix_caching": True}
+    if not on_gpu:
+        # Compiling costs a small model more than it saves, and seeded requests must be prefilled in one piece.
+        chosen |= {
+            "enforce_eager": True,
+            "enable_chunked_prefill": False,
+            "max_num_batched_tokens": max(8192, max_model_len),
+        }
+    return chosen | config.engine.options
+
+
+def quiet_environment() -> None:
+    """Telemetry off and TRL's notice about rollout functions silenced; what the user has set stays."""
+    for name, value in {
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "VLLM_NO_USAGE_STATS": "1",
+        "DO_NOT_TRACK": "1",
+        "TRL_EXPERIMENTAL_SILENCE": "1",
+    }.items():
+        os.environ.setdefault(name, value)

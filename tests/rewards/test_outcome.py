@@ -1,0 +1,75 @@
+"""Reward functions as TRL calls them."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+
+import rewards
+from rewards import check_golds, format_reward, math_reward
+from rewards.outcome import math_reward_from, outcome_and_format_reward
+
+TEXTS = [r"\boxed{0.5}", r"\boxed{0.6}", "I give up", r"\boxed{@@}"]
+GOLDS = [r"\frac12"] * 4
+
+
+def test_outcome_pays_correct_wrong_and_nothing() -> None:
+    assert math_reward(prompts=["p"] * 4, completions=TEXTS, completion_ids=None, answer=GOLDS) == [1.0, 0.1, 0.0, 0.0]
+    assert math_reward(["p"] * 4, TEXTS, answer=GOLDS, wrong=0.0) == [1.0, 0.0, 0.0, 0.0]
+
+
+def test_chats_are_read_like_texts() -> None:
+    chats = [[{"role": "assistant", "content": text}] for text in TEXTS]
+    blocks = [[{"role": "assistant", "content": [{"type": "text", "text": text}]}] for text in TEXTS]
+    expected = math_reward(["p"] * 4, TEXTS, answer=GOLDS)
+    assert math_reward(["p"] * 4, chats, answer=GOLDS) == expected
+    assert math_reward(["p"] * 4, blocks, answer=GOLDS) == expected
+
+
+def test_verdicts_are_counted_for_the_trainer() -> None:
+    logged: dict[str, float] = {}
+    math_reward(["p"] * 4, TEXTS, answer=GOLDS, log_metric=logged.__setitem__, trainer_state=None, log_extra=None)
+    assert logged == {"verdict/correct": 0.25, "verdict/wrong": 0.25, "verdict/no_answer": 0.25, "verdict/unparseable": 0.25, "verdict/timeout": 0.0}
+
+
+def test_missing_column_is_said_plainly() -> None:
+    with pytest.raises(ValueError, match="column `answer`"):
+        math_reward(["p"], [r"\boxed{1}"])
+
+
+def test_format_reward_needs_an_answer_in_its_place() -> None:
+    assert format_reward(["p"] * 4, TEXTS, answer=GOLDS) == [1.0, 1.0, 0.0, 1.0]
+    assert outcome_and_format_reward(["p"] * 4, TEXTS, answer=GOLDS) == pytest.approx([1.0, 0.1, 0.0, 0.1])
+
+
+class _Tokenizer:
+    """Knows one special token; skipping it loses the tag."""
+
+    pieces = ("<output>\n", r"\boxed{1}", "\n</output>\n", "<analyze>\n")
+
+    def decode(self, ids: list[int], skip_special_tokens: bool = True) -> str:
+        return "".join(self.pieces[i] for i in ids if not (skip_special_tokens and i in (0, 2, 3)))
+
+
+def test_token_ids_are_read_where_a_tokenizer_is_given() -> None:
+    """The answer stands in an unfinished <analyze>, which only the ids show."""
+    ids = [[3, 1], [0, 1, 2]]
+    texts = [_Tokenizer().decode(one) for one in ids]
+    reward = math_reward_from(_Tokenizer())
+    assert math_reward(["p"] * 2, texts, ids, ["1", "1"]) == [1.0, 1.0]
+    assert reward(prompts=["p"] * 2, completions=texts, completion_ids=ids, answer=["1", "1"]) == [0.0, 1.0]
+    assert reward.__name__ == "math_reward"
+
+
+def test_check_golds_names_what_cannot_be_graded() -> None:
+    problems = check_golds(["7", "", r"\frac{1}{2}", None, r"\text{east}"])  # type: ignore[list-item]
+    assert [index for index, _ in problems] == [1, 3]
+
+
+def test_signature_fits_trl() -> None:
+    """TRL passes prompts, completions and completion_ids by keyword, and every column and hook besides."""
+    for name in ("math_reward", "format_reward"):
+        parameters = inspect.signature(getattr(rewards, name)).parameters
+        assert list(parameters)[:3] == ["prompts", "completions", "completion_ids"]
+        assert any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in parameters.values())

@@ -1,0 +1,153 @@
+"""Properties of the search that hold for every tree, whatever the model says."""
+
+import asyncio
+import json
+
+import pytest
+
+from search import Question, SearchConfig, Tree, search_many
+from search.functions import RFTT
+from search.mcts import back_up, derived_seed, select, uct
+from tests.search.fakes import functional_engine, prompted_engine
+
+
+def trees(policy="functional", count=6, engine=None, **settings):
+    engine = engine or (functional_engine() if policy == "functional" else prompted_engine())
+    found = {}
+    questions = [Question(f"q{i}", f"What is {i}?", "1") for i in range(count)]
+
+    def keep(tree):
+        found[tree.question_id] = tree
+
+    config = SearchConfig(**({"rollouts": 24, "max_depth": 6} | settings))
+    asyncio.run(search_many(questions, engine, config, keep, policy=policy))
+    return [found[q.id] for q in questions], engine
+
+
+@pytest.fixture(params=["functional", "prompted"])
+def grown(request):
+    return trees(request.param)
+
+
+def test_visits_of_a_node_are_its_childrens_or_its_own_rollout(grown):
+    for tree in grown[0]:
+        for node in tree.nodes:
+            below = sum(c.visits for c in tree.children(node))
+            assert node.visits == (1 if node.rollout else below)
+
+
+def test_values_stay_between_zero_and_visits(grown):
+    for tree in grown[0]:
+        assert all(0 <= n.value <= n.visits for n in tree.nodes)
+
+
+def test_every_path_is_legal_under_its_transition_table(grown):
+    for tree in grown[0]:
+        table = getattr(RFTT, tree.made_by["policy"])
+        for node in tree.nodes[1:]:
+            assert node.function in table[tree.nodes[node.parent].function]
+
+
+def test_no_request_is_made_twice(grown):
+    _, engine = grown
+    assert len(engine.log) == len(set(engine.log))
+
+
+def test_one_request_per_expansion_and_one_for_the_start():
+    found, engine = trees("functional")
+    nodes = sum(len(t.nodes) - 1 for t in found)
+    assert len(engine.log) == nodes + len(found)
+
+
+def test_no_path_is_walked_twice_and_rollouts_are_numbered(grown):
+    for tree in grown[0]:
+        leaves = tree.leaves()
+        assert [n.rollout for n in leaves] == list(range(1, len(leaves) + 1))
+        assert all(n.visits == 1 for n in leaves)
+        assert len(tree.spent) == len(leaves) and tree.spent == sorted(tree.spent)
+
+
+def test_an_exhausted_tree_stops():
+    found, _ = trees("functional", rollouts=10_000, max_depth=2)
+    for tree in found:
+        assert tree.root.closed
+        assert tree.root.visits < 10_000
+        assert all(n.visits for n in tree.nodes)
+
+
+def test_the_depth_limit_truncates_and_earns_nothing():
+    found, _ = trees("functional", max_depth=2)
+    cut = [n for t in found for n in t.leaves() if n.status == "truncated"]
+    assert cut and all(n.value == 0 and n.verdict == "no_answer" for n in cut)
+    assert max(t.depth(n) for t in found for n in t.nodes) == 2
+
+
+@pytest.mark.parametrize("policy", ["functional", "prompted"])
+def test_a_tree_does_not_depend_on_how_many_are_in_flight(policy):
+    alone, _ = trees(policy, live_trees=1)
+    engine = functional_engine(turns=3) if policy == "functional" else prompted_engine(turns=3)
+    together, _ = trees(policy, live_trees=64, engine=engine)
+    assert [t.to_json() for t in alone] == [t.to_json() for t in together]
+
+
+def test_the_seed_changes_the_tree():
+    assert trees(seed=1)[0][0].to_json() != trees(seed=2)[0][0].to_json()
+
+
+def test_json_round_trip(grown):
+    for tree in grown[0]:
+        record = json.loads(json.dumps(tree.to_json()))
+        assert Tree.from_json(record).to_json() == record
+
+
+def test_a_record_of_another_schema_is_refused():
+    with pytest.raises(ValueError, match="expected a record of schema"):
+        Tree.from_json({"schema": "other/1", "nodes": []})
+
+
+def test_min_prior_leaves_out_improbable_functions():
+    found, _ = trees("functional", min_prior=0.16)
+    for tree in found:
+        for node in tree.nodes[1:]:
+            assert node.prior >= 0.16
+
+
+def test_uct_by_hand():
+    tree = Tree("q", "?")
+    child = tree.add(tree.root, "analyze", 0, visits=4, value=3.0)
+    assert uct(child, 16, 2.0) == pytest.approx(0.75 + 2 * (2.772588722 / 4) ** 0.5)
+
+
+def test_select_takes_the_likeliest_fresh_function_then_the_best_uct():
+    tree = Tree("q", "?")
+    tree.root.options = {"analyze": 0.2, "next_step": 0.7, "clarify": 0.1}
+    width = {"analyze": 1, "next_step": 1, "clarify": 1}.__getitem__
+    assert select(tree, tree.root, 2.0, width, 0) == "next_step"
+    for function, value in (("next_step", 0.0), ("analyze", 1.0), ("clarify", 0.0)):
+        leaf = tree.add(tree.root, function, 0, prior=tree.root.options[function])
+        leaf.options = {"output": 1.0}
+        tree.root.visits, leaf.visits, leaf.value = tree.root.visits + 1, 1, value
+    assert select(tree, tree.root, 0.5, width, 0).function == "analyze"
+
+
+def test_back_up_closes_an_exhausted_branch():
+    tree = Tree("q", "?")
+    tree.root.options = {"analyze": 1.0}
+    leaf = tree.add(tree.root, "analyze", 0, status="answered")
+    back_up(tree, leaf, 1.0)
+    assert leaf.closed and tree.root.closed and tree.root.mean == 1.0
+
+
+def test_seeds_depend_on_every_part():
+    assert derived_seed(0, "a", "b") != derived_seed(0, "ab", "") != derived_seed(1, "a", "b")
+
+
+def test_an_engine_that_breaks_stops_the_search_with_its_own_error():
+    def broken(prompt_ids, sampling):
+        raise RuntimeError("the engine is gone")
+
+    engine = functional_engine()
+    engine.script = broken
+    with pytest.raises(ExceptionGroup) as caught:
+        trees("functional", engine=engine)
+    assert caught.group_contains(RuntimeError, match="the engine is gone")

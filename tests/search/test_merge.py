@@ -1,0 +1,84 @@
+"""From trees to chains: the right paths are chosen and merged chains have the shape of the paper."""
+
+import asyncio
+
+from search import SearchConfig, Tree
+from search.chain import check, parse
+from search.merge import chains, merged, pairs, plain, rank
+from search.functions import RFTT
+from search.prompted import PromptedPolicy
+from tests.search.fakes import prompted_engine
+
+
+def example():
+    """One correct and two wrong paths, of which one shares its first step with the correct one."""
+    tree = Tree("q", "What is 1 + 1?", "2")
+
+    def step(parent, function, text, visits, value, **values):
+        return tree.add(parent, function, len(parent.children), text=text, visits=visits, value=value, **values)
+
+    plan = step(tree.root, "analyze", "add", 2, 1.0)
+    step(plan, "direct_answer", "\\boxed{2}", 1, 1.0, status="answered", verdict="correct", answer="2", rollout=1)
+    step(plan, "direct_answer", "\\boxed{3}", 1, 0.0, status="answered", verdict="wrong", answer="3", rollout=2)
+    other = step(tree.root, "next_step", "1 + 1 = 5", 1, 0.0)
+    step(other, "direct_answer", "\\boxed{5}", 1, 0.0, status="answered", verdict="wrong", answer="5", rollout=3)
+    guess = step(tree.root, "direct_answer", "\\boxed{2}", 1, 1.0)
+    guess.status, guess.verdict, guess.answer, guess.rollout = "answered", "correct", "2", 4
+    return tree
+
+
+def make(tree, **settings):
+    policy = PromptedPolicy(prompted_engine())
+    return asyncio.run(chains(tree, policy, SearchConfig(**settings)))
+
+
+def test_rank_prefers_the_best_correct_and_the_worst_wrong():
+    tree = example()
+    assert [tree.depth(n) for n in rank(tree, correct=True)] == [1, 2]
+    assert rank(tree, correct=False)[0].answer == "5"
+
+
+def test_a_wrong_path_that_shares_steps_comes_before_a_worse_one_that_shares_none():
+    tree = example()
+    correct = tree.nodes[2]
+    assert [p.wrong[-1].answer for p in pairs(tree, correct)] == ["3", "5"]
+    assert pairs(tree, correct)[0].shared == 1
+
+
+def test_a_plain_chain_repeats_the_answer_in_the_output():
+    steps = plain(example().path(example().nodes[2]), RFTT)
+    assert [s.function for s in steps] == ["analyze", "direct_answer", "output"]
+    assert steps[-1].text == "\\boxed{2}"
+
+
+def test_a_merged_chain_is_prefix_wrong_rest_verify_refine_output():
+    tree = example()
+    pair = pairs(tree, tree.nodes[2])[0]
+    steps = merged(pair, "3 is wrong", RFTT)
+    assert [s.function for s in steps] == ["analyze", "direct_answer", "verify", "refine", "output"]
+    assert [s.text for s in steps] == ["add", "\\boxed{3}", "3 is wrong", "\\boxed{2}", "\\boxed{2}"]
+    check(steps)
+
+
+def test_written_chains_are_legal_and_a_lucky_guess_from_the_question_is_none():
+    for share in (0.0, 1.0):
+        records = make(example(), chains_per_question=4, merged_share=share)
+        assert [r["kind"] for r in records] == ["merged" if share else "plain"]
+        for record in records:
+            check(parse(record["messages"][-1]["content"]))
+            assert record["question_id"] == "q" and record["answer"] == "2"
+
+
+def test_a_tree_without_a_correct_path_gives_no_chain():
+    tree = example()
+    for node in tree.nodes:
+        node.verdict = "wrong" if node.verdict else None
+    assert make(tree) == []
+
+
+def test_the_verification_sees_the_wrong_steps_and_the_correct_rest():
+    engine = prompted_engine()
+    asyncio.run(chains(example(), PromptedPolicy(engine), SearchConfig(merged_share=1.0)))
+    [(prompt, _)] = engine.log
+    text = engine.tokenizer.decode(prompt)
+    assert text.index("What is 1 + 1?") < text.index("\\boxed{3}") < text.index("\\boxed{2}") < text.index("go wrong")

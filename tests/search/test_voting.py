@@ -1,0 +1,33 @@
+"""Votes count what is mathematically equal."""
+
+import asyncio
+
+import pytest
+
+from search.tree import Tree
+from search.voting import agreement, group, majority
+
+
+def test_equal_answers_vote_together():
+    groups = group(["1/2", "3", "0.5", None, "\\frac{1}{2}"])
+    assert [(g.answer, g.count) for g in groups] == [("1/2", 3), ("3", 1)]
+    assert groups[0].members == [0, 2, 4]
+
+
+def test_the_earlier_answer_wins_a_tie_and_nothing_wins_nothing():
+    assert majority(["7", "8"]) == "7"
+    assert majority([None, None]) is None
+    assert majority([]) is None
+
+
+def test_weights_decide():
+    assert group(["1", "2"], [0.2, 0.9])[0].answer == "2"
+
+
+def test_agreement_is_the_share_of_answers_so_far():
+    tree = Tree("q", "?")
+    for i, answer in enumerate(["4", "5", "4"], 1):
+        tree.add(tree.root, "output", i, answer=answer, rollout=i)
+    leaf = tree.add(tree.root, "output", 9, answer="4.0")
+    assert asyncio.run(agreement(tree, leaf)) == pytest.approx(3 / 4)
+    assert asyncio.run(agreement(tree, tree.add(tree.root, "output", 10))) == 0.0
