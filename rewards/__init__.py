@@ -1,4 +1,5 @@
-"""Is this answer right? A grader for mathematics that a policy cannot fool, hang or make run code, and TRL reward functions on top.
+"""Is this answer right? A grader for mathematics that a policy cannot fool, hang or make run code, and TRL reward
+functions on top.
 
 >>> from rewards import grade
 >>> grade("\\\\frac{1}{2}", "so it is \\\\boxed{0.5}").status

@@ -1,8 +1,9 @@
 """Are two answers equal? Typed comparison, on what the gold is.
 
-`decide` is pure: the same two texts give the same status. It goes to a depth: "quick" is bounded exact arithmetic and safe anywhere;
-"numeric" evaluates with 40 digits and "symbolic" asks math-verify as well, which may take long on hostile input and belong in a process
-that can be killed. Where a depth does not suffice it raises `Undecided`; `rewards.grader` goes down one by one.
+`decide` is pure: the same two texts give the same status. It goes to a depth: "quick" is bounded exact arithmetic and
+safe anywhere; "numeric" evaluates with 40 digits and "symbolic" asks math-verify as well, which may take long on
+hostile input and belong in a process that can be killed. Where a depth does not suffice it raises `Undecided`;
+`rewards.grader` goes down one by one.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from rewards.labels import by_label, distinct_letters, labels, same_function, split_label, unlabelled
 from rewards.normalise import plain
 from rewards.reading import Reading, read
 from rewards.realsets import NotASet, looks_like_set, same_set, variable
@@ -79,7 +81,9 @@ def _spoken(words: tuple[str, ...]) -> tuple[str, ...]:
 
 
 def _needs_fallback(wanted: Reading, given: Reading) -> bool:
-    """The symbolic library is asked only where a text is well-formed but beyond our parser, never where it is garbage."""
+    """The symbolic library is asked only where a text is well-formed but beyond our parser, never where it is
+    garbage.
+    """
     if not (wanted.unsupported or given.unsupported):
         return False
     return (wanted.unsupported or bool(wanted.trees)) and (given.unsupported or bool(given.trees))
@@ -124,10 +128,10 @@ class _Equality:
             return gold == answer
         return self._same_quantity(gold, answer)
 
-    # one value
-
     def _same_quantity(self, gold: Node, answer: Node) -> bool:
-        """Values with units. Where only one side names a unit, the other has left it out, or (percent, degrees) multiplied it in."""
+        """Values with units. Where only one side names a unit, the other has left it out, or (percent, degrees)
+        multiplied it in.
+        """
         gold_unit, gold_value = _split_unit(gold)
         answer_unit, answer_value = _split_unit(answer)
         if gold_unit and answer_unit:
@@ -161,23 +165,28 @@ class _Equality:
         if gold[0] == "ratio" and answer[0] == "ratio":
             ours, theirs = gold[1], answer[1]
             return len(ours) == len(theirs) and all(
-                self.comparer.same_value(("mul", (ours[0], theirs[k])), ("mul", (ours[k], theirs[0]))) for k in range(1, len(ours))
+                self.comparer.same_value(("mul", (ours[0], theirs[k])), ("mul", (ours[k], theirs[0])))
+                for k in range(1, len(ours))
             )
         ours = ("div", *gold[1]) if gold[0] == "ratio" and len(gold[1]) == 2 else gold
         theirs = ("div", *answer[1]) if answer[0] == "ratio" and len(answer[1]) == 2 else answer
         return ours[0] != "ratio" and theirs[0] != "ratio" and self.equal(ours, theirs)
 
-    # several values
-
     def _same_collection(self, gold: Node, answer: Node) -> bool:
-        """Lists and sets in any order, repetitions counted in lists; a bare list may be meant as a tuple, and then its order counts."""
+        """Lists and sets in any order, repetitions counted in lists; a bare list may be meant as a tuple, and then its
+        order counts.
+        """
         if gold[0] == "seq" or answer[0] == "seq":
             sequence, other = (gold, answer) if gold[0] == "seq" else (answer, gold)
             if other[0] == "set":
                 return False
-            named = _by_label(other[1])
+            named = by_label(other[1])
             items = named if named is not None else other[1]
-            return _is_tuple(sequence) and len(items) == len(sequence[3]) and all(map(self.equal, _order(gold, items), _order(answer, items)))
+            return (
+                _is_tuple(sequence)
+                and len(items) == len(sequence[3])
+                and all(map(self.equal, _order(gold, items), _order(answer, items)))
+            )
         if gold[0] == "matrix" or answer[0] == "matrix":
             return False
         ours, theirs = _items(gold), _items(answer)
@@ -185,10 +194,10 @@ class _Equality:
             ours, theirs = self._distinct(ours), self._distinct(theirs)
         if len(ours) != len(theirs):
             return False
-        our_labels, their_labels = _labels(ours), _labels(theirs)
+        our_labels, their_labels = labels(ours), labels(theirs)
         if (our_labels is None) != (their_labels is None):
-            ours, theirs = _unlabelled(ours), _unlabelled(theirs)
-            if our_labels and _distinct_letters(our_labels):
+            ours, theirs = unlabelled(ours), unlabelled(theirs)
+            if our_labels and distinct_letters(our_labels):
                 # `a=1, b=2` against `2, 1`: whoever leaves the names out keeps the order.
                 return all(map(self.equal, ours, theirs))
         return self._same_multiset(ours, theirs)
@@ -220,7 +229,9 @@ class _Equality:
 
     def _same_sequence(self, gold: Node, answer: Node) -> bool:
         if gold[0] == "seq" and answer[0] == "seq":
-            return gold[1:3] == answer[1:3] and len(gold[3]) == len(answer[3]) and all(map(self.equal, gold[3], answer[3]))
+            return (
+                gold[1:3] == answer[1:3] and len(gold[3]) == len(answer[3]) and all(map(self.equal, gold[3], answer[3]))
+            )
         sequence, other = (gold, answer) if gold[0] == "seq" else (answer, gold)
         if other[0] == "matrix" and _is_tuple(sequence) and len(other[1][0]) == 1:  # a column vector
             column = tuple(row[0] for row in other[1])
@@ -242,8 +253,6 @@ class _Equality:
         return (len(ours), len(ours[0])) == (len(theirs), len(theirs[0])) and all(
             self.equal(a, b) for row, other in zip(ours, theirs) for a, b in zip(row, other)
         )
-
-    # sets of reals and relations
 
     def _same_set(self, gold: Node, answer: Node) -> bool | None:
         """None where one of them turns out not to be a set of reals."""
@@ -273,20 +282,22 @@ class _Equality:
         if gold[0] == "rel" and answer[0] == "rel":
             return self._both_relations(gold, answer)
         if gold[0] == "rel":
-            label, right = _split_label(gold)
+            label, right = split_label(gold)
             if label is None:
                 return self._solves(gold, answer)
             return self.equal(right, answer)
         if answer[0] == "rel":
-            label, right = _split_label(answer)
+            label, right = split_label(answer)
             return label is not None and right[0] != "rel" and self.equal(gold, right)
         return self.equal(gold, answer)
 
     def _reduced(self, node: Node) -> Node:
-        """A chain of equalities, `x = 5 + 5 = 10` or `1/3 \\approx 0.33`, as what it ends in, provided that it is true."""
+        """A chain of equalities, `x = 5 + 5 = 10` or `1/3 \\approx 0.33`, as what it ends in, provided that it is
+        true.
+        """
         if node[0] != "rel" or len(node[1]) < 2 or any(op not in ("=", "approx") for op in node[2]):
             return node
-        label, _ = _split_label(node)
+        label, _ = split_label(node)
         values = node[1][1:] if label is not None else node[1]
         if len(values) == 1:
             return node
@@ -323,24 +334,30 @@ class _Equality:
         return op == other and all(map(self.equal, gold[1], answer[1]))
 
     def _same_equation(self, gold: Node, answer: Node) -> bool:
-        our_label, our_value = _split_label(gold)
-        their_label, their_value = _split_label(answer)
+        our_label, our_value = split_label(gold)
+        their_label, their_value = split_label(answer)
         if our_label is not None and their_label is not None:
             if our_label == their_label:
                 return self.equal(our_value, their_value)
-            if _same_function(our_label, their_label):
+            if same_function(our_label, their_label):
                 renaming = dict(zip(our_label[2], their_label[2]))
                 return self.equal(_renamed(our_value, renaming), their_value)
             if our_label[0] == their_label[0] == "seq" or operators(our_label) | operators(their_label):
                 return self.equal(our_label, their_label) and self.equal(our_value, their_value)
-        if any(side[0] in ("seq", "set", "list", "matrix", "rel", "ratio", "union", "base") for node in (gold, answer) for side in node[1]):
+        if any(
+            side[0] in ("seq", "set", "list", "matrix", "rel", "ratio", "union", "base")
+            for node in (gold, answer)
+            for side in node[1]
+        ):
             return all(map(self.equal, gold[1], answer[1]))
         if not any(part[0] == "sym" for part in walk(gold)):
             return all(map(self.equal, gold[1], answer[1]))  # `\\log_6 216 = 3` says nothing about any unknown
         return self.comparer.proportional(_difference(gold), _difference(answer), only_sign=_solved(gold)) != 0
 
     def _solves(self, equation: Node, expression: Node) -> bool:
-        """`xy = 6` against `6/x`: put in for the one symbol it lacks, the expression must make the equation an identity."""
+        """`xy = 6` against `6/x`: put in for the one symbol it lacks, the expression must make the equation an
+        identity.
+        """
         if equation[2] != _EQUAL or expression[0] in ("list", "set", "seq", "matrix", "union"):
             return False
         present = {part for part in walk(expression) if part[0] == "sym"}
@@ -349,7 +366,11 @@ class _Equality:
             return False
         (symbol,) = missing
         left, right = equation[1]
-        if sum(part == symbol for part in walk(equation)) != 1 or not _linear_in(left, symbol) or not _linear_in(right, symbol):
+        if (
+            sum(part == symbol for part in walk(equation)) != 1
+            or not _linear_in(left, symbol)
+            or not _linear_in(right, symbol)
+        ):
             return False
         return self.comparer.same_value(_renamed(left, {symbol: expression}), _renamed(right, {symbol: expression}))
 
@@ -395,88 +416,16 @@ def _items(node: Node) -> list[Node]:
         return [node]
     items = list(node[1])
     if items and items[0][0] == "rel" and all(item[0] != "rel" for item in items[1:]) and len(items) > 1:
-        label, value = _split_label(items[0])
+        label, value = split_label(items[0])
         if label is not None:
             return [value, *items[1:]]
     return items
-
-
-def _labels(items: list[Node]) -> list[Node] | None:
-    labels = [_split_label(item)[0] if item[0] == "rel" else None for item in items]
-    return [label for label in labels if label is not None] if labels and all(labels) else None
-
-
-def _unlabelled(items: list[Node]) -> list[Node]:
-    return [_split_label(item)[1] if item[0] == "rel" else item for item in items]
-
-
-def _by_label(items: tuple[Node, ...]) -> tuple[Node, ...] | None:
-    """The values of a list whose items all have a name, in the order of the names."""
-    labels = _labels(list(items))
-    if labels is None:
-        return None
-    values = _unlabelled(list(items))
-    return tuple(value for _, value in sorted(zip(labels, values), key=lambda pair: repr(pair[0])))
-
-
-def _distinct_letters(labels: list[Node]) -> bool:
-    """Whether the names are different unknowns and not numbered roots of one."""
-    letters = [str(label[1]).partition("_")[0] for label in labels]
-    return len(set(letters)) == len(letters)
-
-
-def _split_label(relation: Node) -> tuple[Node | None, Node]:
-    """(name, value) of `x = 3`, `3 = x`, `f(x) = 2x`, `(x, y) = (1, 2)`; (None, the relation) where nothing is only named."""
-    if relation[0] != "rel" or relation[2][0] not in ("=", "approx"):
-        return None, relation
-    left, right = relation[1][0], relation[1][-1]
-    if _is_label(left, right):
-        return left, right
-    if len(relation[1]) == 2 and right[0] == "sym" and not any(part == right for part in walk(left)):
-        return right, left
-    return None, relation
-
-
-def _is_label(left: Node, right: Node) -> bool:
-    kind = left[0]
-    if kind == "mul" and len(left[1]) >= 3 and all(letter[0] in ("sym", "const") for letter in left[1]):
-        return right[0] == "num"  # a word
-    if kind in ("sym", "const"):
-        return not any(part == left for part in walk(right)) or kind == "const"
-    if kind == "app":
-        return all(part[0] != "app" for part in walk(right) if part[:2] == left[:2])
-    if kind == "seq":
-        return all(item[0] == "sym" for item in left[3])
-    if kind == "op":
-        return left[1] not in ("binom", "floor", "ceil")
-    if kind == "abs":
-        return _is_name(left[1])
-    if kind in ("div", "ratio"):
-        parts = left[1:] if kind == "div" else left[1]
-        return all(map(_is_name, parts))
-    return _is_name(left)
-
-
-def _is_name(node: Node) -> bool:
-    """Capital letters side by side name a segment or an angle: AB."""
-    letters = node[1] if node[0] == "mul" else (node,)
-    return all(letter[0] == "sym" and letter[1][:1].isupper() for letter in letters)
 
 
 def _solved(relation: Node) -> bool:
     """`x = 3`, `x > 2`: the unknown stands alone, and an answer must isolate it too."""
     constants = [not any(part[0] == "sym" for part in walk(side)) for side in relation[1]]
     return any(side[0] == "sym" and constant for side, constant in zip(relation[1], reversed(constants)))
-
-
-def _same_function(ours: Node, theirs: Node) -> bool:
-    """f(n) and f(m) name the same function of differently named arguments."""
-    return (
-        ours[0] == theirs[0] == "app"
-        and ours[1] == theirs[1]
-        and len(ours[2]) == len(theirs[2])
-        and all(argument[0] == "sym" for argument in (*ours[2], *theirs[2]))
-    )
 
 
 def _renamed(node: Node, renaming: dict[Node, Node]) -> Node:
@@ -497,5 +446,7 @@ def _linear_in(node: Node, symbol: Node) -> bool:
     if node[0] in ("add", "mul"):
         return all(_linear_in(child, symbol) for child in node[1])
     if node[0] in ("neg", "div"):
-        return all(_linear_in(child, symbol) for child in node[1:2]) and (node[0] == "neg" or not any(p == symbol for p in walk(node[2])))
+        return all(_linear_in(child, symbol) for child in node[1:2]) and (
+            node[0] == "neg" or not any(p == symbol for p in walk(node[2]))
+        )
     return False

@@ -1,8 +1,9 @@
 """Exact values of expressions: rational numbers, and residues modulo a prime that stand for whole functions.
 
-Two expressions that agree as elements of the field of P = 2^127 - 1 elements at random points are the same rational function, up to a
-chance below degree / P (Schwartz 1980, Zippel 1979). What is not rational (roots, logarithms, pi) is taken as an unknown of its own that
-depends on its argument only; agreement is then still proof, disagreement is not, and `Residue.formal` says which case it is.
+Two expressions that agree as elements of the field of P = 2^127 - 1 elements at random points are the same rational
+function, up to a chance below degree / P (Schwartz 1980, Zippel 1979). What is not rational (roots, logarithms, pi) is
+taken as an unknown of its own that depends on its argument only; agreement is then still proof, disagreement is not,
+and `Residue.formal` says which case it is.
 
 Everything is bounded: one pass over the tree, numbers of at most `MAX_BITS` bits.
 """

@@ -4,8 +4,8 @@ A second place where an answer may stand is a second guess, so each rule reads e
 
 - "boxed" (RL): the last closed `\boxed{...}` or `\fbox{...}` after the last `</think>` and before any turn marker.
   Boxes joined by commas or "and" are one list; boxes joined by "or" are a hedge, which is no answer.
-- "lenient" (evaluation): the box where there is one, else what follows the last "answer is", "Answer:" or "####", else a lone
-  formula at the end.
+- "lenient" (evaluation): the box where there is one, else what follows the last "answer is", "Answer:" or "####", else
+  a lone formula at the end.
 - "none": the text is the answer.
 
 In functional chains (text with functional tags) the first two look only inside the last `<output>`.
@@ -26,14 +26,20 @@ _TURN_TOKEN = re.compile(
     r"|</s>|<eos>|<end_of_turn>|<start_of_turn>|\[/?INST\]|<｜(?:User|end▁of▁sentence)｜>"
 )
 # A role written out: the model goes on with a dialogue of its own after its answer.
-_TURN_ROLE = re.compile(r"\n[ \t#*]*(?:Human|User|Question|Problem|Instruction|Q)\b[ \t*]*:|\n(?:user|human|system)[ \t]*\n")
+_TURN_ROLE = re.compile(
+    r"\n[ \t#*]*(?:Human|User|Question|Problem|Instruction|Q)\b[ \t*]*:|\n(?:user|human|system)[ \t]*\n"
+)
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
 _BOXED_TOKEN = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z0-9])(?![A-Za-z0-9.,{(^_\\])")
-_JOIN = re.compile(r"(?:\\[()\[\],;:! ]|\\q?quad(?![A-Za-z])|[\s$,;&]|\\(?:text|textrm|mathrm|mbox)\s*\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*")
+_JOIN = re.compile(
+    r"(?:\\[()\[\],;:! ]|\\q?quad(?![A-Za-z])|[\s$,;&]"
+    r"|\\(?:text|textrm|mathrm|mbox)\s*\{\s*(?:and|or)\s*,?\s*\}|\b(?:and|or)\b)*"
+)
 _OR = re.compile(r"\bor\b")
 
 _ANCHOR = re.compile(
-    r"(?:####|\b(?:final\s+)?answers?\b[\s*_]*(?:\\?[)}\]][\s*_]*)?(?:(?:is|are)\b\s*:?|:|(?=\$|\\\())[\s*_]*)", re.IGNORECASE
+    r"(?:####|\b(?:final\s+)?answers?\b[\s*_]*(?:\\?[)}\]][\s*_]*)?(?:(?:is|are)\b\s*:?|:|(?=\$|\\\())[\s*_]*)",
+    re.IGNORECASE,
 )
 _PLEASANTRY = re.compile(r"\s*I hope (?:it|this) is correct\.?\s*$", re.IGNORECASE)
 _FORMULA = re.compile(r"\$\$(.+?)\$\$|\$((?:[^$\\]|\\.)+)\$|\\\((.+?)\\\)|\\\[(.+?)\\\]", re.DOTALL)
@@ -136,7 +142,11 @@ def _unboxed(text: str) -> str | None:
     text = _PLEASANTRY.sub("", text).strip()
     anchors = [anchor for anchor in _ANCHOR.finditer(text) if text[anchor.end() :].strip()]
     # "Final Answer: The final answer is": the first only announces the second.
-    anchors = [a for a, b in zip(anchors, [*anchors[1:], None]) if b is None or re.search(r"[\d$\\]", text[a.end() : b.start()])]
+    anchors = [
+        a
+        for a, b in zip(anchors, [*anchors[1:], None])
+        if b is None or re.search(r"[\d$\\]", text[a.end() : b.start()])
+    ]
     if not anchors:
         return _lone_formula(text)
     candidates = [_after_anchor(text[anchor.end() :]) for anchor in anchors]

@@ -1,8 +1,10 @@
-"""Grading that cannot hang the caller: a quick decision in the calling process, hard pairs in killable worker processes.
+"""Grading that cannot hang the caller: a quick decision in the calling process, hard pairs in killable worker
+processes.
 
-`grade` and `grade_many` may be called from the main thread, any other thread, an event loop, a DataLoader worker, every rank of a
-distributed run and after a fork. The quick decision is exact arithmetic on bounded input; what it leaves open goes to a worker that is
-killed at its deadline. Workers start when they are first needed and end with the process that started them.
+`grade` and `grade_many` may be called from the main thread, any other thread, an event loop, a DataLoader worker,
+every rank of a distributed run and after a fork. The quick decision is exact arithmetic on bounded input; what it
+leaves open goes to a worker that is killed at its deadline. Workers start when they are first needed and end with the
+process that started them.
 """
 
 from __future__ import annotations
@@ -20,8 +22,8 @@ from rewards.extraction import extract_answer
 from rewards.pool import Pool, StatusCache
 
 STATUSES = ("correct", "wrong", "no_answer", "unparseable", "timeout")
-MAX_CHARS = 4000  # of a gold and of an answer; keeps every request below the size of a pipe's buffer, so that sending never blocks
-STARTUP_SECONDS = 120.0
+# Of a gold and of an answer; keeps every request below the size of a pipe's buffer, so that sending never blocks.
+MAX_CHARS = 4000
 CACHE_ENTRIES = 65536
 
 
@@ -30,8 +32,8 @@ class Verdict:
     """What the grader found.
 
     Attributes:
-        status: "correct", "wrong", "no_answer" (the rule found none), "unparseable" (an answer that is not mathematics), or
-            "timeout" (the time or memory allowed was not enough to decide).
+        status: "correct", "wrong", "no_answer" (the rule found none), "unparseable" (an answer that is not
+            mathematics), or "timeout" (the time or memory allowed was not enough to decide).
         answer: the extracted answer, None when there is none.
         seconds: wall time the decision took, without waiting for a free worker; 0 when it came from the cache.
     """
@@ -51,8 +53,8 @@ def grade(gold: str, text: str, *, extract: str = "boxed", timeout: float = 3.0)
     Args:
         gold: the reference answer, bare or in a box.
         text: what the model wrote.
-        extract: "boxed" (RL: the last closed box after the last `</think>`), "lenient" (evaluation: also "the answer is", "####",
-            a lone final formula) or "none" (`text` is a bare answer).
+        extract: "boxed" (RL: the last closed box after the last `</think>`), "lenient" (evaluation: also "the answer
+            is", "####", a lone final formula) or "none" (`text` is a bare answer).
         timeout: seconds of wall time, counted from the moment a worker takes the pair up.
 
     Raises:
@@ -68,9 +70,7 @@ def grade(gold: str, text: str, *, extract: str = "boxed", timeout: float = 3.0)
     return Verdict(decided[0], answer, decided[1])
 
 
-def grade_many(
-    pairs: Iterable[tuple[str, str]], *, extract: str = "boxed", timeout: float = 3.0
-) -> list[Verdict]:
+def grade_many(pairs: Iterable[tuple[str, str]], *, extract: str = "boxed", timeout: float = 3.0) -> list[Verdict]:
     """`grade` for many `(gold, text)` pairs; hard ones in parallel, equal ones once. The order is kept."""
     questions: list[tuple[str, str | None]] = []
     for gold, text in pairs:
@@ -87,7 +87,9 @@ def grade_many(
         decided[gold, answer] = result or ("timeout", 0.0)
     if hard:
         with ThreadPoolExecutor(min(len(hard), _pool("numeric").size), thread_name_prefix="grade_many") as threads:
-            for pair, result in zip(hard, threads.map(lambda p: _decide_there(*p, timeout), hard), strict=True):
+            for pair, result in zip(
+                hard, threads.map(lambda pair: _decide_there(pair[0], pair[1], timeout), hard), strict=True
+            ):
                 decided[pair] = result
     verdicts = []
     for gold, answer in questions:
@@ -101,7 +103,9 @@ def grade_many(
 
 def _require_gold(gold: str) -> None:
     if not isinstance(gold, str) or not gold.strip():
-        raise ValueError(f"gold answer is empty or not text: {gold!r}; every problem needs a reference answer to be graded")
+        raise ValueError(
+            f"gold answer is empty or not text: {gold!r}; every problem needs a reference answer to be graded"
+        )
 
 
 def unboxed(gold: str) -> str:

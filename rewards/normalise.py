@@ -1,6 +1,8 @@
-"""One way of writing: unicode, thousands separators, repeating decimals and LaTeX's layout commands, before anything is parsed.
+"""One way of writing: unicode, thousands separators, repeating decimals and LaTeX's layout commands, before anything
+is parsed.
 
-Gold and answer go through the same steps. Nothing here changes what an answer says; what is not recognised stays as it is.
+Gold and answer go through the same steps. Nothing here changes what an answer says; what is not recognised stays as it
+is.
 """
 
 from __future__ import annotations
@@ -15,18 +17,22 @@ _SIGNS = {
     "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-",
     "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "∕": "/", "±": r"\pm ",
     "≤": r"\le ", "⩽": r"\le ", "≦": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≧": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
-    "∈": r"\in ", "∉": r"\notin ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "∞": r"\infty ", "∖": r"\setminus ",
-    "∨": r"\lor ", "∧": r"\land ", "→": r"\to ", "∀": r"\forall ", "∣": r"\mid ",
+    "∈": r"\in ", "∉": r"\notin ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "∞": r"\infty ",
+    "∖": r"\setminus ", "∨": r"\lor ", "∧": r"\land ", "→": r"\to ", "∀": r"\forall ", "∣": r"\mid ",
     "ℝ": r"\mathbb{R}", "ℤ": r"\mathbb{Z}", "ℕ": r"\mathbb{N}", "ℚ": r"\mathbb{Q}", "ℂ": r"\mathbb{C}",
     "°": r"^\circ ", "º": r"^\circ ", "˚": r"^\circ ", "′": "'", "″": "''", "∠": r"\angle ", "△": r"\triangle ",
     "π": r"\pi ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\epsilon ", "θ": r"\theta ",
-    "λ": r"\lambda ", "μ": r"\mu ", "σ": r"\sigma ", "φ": r"\phi ", "ω": r"\omega ", "ρ": r"\rho ", "τ": r"\tau ", "Δ": r"\Delta ",
+    "λ": r"\lambda ", "μ": r"\mu ", "σ": r"\sigma ", "φ": r"\phi ", "ω": r"\omega ", "ρ": r"\rho ", "τ": r"\tau ",
+    "Δ": r"\Delta ",
     "“": '"', "”": '"', "‘": "'", "’": "'", "。": ".", "，": ",", "；": ";", "：": ":",
 }  # fmt: skip
 _ROOT = re.compile(r"[√](\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\))")
 
-_ESCAPED_COMMANDS = re.compile(r"\\\\(?=(?:frac|dfrac|tfrac|sqrt|left|right|pi|text|cdot|times|infty|cup|pm|le|ge|boxed|circ)(?![a-z]))")
+_ESCAPED_COMMANDS = re.compile(
+    r"\\\\(?=(?:frac|dfrac|tfrac|sqrt|left|right|pi|text|cdot|times|infty|cup|pm|le|ge|boxed|circ)(?![a-z]))"
+)
 _ROW_SPACING = re.compile(r"\\\\\s*\[\s*-?[\d.]+\s*(?:pt|em|ex|mm|cm)\s*\]")
+_PHANTOM = re.compile(r"\\[hv]?phantom\s*(?:\{[^{}]*\}|[^{}\s])")
 _MATH_DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]|(?<!\\)\$+")
 _LAYOUT = re.compile(
     r"\\(?:left|right|middle|bigl|bigr|biggl|biggr|Bigl|Bigr|Biggl|Biggr|big|Big|bigg|Bigg|displaystyle|textstyle|limits|nolimits"
@@ -39,7 +45,9 @@ _REPEATING = re.compile(r"(\d*)\.(\d*)(?:\\overline|\\bar|\\dot)\s*(?:\{(\d+)\}|
 _SPACING = re.compile(r"(?<!\\)\\[,;:! ]|~|\\q?quad|\\(?:enspace|thinspace|hspace\*?\{[^{}]*\})(?![A-Za-z])")
 _CIRCLED = re.compile("[①-⑨](?=\\s*[①-⑨])")
 _HTML = {"<sup>": "^{", "</sup>": "}", "<sub>": "_{", "</sub>": "}", "&lt;": "<", "&gt;": ">", "&amp;": "&"}
-_ORDINAL = re.compile(r"(?<=\d)\s*(?:\^\s*)?(?:\{\s*)?(?:\\(?:text|mathrm|textrm|rm)\s*\{\s*)?(?:th|st|nd|rd)(?![A-Za-z])(?:\s*\})*")
+_ORDINAL = re.compile(
+    r"(?<=\d)\s*(?:\^\s*)?(?:\{\s*)?(?:\\(?:text|mathrm|textrm|rm)\s*\{\s*)?(?:th|st|nd|rd)(?![A-Za-z])(?:\s*\})*"
+)
 _PLAIN = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|mbox|emph|bf|rm|it|operatorname)(?![A-Za-z])\s*"
 )
@@ -58,7 +66,7 @@ def normalise(text: str) -> str:
             text = _ESCAPED_COMMANDS.sub(r"\\", text)
         text = _ROW_SPACING.sub(r"\\\\ ", text)
         text = text.replace("\\$", " ")
-        text = _LAYOUT.sub(" ", text)
+        text = _PHANTOM.sub(" ", _LAYOUT.sub(" ", text))
     text = _MATH_DELIMITERS.sub(" ", text)
     text = _GROUPED.sub(lambda match: _SEPARATORS.sub("", match[0]), text)
     if "," in text:
@@ -120,7 +128,9 @@ def _join_thousands(text: str, match: re.Match[str]) -> str:
 
 
 def has_list_reading(text: str) -> bool:
-    """Whether commas between groups of three digits, read as thousands by `normalise`, could separate a list as well."""
+    """Whether commas between groups of three digits, read as thousands by `normalise`, could separate a list as
+    well.
+    """
     return any(
         not any(group.startswith("0") for group in match.split(",")[1:]) for match in _COMMA_GROUPED.findall(text)
     )
@@ -135,11 +145,10 @@ def _repeating_fraction(match: re.Match[str]) -> str:
 
 
 def _without_trailing_stop(text: str) -> str:
-    while text and (text[-1] in ".,;:" or (text[-1] == "\\" and not text.endswith("\\\\"))):
-        if text.endswith(("\\,", "\\;", "\\:")):
-            text = text[:-2].rstrip()
-        elif text.endswith("...") or text[-2:-1] == "." or re.search(r"\b[ap]\.m\.$", text):
-            break
-        else:
-            text = text[:-1].rstrip()
+    """Without the punctuation of the sentence around it; "p.m." and "..." keep their stops."""
+    text = text.rstrip(",;: ")
+    if text.endswith(".") and not text.endswith("..") and not re.search(r"\b[ap]\.m\.$", text[-6:]):
+        text = text[:-1].rstrip(",;: ")
+    if text.endswith("\\") and not text.endswith("\\\\"):
+        text = text[:-1].rstrip(" .,;:")
     return text

@@ -1,7 +1,9 @@
-"""Values of expressions in floating point: in doubles to tell different ones apart, with 40 digits to confirm equal ones.
+"""Values of expressions in floating point: in doubles to tell different ones apart, with 40 digits to confirm equal
+ones.
 
-One pass over the tree with a fixed number of digits; magnitudes that would make a single operation expensive are refused. Symbols get
-values that depend on their name and the point only, so that gold and answer are evaluated at the same place.
+One pass over the tree with a fixed number of digits; magnitudes that would make a single operation expensive are
+refused. Symbols get values that depend on their name and the point only, so that gold and answer are evaluated at the
+same place.
 """
 
 from __future__ import annotations
@@ -22,7 +24,9 @@ POINTS = 4
 
 
 class NotNumeric(ArithmeticError):
-    """The expression has no value here: an operator without a number behind it, infinity, or an operation beyond the bounds."""
+    """The expression has no value here: an operator without a number behind it, infinity, or an operation beyond the
+    bounds.
+    """
 
 
 class Doubles:
@@ -78,7 +82,9 @@ class Doubles:
 
 
 class Digits(Doubles):
-    """Complex numbers with `DIGITS` and some guard digits, by mpmath. Only for worker processes: its precision is global."""
+    """Complex numbers with `DIGITS` and some guard digits, by mpmath. Only for worker processes: its precision is
+    global.
+    """
 
     def __init__(self, point: int) -> None:
         super().__init__(point)
@@ -203,7 +209,9 @@ def _value(node: Node, domain: Doubles) -> Any:
     if kind == "fact":
         return domain.keep(domain.function("gamma", _value(node[1], domain) + 1))
     if kind == "unit":
-        return domain.keep(_value(node[2], domain) * node[1].factor if node[1].dimension != "angle" else _degrees(node, domain))
+        return domain.keep(
+            _value(node[2], domain) * node[1].factor if node[1].dimension != "angle" else _degrees(node, domain)
+        )
     if kind == "app" and len(node[2]) == 1:
         return domain.keep(_value(node[1], domain) * _value(node[2][0], domain))
     if kind == "op":
@@ -249,7 +257,9 @@ def _operator(name: str, arguments: tuple[Node, ...], domain: Doubles) -> Any:
 
 @lru_cache(maxsize=4096)
 def _coordinate(name: str, point: int) -> Fraction:
-    """A rational number that depends on the name: in (0, 1) at the first two points, in (1, 3) then, at the last in (-1, 1)."""
+    """A rational number that depends on the name: in (0, 1) at the first two points, in (1, 3) then, at the last in
+    (-1, 1).
+    """
     unit = Fraction(stable_hash(f"point {point} {name}") % 1000003 + 1, 1000005)
     if point < 2:
         return unit

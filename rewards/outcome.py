@@ -1,7 +1,8 @@
 """TRL reward functions over the grader: outcome, format, and both.
 
-`GRPOTrainer(reward_funcs=[rewards.math_reward])` works with any data set that has an `answer` column. Where the text was decoded with
-special tokens skipped, the tags of a functional chain may be lost: `math_reward_from(tokenizer)` reads the token ids instead.
+`GRPOTrainer(reward_funcs=[rewards.math_reward])` works with any data set that has an `answer` column. Where the text
+was decoded with special tokens skipped, the tags of a functional chain may be lost: `math_reward_from(tokenizer)`
+reads the token ids instead.
 """
 
 from __future__ import annotations
@@ -49,7 +50,9 @@ def math_reward(
         ValueError: there is no `answer` column, or one of its values is empty.
     """
     if answer is None:
-        raise ValueError("math_reward needs a column `answer` with the reference answers; rename the data set's column to it")
+        raise ValueError(
+            "math_reward needs a column `answer` with the reference answers; rename the data set's column to it"
+        )
     texts = _texts(completions, completion_ids, processing_class)
     verdicts = grade_many(zip(answer, texts, strict=True), extract=extract, timeout=timeout)
     _log(verdicts, log_metric)
@@ -70,7 +73,9 @@ def format_reward(
 
 
 def outcome_and_format_reward(*args: Any, format_weight: float = 0.1, **kwargs: Any) -> list[float]:
-    """`(1 - format_weight) * math_reward(wrong=0) + format_weight * format_reward`, for trainers that take one function."""
+    """`(1 - format_weight) * math_reward(wrong=0) + format_weight * format_reward`, for trainers that take one
+    function.
+    """
     outcomes = math_reward(*args, **{**kwargs, "wrong": 0.0})
     formats = format_reward(*args, **kwargs)
     return [(1 - format_weight) * outcome + format_weight * form for outcome, form in zip(outcomes, formats)]
@@ -92,7 +97,8 @@ def math_reward_from(processing_class: Any, **options: Any) -> RewardFunction:
 def check_golds(golds: Sequence[str], timeout: float = 10.0) -> list[tuple[int, str]]:
     """(index, what is wrong) of every reference answer that cannot be graded against; to be called when data is loaded.
 
-    A gold must not be empty, must be mathematics or words, and must equal itself when it goes through parsing and comparison.
+    A gold must not be empty, must be mathematics or words, and must equal itself when it goes through parsing and
+    comparison.
     """
     problems = []
     for index, gold in enumerate(golds):

@@ -1,7 +1,8 @@
 """Persistent worker processes that can be killed, shared by all threads of a process.
 
-Starting them never forks the caller's memory (`subprocess` executes a fresh interpreter), which keeps CUDA contexts, threads and locks
-out of them. A request is sent only to an idle worker, and its deadline runs from the worker's own word that it has begun.
+Starting them never forks the caller's memory (`subprocess` executes a fresh interpreter), which keeps CUDA contexts,
+threads and locks out of them. A request is sent only to an idle worker, and its deadline runs from the worker's own
+word that it has begun.
 """
 
 from __future__ import annotations
@@ -56,7 +57,8 @@ class Worker:
         self.server: int | None = None  # process id of the server, for tests and diagnostics
 
     def decide(self, gold: str, answer: str, timeout: float) -> tuple[str, float]:
-        """(status, seconds) of one pair; the server is killed when it has no answer `timeout` seconds after it took the pair up.
+        """(status, seconds) of one pair; the server is killed when it has no answer `timeout` seconds after it took
+        the pair up.
 
         Raises:
             WorkerDied: the server ended by itself; the worker may be asked again unless it is `gone`.
@@ -189,8 +191,9 @@ class Pool:
         self._closed = False
 
     def decide(self, gold: str, answer: str, timeout: float) -> tuple[str, float]:
-        """(status, seconds) of one pair; "undecided" where the workers' depth cannot tell. A pair whose worker dies is tried once more; killed twice by something else than its
-        deadline (the system's memory killer), it is a "timeout"."""
+        """(status, seconds) of one pair; "undecided" where the workers' depth cannot tell. A pair whose worker dies is
+        tried once more; killed twice by something else than its deadline (the system's memory killer), it is a
+        "timeout"."""
         for _ in range(2):
             with self._free:
                 worker = self._take()

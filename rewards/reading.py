@@ -4,23 +4,44 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import lru_cache
+from typing import Any
 
 from rewards.normalise import has_list_reading, normalise, plain
 from rewards.syntax import MAX_ITEMS, Node, parse
-from rewards.tokens import Malformed, Unsupported
+from rewards.tokens import NAMES, Malformed, Unsupported
 
 MAX_SIGNS = 6  # of independent plus-minus signs in one answer
 
 _TEXT = re.compile(r"\\(?:text|textbf|textit|textrm|textnormal|mathrm|mathbf|mbox|operatorname|emph)\*?\s*\{([^{}]*)\}")
 _WORD = re.compile(r"[A-Za-z]{2,}")
 _SPACED_EXPONENT = re.compile(r"(?<![A-Za-z\d])(\d+(?:\.\d+)?)\s*[eE]\s*([-+])\s*(\d{1,3})(?![\d.A-Za-z])")
-_MATHEMATICAL_WORDS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan sinh cosh tanh ln log lg exp and or sqrt pi infty infinity oo cup in pm mod gcd lcm max "
-    "min det theta alpha beta arg deg cm mm km kg ml".split()
+_MATHEMATICAL_WORDS = frozenset(NAMES) | {"exp", "arg", "deg", "cm", "mm", "km", "kg", "ml"}
+_SHORT_WORDS = frozenset(
+    [
+        "yes",
+        "no",
+        "odd",
+        "even",
+        "true",
+        "false",
+        "none",
+        "one",
+        "two",
+        "six",
+        "ten",
+        "red",
+        "all",
+        "east",
+        "west",
+        "left",
+        "right",
+        "north",
+        "south",
+    ]
 )
-_SHORT_WORDS = frozenset("yes no odd even true false none one two six ten red all east west left right north south".split())
 _BASED = re.compile(r"([0-9A-Z]*\d[0-9A-Z]*|[0-9A-Z]{2,})_\{?(1[1-9]|2\d|3[0-6])\}?")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\s+")
 
@@ -95,8 +116,8 @@ def _words(normal: str) -> tuple[tuple[str, ...], bool] | None:
     if not (in_text or wordy):
         return None
     only_words = not commands and not re.search(r"\d", opened)
-    spoken = _ARTICLES.sub("", opened.lower().replace("\\", " "))
-    return tuple(re.findall(r"[a-z0-9]+|[^\sa-z0-9.,;:'\"$(){}-]", spoken)), only_words
+    spoken = re.sub(r"(?<=[a-z])-(?=[a-z])", " ", _ARTICLES.sub("", opened.lower().replace("\\", " ")))
+    return tuple(re.findall(r"[a-z0-9]+|[^\sa-z0-9.,;:'\"$(){}]", spoken)), only_words
 
 
 def _expand_signs(tree: Node) -> Node:
@@ -136,7 +157,7 @@ def _count_signs(node: object) -> int:
     return (bool(node) and node[0] == "pm") + sum(_count_signs(child) for child in node)
 
 
-def _with_signs(node: Node, signs) -> Node:  # type: ignore[no-untyped-def]
+def _with_signs(node: Any, signs: Iterator[int]) -> Any:
     if not isinstance(node, tuple):
         return node
     if node and node[0] == "pm":
@@ -145,4 +166,3 @@ def _with_signs(node: Node, signs) -> Node:  # type: ignore[no-untyped-def]
         signed = right if next(signs) * node[3] > 0 else ("neg", right)
         return signed if left is None else ("add", (left, signed))
     return tuple(_with_signs(child, signs) for child in node)
-

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from rewards.syntax import Node
-from rewards.values import Comparer
+from rewards.values import Comparer, has_symbol
 
 _INFINITY: Node = ("const", "inf")
 _MINUS_INFINITY: Node = ("neg", _INFINITY)
@@ -23,7 +23,8 @@ class Piece:
     """An interval; a point is a closed interval from itself to itself.
 
     Args:
-        low, high: end points as expressions, `at_low`, `at_high`: their values, `closed_low`, `closed_high`: whether they belong to it.
+        low, high: end points as expressions, `at_low`, `at_high`: their values, `closed_low`, `closed_high`: whether
+            they belong to it.
     """
 
     low: Node
@@ -44,7 +45,9 @@ def looks_like_set(node: Node) -> bool:
     if kind == "rel":
         if any(op in ("<", ">", "le", "ge", "ne") for op in node[2]):
             return True
-        return node[2] == ("in",) and (looks_like_set(node[1][1]) or node[1][1][0] in ("seq", "set") or node[1][1] == _REALS)
+        return node[2] == ("in",) and (
+            looks_like_set(node[1][1]) or node[1][1][0] in ("seq", "set") or node[1][1] == _REALS
+        )
     if kind == "list":
         return all(item[0] == "rel" for item in node[1]) and any(looks_like_set(item) for item in node[1])
     return node in (_REALS, ("sym", "\\emptyset"))
@@ -92,7 +95,8 @@ def _pieces(node: Node, comparer: Comparer) -> list[Piece]:
     if node == ("sym", "\\emptyset") or node == ("set", ()):
         return []
     if kind == "seq" and len(node[3]) == 2:
-        return [_piece(*node[3], node[1] == "[", node[2] == "]", comparer)]
+        low, high = node[3]
+        return [_piece(low, high, node[1] == "[", node[2] == "]", comparer)]
     if kind == "set":
         return [_piece(item, item, True, True, comparer) for item in node[1]]
     if kind == "union":
@@ -101,7 +105,9 @@ def _pieces(node: Node, comparer: Comparer) -> list[Piece]:
         return _intersection(_pieces(node[1], comparer), _pieces(node[2], comparer))
     if kind == "minus" or (kind == "add" and len(node[1]) == 2 and node[1][1][0] == "neg"):
         left, right = (node[1], node[2]) if kind == "minus" else (node[1][0], node[1][1][1])
-        return _intersection(_pieces(left, comparer), _complement(_merged(_pieces(right, comparer), comparer), comparer))
+        return _intersection(
+            _pieces(left, comparer), _complement(_merged(_pieces(right, comparer), comparer), comparer)
+        )
     if kind == "builder":
         return _builder(node, comparer)
     if kind == "rel":
@@ -135,7 +141,10 @@ def _relation(node: Node, comparer: Comparer) -> list[Piece]:
         if op == "=":
             return [_piece(right, right, True, True, comparer)]
         if op == "ne":
-            return [_piece(_MINUS_INFINITY, right, False, False, comparer), _piece(right, _INFINITY, False, False, comparer)]
+            return [
+                _piece(_MINUS_INFINITY, right, False, False, comparer),
+                _piece(right, _INFINITY, False, False, comparer),
+            ]
         if op in ("<", "le"):
             return [_piece(_MINUS_INFINITY, right, False, op == "le", comparer)]
         return [_piece(right, _INFINITY, op == "ge", False, comparer)]
@@ -165,7 +174,7 @@ def _conditions(node: Node, comparer: Comparer) -> list[Piece]:
 
 def _piece(low: Node, high: Node, closed_low: bool, closed_high: bool, comparer: Comparer) -> Piece:
     at_low, at_high = _place(low, comparer), _place(high, comparer)
-    if at_low > at_high:
+    if at_low > at_high and not has_symbol(low) and not has_symbol(high):
         raise NotASet
     return Piece(low, high, at_low, at_high, closed_low, closed_high)
 
@@ -236,4 +245,3 @@ def _is_unknown(node: Node) -> bool:
 
 def _is_infinite(node: Node) -> bool:
     return node in (_INFINITY, _MINUS_INFINITY)
-

@@ -1,7 +1,8 @@
 """math-verify as the last resort: for well-formed LaTeX that our parser does not know. Only inside worker processes.
 
-It sees nothing that could blow up, reads LaTeX only (its default also scrapes the first number out of what it cannot parse), and its
-"equal" counts only when 40-digit values agree. Parsed objects are never turned into text: printing some of them never ends.
+It sees nothing that could blow up, reads LaTeX only (its default also scrapes the first number out of what it cannot
+parse), and its "equal" counts only when 40-digit values agree. Parsed objects are never turned into text: printing
+some of them never ends.
 """
 
 from __future__ import annotations
@@ -15,8 +16,12 @@ from rewards.normalise import normalise
 
 MAX_CHARS = 600
 MAX_NESTING = 12
-_UNEVALUATED = re.compile(r"\\(?:sum|prod|i*int|oint|lim|det|gcd|lcm|b?mod|pmod|max|min|d?binom|l?floor|l?ceil)(?![A-Za-z])|!|\\frac\{d\}|\\begin\{[vV]matrix")
-_BIG = re.compile(r"\d{16,}|\d{5,}\s*\}?\s*!|\^\s*\{?\s*-?\d{5,}|\^\s*\{[^{}]*\^|\^\s*\d+\s*\^|\^[^{\\]*\^\s*\{[^{}]*\^")
+_UNEVALUATED = re.compile(
+    r"\\(?:sum|prod|i*int|oint|lim|det|gcd|lcm|b?mod|pmod|max|min|d?binom|l?floor|l?ceil)(?![A-Za-z])|!|\\frac\{d\}|\\begin\{[vV]matrix"
+)
+_BIG = re.compile(
+    r"\d{16,}|\d{5,}\s*\}?\s*!|\^\s*\{?\s*-?\d{5,}|\^\s*\{[^{}]*\^|\^\s*\d+\s*\^|\^[^{\\]*\^\s*\{[^{}]*\^"
+)
 
 
 def load(depth: str) -> None:
@@ -25,7 +30,8 @@ def load(depth: str) -> None:
 
     mpmath.log(mpmath.mpf(2))
     if depth == "symbolic":
-        logging.disable(logging.WARNING)  # math-verify warns on every call that its own timeouts are off; ours is outside
+        # math-verify warns on every call that its own timeouts are off; ours is outside.
+        logging.disable(logging.WARNING)
         fallback_equal(r"\frac{1}{2}+x", r"x+\frac{2}{4}")
 
 

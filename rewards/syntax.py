@@ -1,16 +1,18 @@
 r"""A parser for answers: normalised LaTeX (or plain text mathematics) to a small tree of tuples.
 
-Grammar, loosest first: list (`,` `;` and or) > relation (`=` `<` `\in`) > ratio (`:`) > union > sum > product > power > atom.
-A node is `(kind, ...)` with nodes, strings and numbers inside:
+Grammar, loosest first: list (`,` `;` and or) > relation (`=` `<` `\in`) > ratio (`:`) > union > sum > product > power
+> atom. A node is `(kind, ...)` with nodes, strings and numbers inside:
 
     ("num", Fraction, decimals | None)    ("sym", name)           ("const", "pi" | "e" | "i" | "inf")
-    ("add", nodes)   ("mul", nodes)   ("div", a, b)   ("neg", a)   ("pow", a, b)   ("root", n, a)   ("pm", a | None, b, sign)
-    ("fn", name, a)   ("log", base, a)   ("op", name, nodes)   ("app", sym, nodes)   ("fact", a)   ("abs", a)
+    ("add", nodes)   ("mul", nodes)   ("div", a, b)   ("neg", a)   ("pow", a, b)   ("root", n, a)   ("pm", a | None, b,
+    sign) ("fn", name, a)   ("log", base, a)   ("op", name, nodes)   ("app", sym, nodes)   ("fact", a)   ("abs", a)
     ("unit", Unit, a)   ("base", digits, n)
-    ("list", items, joint)   ("seq", open, close, items)   ("set", items)   ("builder", element, condition)   ("matrix", rows)
-    ("rel", parts, ops)   ("ratio", parts)   ("union" | "inter" | "minus", a, b)   ("given", node, clause)
+    ("list", items, joint)   ("seq", open, close, items)   ("set", items)   ("builder", element, condition)
+    ("matrix", rows) ("rel", parts, ops)   ("ratio", parts)   ("union" | "inter" | "minus", a, b)   ("given", node,
+    clause)
 
-Nothing is evaluated here, recursion and length are bounded, and what does not fit the grammar raises instead of being skipped.
+Nothing is evaluated here, recursion and length are bounded, and what does not fit the grammar raises instead of being
+skipped.
 """
 
 from __future__ import annotations
@@ -18,28 +20,28 @@ from __future__ import annotations
 from fractions import Fraction
 from typing import Any
 
+from rewards.grammar import (
+    ACCENTS,
+    BIG_OPERATORS,
+    CLOSED_BY,
+    CLOSING,
+    MATRICES,
+    NO_FACTOR,
+    RELATIONS,
+    SYMBOLS,
+    Node,
+    matrix,
+    mixed,
+    number,
+    product,
+    spelled,
+)
 from rewards.tokens import FUNCTIONS, OPERATORS, Malformed, Unsupported, is_qualifier, tokenize
 from rewards.units import DEGREE, PERCENT, Unit, find_unit
 
-Node = tuple[Any, ...]
-
 MAX_DEPTH = 40
 MAX_ITEMS = 100
-MAX_DIGITS = 1000
 MAX_CHAIN = 60  # links of a chain that nests one way: a/b/c, A \\cup B \\cup C
-
-RELATIONS = {"=", "<", ">", "\\le", "\\ge", "\\ne", "\\in", "\\notin", "\\approx", "\\equiv", "\\to", "\\sim", "\\subset", "\\subseteq",
-             "\\Rightarrow", "\\Leftrightarrow", "\\perp", "\\parallel", "\\propto"}  # fmt: skip
-BIG_OPERATORS = {"\\sum", "\\prod", "\\int", "\\iint", "\\oint", "\\lim"}
-ACCENTS = {"\\overline", "\\bar", "\\hat", "\\vec", "\\widehat", "\\tilde", "\\angle", "\\triangle", "\\overrightarrow", "\\underline",
-           "\\mathcal", "\\mathbb", "\\mathfrak", "\\mathscr", "\\dot", "\\ddot", "\\odot", "\\measuredangle", "\\bigtriangleup"}  # fmt: skip
-SYMBOLS = {"\\" + name for name in (
-    "alpha beta gamma delta epsilon zeta eta theta iota kappa lambda mu nu xi rho sigma tau upsilon phi chi psi omega Gamma Delta Theta "
-    "Lambda Xi Pi Sigma Upsilon Phi Psi Omega ell hbar nabla partial emptyset forall exists Re Im aleph imath jmath dots prime cdotp"
-).split()}  # fmt: skip
-_MATRICES = {"pmatrix", "bmatrix", "matrix", "array", "vmatrix", "Bmatrix", "smallmatrix", "Vmatrix"}
-_CLOSING = {")", "]", "}", "\\}", "\\rfloor", "\\rceil", "\\rangle", "\\right", "&", "\\\\", "\\end"}
-_CLOSED_BY = {"(": (")", "]"), "[": ("]", ")")}
 
 
 def parse(text: str) -> Node:
@@ -82,17 +84,17 @@ class _Parser:
             raise Malformed("chain too long")
         return links + 1
 
-    def nested(self, rule: Any, *args: Any) -> Any:
+    def nested(self, rule: Any, *args: Any, bars: int | None = 0) -> Any:
+        """One level deeper; `bars` is how many `|` are open there, None for as many as here."""
         self.depth += 1
         if self.depth > MAX_DEPTH:
             raise Malformed("nested too deeply")
-        bars, self.bars = self.bars, 0
+        outside = self.bars
+        self.bars = outside if bars is None else bars
         node = rule(*args)
-        self.bars = bars
+        self.bars = outside
         self.depth -= 1
         return node
-
-    # lists and relations
 
     def answer(self) -> Node:
         """A list, or the single thing it consists of."""
@@ -101,7 +103,9 @@ class _Parser:
         while (token := self.peek()) in (",", ";", "\\and", "\\or", "&") or (token == "\\\\"):
             while self.peek() in (",", ";", "\\and", "\\or", "&", "\\\\"):
                 token = self.take()
-                joint = "or" if token == "\\or" or joint == "or" else "and" if token == "\\and" or joint == "and" else ","
+                joint = (
+                    "or" if token == "\\or" or joint == "or" else "and" if token == "\\and" or joint == "and" else ","
+                )
             if self.peek() in ("", ")", "]", "}", "\\}"):
                 break
             items.append(self.item())
@@ -148,7 +152,7 @@ class _Parser:
         while self.peek() == ":" and not self.bars:
             self.take()
             parts.append(self.union())
-        if len(parts) == 2 and _spelled(parts[0]):
+        if len(parts) == 2 and spelled(parts[0]):
             return ("rel", tuple(parts), ("=",))  # `Anna: 12` names a value
         return ("ratio", tuple(parts)) if len(parts) > 1 else parts[0]
 
@@ -160,8 +164,6 @@ class _Parser:
             node = (kind, node, self.sum())
             links = self.link(links)
         return node
-
-    # arithmetic
 
     def sum(self) -> Node:
         terms: list[Node] = []
@@ -194,31 +196,31 @@ class _Parser:
             if token in ("*", "\\bmod"):
                 self.take()
                 if token == "\\bmod":
-                    factors = [("op", "mod", (_product(factors), self.signed_factor()))]
+                    factors = [("op", "mod", (product(factors), self.signed_factor()))]
                 else:
                     factors.append(self.signed_factor())
             elif token == "/":
                 self.take()
-                factors = [("div", _product(factors), self.signed_factor())]
+                factors = [("div", product(factors), self.signed_factor())]
             elif self.starts_factor(token):
                 if (token[0].isdigit() or token[0] == ".") and not self.after_bracket(factors[-1]):
                     factors[-1] = self.mixed_number(factors[-1])
                     continue
                 factor = self.factor()
-                mixed = _mixed(factors[-1], factor)
-                if mixed:
-                    factors[-1] = mixed
+                combined = mixed(factors[-1], factor)
+                if combined:
+                    factors[-1] = combined
                 else:
                     factors.append(factor)
             else:
-                return _product(factors)
+                return product(factors)
 
     def starts_factor(self, token: str) -> bool:
-        if not token or token in _CLOSING or token in RELATIONS or token[0] in '",;:+-*/^_=<>&!\'%@?#`~"':
+        if not token or token in CLOSING or token in RELATIONS or token[0] in '",;:+-*/^_=<>&!\'%@?#`~"':
             return False
         if token == "|":
             return not self.bars
-        return token not in ("\\and", "\\or", "\\pm", "\\mp", "\\cup", "\\cap", "\\setminus", "\\pmod", "\\bmod", "\\forall", "\\{", "\\mod")
+        return token not in NO_FACTOR
 
     def after_bracket(self, factor: Node) -> bool:
         """Whether a number may follow as a factor: `(n-2) 2^n`, but not `3 4`."""
@@ -229,9 +231,9 @@ class _Parser:
         token = self.take()
         if whole[0] == "num" and whole[2] is None and self.peek() == "/" and self.peek(1).isdigit() and token.isdigit():
             self.take()
-            mixed = _mixed(whole, ("div", _number(token), _number(self.take())))
-            if mixed:
-                return mixed
+            combined = mixed(whole, ("div", number(token), number(self.take())))
+            if combined:
+                return combined
         raise Malformed("numbers side by side")
 
     def signed_factor(self) -> Node:
@@ -247,12 +249,7 @@ class _Parser:
         return self.postfix(self.nested_atom())
 
     def nested_atom(self) -> Node:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise Malformed("nested too deeply")
-        node = self.atom()
-        self.depth -= 1
-        return node
+        return self.nested(self.atom, bars=None)
 
     def postfix(self, node: Node) -> Node:
         """Powers, factorials, percent signs, degrees and units after an atom."""
@@ -263,7 +260,9 @@ class _Parser:
             if token == "_" and node[0] == "pow" and node[1][0] in ("sym", "const"):
                 node = ("pow", self.subscripted(node[1][1]), node[2])  # v^2_0
             elif token == "^":
-                if self.peek(1) == "\\circ" or (self.peek(1) == "{" and self.peek(2) == "\\circ" and self.peek(3) == "}"):
+                if self.peek(1) == "\\circ" or (
+                    self.peek(1) == "{" and self.peek(2) == "\\circ" and self.peek(3) == "}"
+                ):
                     self.position += 2 if self.peek(1) == "\\circ" else 4
                     if self.peek() in ("C", "F") and self.peek(1) in ("", ",", ")"):
                         self.take()
@@ -304,8 +303,6 @@ class _Parser:
             self.position += length
         return unit
 
-    # atoms
-
     def argument(self) -> Node:
         """What follows `^` or a command: a braced group or a single token."""
         token = self.peek()
@@ -313,11 +310,11 @@ class _Parser:
             return self.group()
         if token[:1].isdigit():
             # TeX takes one digit: `\frac12` is 1/2, `x^10` is written by people who mean ten.
-            return _number(self.take())
+            return number(self.take())
         if token == "-":
             self.take()
             return ("neg", self.nested(self.argument))
-        if token == "" or token in _CLOSING:
+        if token == "" or token in CLOSING:
             raise Malformed("argument missing")
         return self.nested_atom()
 
@@ -326,7 +323,7 @@ class _Parser:
         token = self.peek()
         if token.isdigit() and len(token) > 1:
             self.tokens[self.position] = token[1:]
-            return _number(token[0])
+            return number(token[0])
         return self.argument()
 
     def group(self) -> Node:
@@ -346,7 +343,7 @@ class _Parser:
             return self.symbol(token)
         if first == "\\":
             return self.command(token)
-        if token in _CLOSED_BY:
+        if token in CLOSED_BY:
             return self.bracket(token)
         if token == "{":
             self.position -= 1
@@ -360,11 +357,16 @@ class _Parser:
         raise Malformed(f"unexpected {token}")
 
     def number(self, token: str) -> Node:
-        node = _number(token)
+        node = number(token)
         if self.peek() == "_" and token.isdigit():
             self.take()
             base = self.argument()
-            if base[0] == "num" and base[1].denominator == 1 and 2 <= base[1] <= 36 and all(int(d) < base[1] for d in token):
+            if (
+                base[0] == "num"
+                and base[1].denominator == 1
+                and 2 <= base[1] <= 36
+                and all(int(d) < base[1] for d in token)
+            ):
                 return ("base", token, int(base[1])) if base[1] != 10 else node
             raise Malformed("subscript of a number")
         return node
@@ -406,11 +408,12 @@ class _Parser:
         return node[1] if node[0] == "list" else (node,)
 
     def bracket(self, opening: str) -> Node:
+        first = self.position == 1
         # Reversed brackets, `]1,2[`, are not read.
         if self.peek() in (")", "]"):
             raise Malformed("empty bracket")
         node = self.nested(self.answer)
-        closing = self.expect(*_CLOSED_BY[opening])
+        closing = self.expect(*CLOSED_BY[opening])
         if node[0] == "list":
             return ("seq", opening, closing, node[1])
         if opening == "(" and closing == ")":
@@ -418,17 +421,13 @@ class _Parser:
         if node[0] == "matrix":
             return node
         if opening == "[" and closing == "]":
+            if not first or self.peek():
+                return node  # `2[x+1]^2` groups; `[7]` alone is not 7
             return ("seq", "[", "]", (node,))
         raise Malformed("brackets do not match")
 
     def absolute(self) -> Node:
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise Malformed("nested too deeply")
-        bars, self.bars = self.bars, 1
-        node = self.sum()
-        self.bars = bars
-        self.depth -= 1
+        node = self.nested(self.sum, bars=1)
         self.expect("|")
         return ("abs", node)
 
@@ -443,20 +442,12 @@ class _Parser:
         if self.peek() == "\\}":
             self.take()
             return ("set", ())
-        bars, self.bars = self.bars, 1
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise Malformed("nested too deeply")
-        node = self.answer()
-        self.bars = bars
+        node = self.nested(self.answer, bars=1)
         if self.peek() in ("|", ":"):
             self.take()
-            node = ("builder", node, self.answer())
-        elif node[0] == "list":
-            node = ("set", node[1])
+            node = ("builder", node, self.nested(self.answer))
         else:
-            node = ("set", (node,))
-        self.depth -= 1
+            node = ("set", node[1] if node[0] == "list" else (node,))
         self.expect("\\}")
         return node
 
@@ -521,7 +512,7 @@ class _Parser:
                 base = self.argument()
             else:
                 raise Malformed("subscript of a function")
-        argument = self.function_argument()
+        argument = self.nested(self.function_argument, bars=None)
         if name in ("log", "lg", "ln"):
             ten = ("num", Fraction(10), None)
             node: Node = ("fn", "ln", argument) if name == "ln" else ("log", base or ten, argument)
@@ -533,26 +524,23 @@ class _Parser:
 
     def function_argument(self) -> Node:
         """A bracket, or the product up to the next function, sign or bracket: `\\sin 2x \\cos x` is sin(2x) cos(x)."""
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise Malformed("nested too deeply")
         if self.peek() in ("(", "[", "{"):
             bracketed = self.peek() != "{"
             node = self.nested_atom()
             if node[0] == "seq" and len(node[3]) == 1:
                 node = node[3][0]
-            self.depth -= 1
             return node if bracketed else self.postfix(node)
         factors = [self.signed_factor()]
-        while self.starts_factor(token := self.peek()) and token[1:] not in FUNCTIONS and token not in ("(", "[", "\\{"):
+        while (
+            self.starts_factor(token := self.peek()) and token[1:] not in FUNCTIONS and token not in ("(", "[", "\\{")
+        ):
             if token[0].isdigit():
                 raise Malformed("numbers side by side")
             factors.append(self.factor())
         if self.peek() == "/" and factors[-1][0] in ("num", "sym", "const") and not self.starts_factor(self.peek(2)):
-            self.take()  # `\cos \pi/5`
-            factors = [("div", _product(factors), self.factor())]
-        self.depth -= 1
-        return _product(factors)
+            self.take()  # `\\cos \\pi/5`
+            factors = [("div", product(factors), self.factor())]
+        return product(factors)
 
     def accent(self, name: str) -> Node:
         if name in ("angle", "triangle", "measuredangle", "bigtriangleup", "odot"):
@@ -577,17 +565,13 @@ class _Parser:
         while self.peek() in ("^", "_"):
             side = self.take()
             parts[side] = self.argument()
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise Malformed("nested too deeply")
-        body = self.product()
-        self.depth -= 1
+        body = self.nested(self.product, bars=None)
         nothing: Node = ("sym", "")
         return ("op", name, (parts.get("_", nothing), parts.get("^", nothing), body))
 
     def environment(self) -> Node:
         name = self.take().lstrip("@")
-        if name not in _MATRICES:
+        if name not in MATRICES:
             raise Unsupported(name)
         if name == "array" and self.peek() == "{":
             while self.take() not in ("}", ""):
@@ -612,43 +596,4 @@ class _Parser:
             raise Malformed("environment does not close")
         if row:
             rows.append(tuple(row))
-        if not rows or any(len(r) != len(rows[0]) for r in rows):
-            raise Malformed("ragged matrix")
-        matrix = ("matrix", tuple(rows))
-        return ("op", "det", (matrix,)) if name == "vmatrix" else matrix
-
-
-def _number(token: str) -> Node:
-    if len(token) > MAX_DIGITS:
-        raise Malformed("number too long")
-    lowered = token.lower()
-    exponent = 0
-    if "e" in lowered:
-        lowered, _, power = lowered.partition("e")
-        exponent = int(power)
-        if abs(exponent) > MAX_DIGITS:
-            raise Malformed("number too long")
-    places = len(lowered.partition(".")[2])
-    value = Fraction(lowered if not lowered.startswith(".") else "0" + lowered) * Fraction(10) ** exponent
-    return ("num", value, places if "." in lowered or exponent < 0 else None)
-
-
-def _spelled(node: Node) -> bool:
-    """Whether a node is a word: text, or three and more letters side by side."""
-    if node[0] == "sym":
-        return node[1].startswith('"')
-    return node[0] == "mul" and len(node[1]) >= 3 and all(part[0] in ("sym", "const") for part in node[1])
-
-
-def _product(factors: list[Node]) -> Node:
-    return factors[0] if len(factors) == 1 else ("mul", tuple(factors))
-
-
-def _mixed(whole: Node, fraction: Node) -> Node | None:
-    """A whole number directly followed by a proper fraction of whole numbers is their sum."""
-    if whole[0] != "num" or whole[2] is not None or fraction[0] != "div":
-        return None
-    top, bottom = fraction[1], fraction[2]
-    if top[0] == bottom[0] == "num" and top[2] is None and bottom[2] is None and 0 < top[1] < bottom[1]:
-        return ("num", whole[1] + top[1] / bottom[1], None)
-    return None
+        return matrix(name, rows)

@@ -1,7 +1,7 @@
 r"""Tokens of a normalised answer: numbers, letters, commands, brackets and pieces of text.
 
-A token is a string whose first character tells its kind: a digit (number), a letter (symbol), `\` (command or escaped bracket),
-`"` (text from `\text{...}` or a run of letters that is a word), anything else is itself.
+A token is a string whose first character tells its kind: a digit (number), a letter (symbol), `\` (command or escaped
+bracket), `"` (text from `\text{...}` or a run of letters that is a word), anything else is itself.
 """
 
 from __future__ import annotations
@@ -13,29 +13,56 @@ from rewards.units import find_unit, is_bare_unit
 MAX_TOKENS = 1200
 
 FUNCTIONS = frozenset(
-    "sin cos tan cot sec csc arcsin arccos arctan arccot arcsec arccsc sinh cosh tanh coth sech csch "
-    "arcsinh arccosh arctanh ln log lg exp".split()
+    [
+        "sin",
+        "cos",
+        "tan",
+        "cot",
+        "sec",
+        "csc",
+        "arcsin",
+        "arccos",
+        "arctan",
+        "arccot",
+        "arcsec",
+        "arccsc",
+        "sinh",
+        "cosh",
+        "tanh",
+        "coth",
+        "sech",
+        "csch",
+        "arcsinh",
+        "arccosh",
+        "arctanh",
+        "ln",
+        "log",
+        "lg",
+        "exp",
+    ]
 )
-OPERATORS = frozenset("gcd lcm max min det deg dim ker sup inf arg Re Im".split())
-_NAMES = {
+OPERATORS = frozenset(["gcd", "lcm", "max", "min", "det", "deg", "dim", "ker", "sup", "inf", "arg", "Re", "Im"])
+NAMES = {
     **{name: "\\" + name for name in FUNCTIONS | OPERATORS},
     **{"asin": "\\arcsin", "acos": "\\arccos", "atan": "\\arctan", "sqrt": "\\sqrt", "pi": "\\pi", "theta": "\\theta"},
     **{"infinity": "\\infty", "infty": "\\infty", "oo": "\\infty", "and": "\\and", "or": "\\or", "mod": "\\bmod"},
     **{"cup": "\\cup", "pm": "\\pm", "alpha": "\\alpha", "beta": "\\beta", "in": "\\in", "arsinh": "\\arcsinh"},
 }
 _ALIASES = {
-    "\\leq": "\\le", "\\leqslant": "\\le", "\\leqq": "\\le", "\\geq": "\\ge", "\\geqslant": "\\ge", "\\geqq": "\\ge",
-    "\\lt": "<", "\\gt": ">", "\\neq": "\\ne", "\\lor": "\\or", "\\vee": "\\or", "\\land": "\\and", "\\wedge": "\\and",
-    "\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/", "\\lbrace": "\\{", "\\rbrace": "\\}", "\\lbrack": "[",
-    "\\rbrack": "]", "\\lvert": "|", "\\rvert": "|", "\\vert": "|", "\\mid": "|", "\\degree": "\\circ", "\\tg": "\\tan",
-    "\\ctg": "\\cot", "\\arctg": "\\arctan", "\\cosec": "\\csc", "\\varnothing": "\\emptyset", "\\dbinom": "\\binom",
-    "\\tbinom": "\\binom", "\\ldots": "\\dots", "\\cdots": "\\dots", "\\dotsc": "\\dots", "\\dotsb": "\\dots",
-    "\\dotsm": "\\dots", "\\rightarrow": "\\to", "\\longrightarrow": "\\to", "\\varphi": "\\phi", "\\varepsilon": "\\epsilon",
-    "\\vartheta": "\\theta", "\\simeq": "\\approx", "\\cong": "\\approx", "\\backslash": "\\setminus", "\\colon": ":",
-    "\\bigcup": "\\cup", "\\bigcap": "\\cap", "\\%": "%", "\\#": "#", "\\&": "&", "\\_": "_", "\\cupdot": "\\cup", "\\uplus": "\\cup",
-    "\\Re": "\\Re", "\\Im": "\\Im", "\\implies": "\\Rightarrow", "\\iff": "\\Leftrightarrow", "\\sqcup": "\\cup",
+    "\\leq": "\\le", "\\leqslant": "\\le", "\\leqq": "\\le", "\\geq": "\\ge", "\\geqslant": "\\ge",
+    "\\geqq": "\\ge", "\\lt": "<", "\\gt": ">", "\\neq": "\\ne", "\\lor": "\\or", "\\vee": "\\or",
+    "\\land": "\\and", "\\wedge": "\\and", "\\times": "*", "\\cdot": "*", "\\ast": "*", "\\div": "/",
+    "\\lbrace": "\\{", "\\rbrace": "\\}", "\\lbrack": "[", "\\rbrack": "]", "\\lvert": "|", "\\rvert": "|",
+    "\\vert": "|", "\\mid": "|", "\\degree": "\\circ", "\\tg": "\\tan", "\\ctg": "\\cot", "\\arctg": "\\arctan",
+    "\\cosec": "\\csc", "\\varnothing": "\\emptyset", "\\dbinom": "\\binom", "\\tbinom": "\\binom",
+    "\\ldots": "\\dots", "\\cdots": "\\dots", "\\dotsc": "\\dots", "\\dotsb": "\\dots", "\\dotsm": "\\dots",
+    "\\rightarrow": "\\to", "\\longrightarrow": "\\to", "\\varphi": "\\phi", "\\varepsilon": "\\epsilon",
+    "\\vartheta": "\\theta", "\\simeq": "\\approx", "\\cong": "\\approx", "\\backslash": "\\setminus",
+    "\\colon": ":", "\\bigcup": "\\cup", "\\bigcap": "\\cap", "\\%": "%", "\\#": "#", "\\&": "&", "\\_": "_",
+    "\\cupdot": "\\cup", "\\uplus": "\\cup", "\\implies": "\\Rightarrow", "\\iff": "\\Leftrightarrow",
+    "\\sqcup": "\\cup",
 }  # fmt: skip
-_FONTS = "text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|mbox|emph|boldsymbol|bm|operatorname"
+_FONTS = "text(?:bf|it|rm|normal|sf|tt)?|math(?:rm|bf|it|sf)|mbox|emph|boldsymbol|bm|operatorname"
 _TOKEN = re.compile(
     r"\\(?:" + _FONTS + r")\*?\s*\{(?P<text>(?:[^{}\\]|\\[A-Za-z]+(?![A-Za-z{])|\\[^A-Za-z{}]|\{[^{}]*\})*)\}"
     r"|\\(?:" + _FONTS + r")(?![A-Za-z])"
@@ -100,14 +127,18 @@ def is_qualifier(token: str) -> bool:
 def _add_letters(tokens: list[str], run: str) -> None:
     if len(run) == 1:
         tokens.append(run)
-    elif run in _NAMES:
-        tokens.append(_NAMES[run])
+    elif run in NAMES:
+        tokens.append(NAMES[run])
     elif run.lower() in ("and", "or"):
         tokens.append("\\" + run.lower())
     elif _QUALIFIER.fullmatch(run) or (tokens and tokens[-1][-1] in "0123456789})" and is_bare_unit(run)):
         tokens.append('"' + run.lower())
-    elif len(run) > 3 and (name := next((n for n in ("arcsin", "arccos", "arctan", "sqrt", "sin", "cos", "tan", "log") if run.startswith(n)), "")):
-        tokens.append(_NAMES[name])
+    elif len(run) > 3 and (
+        name := next(
+            (n for n in ("arcsin", "arccos", "arctan", "sqrt", "sin", "cos", "tan", "log") if run.startswith(n)), ""
+        )
+    ):
+        tokens.append(NAMES[name])
         _add_letters(tokens, run[len(name) :])
     else:
         tokens.extend(run)
@@ -122,17 +153,17 @@ def _add_text(tokens: list[str], content: str) -> None:
         tokens.append('"' + lowered)
     elif lowered in ("and", "or"):
         tokens.append("\\" + lowered)
-    elif bare in _NAMES:
-        tokens.append(_NAMES[bare])
+    elif bare in NAMES:
+        tokens.append(NAMES[bare])
     elif len(bare) == 1 and bare.isalpha():
         tokens.append('"' + bare if follows_value else bare)  # `5\text{ q}` is no product; `\text{C}` is a choice
     elif not any(character.isalpha() for character in bare):
         tokens.extend(token for token in re.findall(r"\d+(?:\.\d+)?|\.\d+|\S", content))
     elif re.fullmatch(r"\([A-Za-z]\)", bare):
         tokens.extend(bare)
-    elif _LETTER_LIST.fullmatch(bare):
-        tokens.extend(tokenize(content))
-    elif "\\" in bare and not re.search(r"[A-Za-z]{3,} ", re.sub(r"\\[A-Za-z]+", "", bare)):
+    elif _LETTER_LIST.fullmatch(bare) or (
+        "\\" in bare and not re.search(r"[A-Za-z]{3,} ", re.sub(r"\\[A-Za-z]+", "", bare))
+    ):
         tokens.extend(tokenize(content))
     elif content:
         tokens.append('"' + lowered)

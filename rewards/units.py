@@ -1,6 +1,7 @@
 """The closed list of units that may follow a number, with what they measure.
 
-Only these are ever taken off an answer, and only where they are written as text: `5\\text{ m}` is five metres, `5m` is a product.
+Only these are ever taken off an answer, and only where they are written as text: `5\\text{ m}` is five metres, `5m` is
+a product.
 """
 
 from __future__ import annotations
@@ -12,7 +13,9 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Unit:
-    """What a unit measures and how much of the dimension's base unit it is; counts of things have the dimension "count"."""
+    """What a unit measures and how much of the dimension's base unit it is; counts of things have the dimension
+    "count".
+    """
 
     dimension: str
     factor: float
@@ -57,7 +60,12 @@ _TABLE: dict[str, dict[str, float]] = {
         "oz ounce": 0.028349523125,
         "ton tonne": 1000.0,
     },
-    "volume": {"l liter litre": 1e-3, "ml milliliter millilitre": 1e-6, "gallon": 3.785411784e-3, "cup": 2.365882365e-4},
+    "volume": {
+        "l liter litre": 1e-3,
+        "ml milliliter millilitre": 1e-6,
+        "gallon": 3.785411784e-3,
+        "cup": 2.365882365e-4,
+    },
     "money": {"dollar buck usd": 1.0, "cent penny pennies": 0.01},
     "speed": {"mph": 0.44704, "kph": 1 / 3.6},
     "frequency": {"hz hertz": 1.0, "khz": 1e3, "mhz": 1e6},
@@ -72,10 +80,11 @@ _TABLE: dict[str, dict[str, float]] = {
     "pressure": {"pa pascal": 1.0, "atm": 101325.0},
     "currency": {"euro": 1.0, "rupee": 1.0, "yuan": 1.0},
     "count": {
-        "unit person people student child children boy girl man men woman women player team friend member way arrangement "
-        "combination permutation possibility possibilitie outcome solution value integer number digit point time step move "
-        "page book item object piece apple orange ball card coin marble block box boxe car ticket game question problem "
-        "acre pair group row column side edge vertex vertice face triangle square_unit cubic_unit sq_unit hand word letter": 1.0
+        "unit person people student child children boy girl man men woman women player team friend member way "
+        "arrangement combination permutation possibility possibilitie outcome solution value integer number digit "
+        "point time step move page book item object piece apple orange ball card coin marble block box boxe car ticket "
+        "game question problem pair group row column side edge vertex vertice face triangle square_unit cubic_unit "
+        "acre sq_unit hand word letter": 1.0
     },
 }
 _UNITS = {
@@ -113,7 +122,9 @@ def find_unit(text: str, power: int = 1) -> Unit | None:
 
 
 def is_bare_unit(word: str) -> bool:
-    """Whether a run of letters without `\\text` right after a number is a unit: spelled out, or one of a few abbreviations."""
+    """Whether a run of letters without `\\text` right after a number is a unit: spelled out, or one of a few
+    abbreviations.
+    """
     word = word.lower()
     if _BARE.match(word):
         return True

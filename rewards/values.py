@@ -1,7 +1,7 @@
 """Do two expressions have the same value? Exact where it can be, floating point to reject, 40 digits to confirm.
 
-`Comparer(quick=True)` runs in the calling process and only does what is bounded and exact; it raises `Undecided` where a 40-digit
-evaluation is needed, which `Comparer(quick=False)` does in a worker.
+`Comparer(quick=True)` runs in the calling process and only does what is bounded and exact; it raises `Undecided` where
+a 40-digit evaluation is needed, which `Comparer(quick=False)` does in a worker.
 """
 
 from __future__ import annotations
@@ -19,7 +19,25 @@ CLEAR = 1e-9  # relative to the largest intermediate value: more than rounding i
 SEEDS = (0, 3)
 
 # Computing these is the problem, not the answer: an answer may hold them only where the gold does.
-UNEVALUATED = {"sum", "prod", "int", "iint", "oint", "lim", "det", "gcd", "lcm", "mod", "max", "min", "deg", "dim", "sup", "inf", "arg"}
+UNEVALUATED = {
+    "sum",
+    "prod",
+    "int",
+    "iint",
+    "oint",
+    "lim",
+    "det",
+    "gcd",
+    "lcm",
+    "mod",
+    "max",
+    "min",
+    "deg",
+    "dim",
+    "sup",
+    "inf",
+    "arg",
+}
 COUNTING = {"binom", "floor", "ceil", "fact", "abs"}  # as above for numbers; with symbols they are ordinary notation
 
 
@@ -143,11 +161,16 @@ class Comparer:
     def _rounds(self, gold: Node, answer: Node) -> bool:
         number = self.number(answer)
         exact = rational(gold)
-        return number is not None and exact is not None and not _has_decimal(answer) and rounds_to(gold, exact, Fraction(number))
+        return (
+            number is not None
+            and exact is not None
+            and not _has_decimal(answer)
+            and rounds_to(gold, exact, Fraction(number))
+        )
 
     def _points(self, gold: Node, answer: Node, count: int) -> Iterator[tuple[Any, Any, float]]:
         """(gold, answer, scale) at points where both have a value; real functions are compared where both are real."""
-        constant = not _has_symbol(gold) and not _has_symbol(answer)
+        constant = not has_symbol(gold) and not has_symbol(answer)
         for point in range(1 if constant else count):
             domain = Doubles(point) if self.quick else Digits(point)
             try:
@@ -179,7 +202,9 @@ def rounds_to(gold: Node, exact_gold: Fraction, exact: Fraction) -> bool:
     if abs(exact_gold) < 100 * unit:
         return False
     difference = abs(exact) - abs(exact_gold)
-    return exact * exact_gold > 0 and (abs(difference) * 2 <= unit or (0 <= difference < unit and abs(exact_gold) >= 1000 * unit))
+    return exact * exact_gold > 0 and (
+        abs(difference) * 2 <= unit or (0 <= difference < unit and abs(exact_gold) >= 1000 * unit)
+    )
 
 
 def _same_rational(gold: Node, exact_gold: Fraction, answer: Node, exact_answer: Fraction) -> bool:
@@ -202,7 +227,7 @@ def _allowed(gold: Node, answer: Node) -> bool:
     extra = used - known
     if extra & UNEVALUATED:
         return False
-    return not (extra & COUNTING) or bool(known & COUNTING) or _has_symbol(answer)
+    return not (extra & COUNTING) or bool(known & COUNTING) or has_symbol(answer)
 
 
 def operators(node: Node) -> set[str]:
@@ -225,7 +250,8 @@ def walk(node: Any) -> Iterator[Node]:
                 yield from walk(child)
 
 
-def _has_symbol(node: Node) -> bool:
+def has_symbol(node: Node) -> bool:
+    """Whether a node depends on an unknown."""
     return any(part[0] == "sym" for part in walk(node))
 
 

@@ -1,16 +1,18 @@
 """The process that decides hard pairs, started by `rewards.pool` as `python -m rewards.worker numeric|symbolic`.
 
-Two processes stand behind one pipe. The *supervisor* imports the heavy libraries once and then only watches; its forked *server* reads
-requests from the inherited stdin and may be killed at any moment. The supervisor forks the next one within milliseconds, without
-importing anything again. Neither ever shared memory with the caller, so no CUDA context, lock or thread of a trainer is copied.
+Two processes stand behind one pipe. The *supervisor* imports the heavy libraries once and then only watches; its
+forked *server* reads requests from the inherited stdin and may be killed at any moment. The supervisor forks the next
+one within milliseconds, without importing anything again. Neither ever shared memory with the caller, so no CUDA
+context, lock or thread of a trainer is copied.
 
-Wire format: JSON lines. In: `{"id", "gold", "answer"}`. Out: `{"hello": pid}` once a server is ready, `{"start": id}` when it takes up a
-request, `{"id", "status", "seconds", "last"}` when it is done (`last`: this server retires after it). Lines that do not parse are the
-torn remains of a killed process and are skipped on both sides.
+Wire format: JSON lines. In: `{"id", "gold", "answer"}`. Out: `{"hello": pid}` once a server is ready, `{"start": id}`
+when it takes up a request, `{"id", "status", "seconds", "last"}` when it is done (`last`: this server retires after
+it). Lines that do not parse are the torn remains of a killed process and are skipped on both sides.
 """
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import json
 import os
@@ -83,10 +85,8 @@ def _watch(server: int, wake_read: int, caller: int) -> bool:
         signals = os.read(wake_read, 512) if wake_read in ready else b""
         orphaned = 0 in ready or os.getppid() != caller or signal.SIGTERM in signals
         if orphaned or signal.SIGUSR1 in signals:
-            try:
+            with contextlib.suppress(ProcessLookupError):
                 os.kill(server, signal.SIGKILL)
-            except ProcessLookupError:
-                pass
         if orphaned:
             os.waitpid(server, 0)
             return False
@@ -99,8 +99,7 @@ def _serve(replies: int, decide: Callable[[str, str], str], undecided: type[Exce
     resource.setrlimit(resource.RLIMIT_AS, (MEMORY_LIMIT_BYTES, MEMORY_LIMIT_BYTES))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     _send(replies, {"hello": os.getpid()})
-    served = 0
-    for request in _requests():
+    for served, request in enumerate(_requests(), start=1):
         _send(replies, {"start": request["id"]})
         started = time.perf_counter()
         detail = None
@@ -112,7 +111,6 @@ def _serve(replies: int, decide: Callable[[str, str], str], undecided: type[Exce
             status = "timeout"  # out of its budget: of memory instead of time
         except Exception as error:  # a hostile answer can make any library raise anything
             status, detail = "unparseable", type(error).__name__
-        served += 1
         last = served >= REQUESTS_PER_SERVER
         seconds = time.perf_counter() - started
         _send(replies, {"id": request["id"], "status": status, "seconds": seconds, "last": last, "detail": detail})

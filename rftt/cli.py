@@ -57,7 +57,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="rftt", description="Teach a language model to reason with functional tokens.")
+    parser = argparse.ArgumentParser(
+        prog="rftt", description="Teach a language model to reason with functional tokens."
+    )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     for name, text in (
         ("run", "all phases into one run folder; goes on where it stopped"),
@@ -68,10 +70,14 @@ def build_parser() -> argparse.ArgumentParser:
     ):
         command = _command(commands, name, text, _run if name == "run" else _phase)
         command.add_argument("config", metavar="CONFIG", help="YAML file")
-        command.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that win over the file")
+        command.add_argument(
+            "overrides", nargs="*", metavar="section.key=value", help="settings that win over the file"
+        )
 
     tokens = _command(commands, "tokens", "add the functional tokens to a model's vocabulary", _tokens)
-    tokens.add_argument("model", metavar="MODEL", help="model folder or hub name; or a config, as the pipeline calls it")
+    tokens.add_argument(
+        "model", metavar="MODEL", help="model folder or hub name; or a config, as the pipeline calls it"
+    )
     tokens.add_argument("out", metavar="OUT", nargs="?", help="folder of the new model")
     tokens.add_argument("--seed", type=int, default=0, help="of the noise on new rows")
     tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
@@ -98,7 +104,9 @@ def build_parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _command(commands: argparse._SubParsersAction, name: str, text: str, run: Callable[[Arguments], None]):  # noqa: ANN202
+def _command(
+    commands: argparse._SubParsersAction, name: str, text: str, run: Callable[[Arguments], None]
+) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text)
     command.set_defaults(run_command=run)
     return command
@@ -154,7 +162,9 @@ def _grade(arguments: Arguments) -> None:
             row = json.loads(line)
             rows.append((row, (str(row["gold"]), str(row["answer"] if "answer" in row else row["text"]))))
         except (ValueError, KeyError, TypeError) as error:
-            raise UsageError(f"{arguments.file}:{number}: expected a JSON object with gold and answer ({error!r})") from error
+            raise UsageError(
+                f"{arguments.file}:{number}: expected a JSON object with gold and answer ({error!r})"
+            ) from error
     verdicts = grade_many([pair for _, pair in rows], extract=arguments.extract)
     for (row, _), verdict in zip(rows, verdicts, strict=True):
         print(json.dumps({**row, "status": verdict.status, "extracted": verdict.answer}, ensure_ascii=False))

@@ -27,11 +27,13 @@ from search.config import SearchConfig
 class ModelConfig:
     """Args:
     path: model folder or hub name of the un-tuned chat model; ``toy`` is the model that ships with the package.
-    dtype: of training and engines: auto, float32, bfloat16, float16.
+    dtype: of training and engines.
+    pad_token: entry of the vocabulary to pad with, for models that name none or pad with their end-of-sequence token.
     """
 
     path: str = "toy"
-    dtype: str = "auto"
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    pad_token: str | None = None
 
 
 @dataclass(frozen=True)
@@ -254,7 +256,11 @@ def _route_to_trainer(section: dict[str, Any], name: str, trl: str, where: str) 
 def trainer_options(trl: str) -> frozenset[str]:
     """Names of the options of TRL's ``SFTConfig`` (`sft`) or ``GRPOConfig`` (`grpo`), read without importing TRL."""
     names: set[str] = set()
-    sources = (("trl", f"trainer/{trl}_config.py"), ("trl", "trainer/base_config.py"), ("transformers", "training_args.py"))
+    sources = (
+        ("trl", f"trainer/{trl}_config.py"),
+        ("trl", "trainer/base_config.py"),
+        ("transformers", "training_args.py"),
+    )
     for package, file in sources:
         spec = find_spec(package)
         if spec is None or not spec.submodule_search_locations:
@@ -295,7 +301,9 @@ def _value(kind: Any, value: Any, where: str, name: str) -> Any:
     if type(None) in choices:
         return None if value is None else _value(choices[0], value, where, name)
     if origin is tuple:
-        return tuple(_value(choices[0], v, where, name) for v in (value if isinstance(value, (list, tuple)) else [value]))
+        return tuple(
+            _value(choices[0], v, where, name) for v in (value if isinstance(value, (list, tuple)) else [value])
+        )
     if origin is dict:
         if not isinstance(value, dict):
             raise UsageError(f"{where}: {name} is {value!r}, expected a mapping")

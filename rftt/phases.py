@@ -1,8 +1,8 @@
 """The phases of a run: each reads what the ones before it left in the run folder and leaves its own result, whole.
 
-    tokens   model-with-tokens/            search   search/trees.jsonl, search/chains.jsonl
-    sft      sft/final/                    rl       rl/final/
-    eval     eval/, summary.json           report   report.html
+tokens   model-with-tokens/            search   search/trees.jsonl, search/chains.jsonl
+sft      sft/final/                    rl       rl/final/
+eval     eval/, summary.json           report   report.html
 """
 
 from __future__ import annotations
@@ -80,7 +80,9 @@ def problems(config: Config) -> tuple[list[Problem], list[Problem]]:
     paths = [folder / "train.jsonl", folder / "eval.jsonl"]
     if not all(p.exists() for p in paths):
         train = _problems(data.train, data.train_split, data.train_name, data.columns, data.train_limit, config.seed)
-        held_out = _problems(data.eval, data.eval_split, data.eval_name, data.eval_columns, data.eval_limit, config.seed)
+        held_out = _problems(
+            data.eval, data.eval_split, data.eval_name, data.eval_columns, data.eval_limit, config.seed
+        )
         kept, overlaps = refuse_overlap(train, held_out, mode=data.overlap)
         if overlaps:
             log.warning("left out %d training questions that overlap evaluation questions", len(overlaps))
@@ -111,7 +113,10 @@ def tokens(config: Config) -> None:
 
     dtype = None if config.model.dtype == "auto" else config.model.dtype
     out = config.folder / "model-with-tokens"
-    print(add_functional_tokens(model_path(config), out, seed=config.seed, dtype=dtype)["message"])
+    summary = add_functional_tokens(
+        model_path(config), out, seed=config.seed, dtype=dtype, pad_token=config.model.pad_token
+    )
+    print(summary["message"])
 
 
 def search(config: Config) -> None:
@@ -189,7 +194,9 @@ def evaluate(config: Config) -> None:
 def summarise(config: Config, command: str = "") -> None:
     """Collect what was measured in ``summary.json`` and print the table."""
     results = {
-        name: json.loads(path.read_text()) for name in MODELS if (path := config.folder / "eval" / f"{name}.json").exists()
+        name: json.loads(path.read_text())
+        for name in MODELS
+        if (path := config.folder / "eval" / f"{name}.json").exists()
     }
     counts, times = config.folder / "data" / "counts.json", config.folder / "seconds.json"
     summary = {
@@ -233,7 +240,9 @@ def table(models: dict[str, dict[str, dict[str, float]]]) -> str:
         for name in names:
             r = models[name].get(metric)
             cells.append(
-                f"{100 * r['value']:5.1f} [{100 * r['low']:4.1f}, {100 * r['high']:5.1f}] {r['tokens']:6.0f} tok" if r else ""
+                f"{100 * r['value']:5.1f} [{100 * r['low']:4.1f}, {100 * r['high']:5.1f}] {r['tokens']:6.0f} tok"
+                if r
+                else ""
             )
         lines.append(f"{metric:14}" + "".join(f"{c:>28}" for c in cells))
     return "\n".join(lines)

@@ -45,7 +45,7 @@ def prepare(config: Config) -> Path:
     if path.exists():
         _same_settings(from_dict(yaml.safe_load(path.read_text()), str(path)).to_dict(), resolved, path)
     else:
-        check_model(model_path(config))
+        check_model(model_path(config), pad_token=config.model.pad_token)
     problems(config)
     if not path.exists():
         temporary = path.with_name(path.name + ".tmp")

@@ -8,7 +8,7 @@ const METRICS = [
   [/^pass@1$/, "One sampled answer, no search: the share that is right."],
   [/^greedy$/, "One answer from the most likely token at every place."],
   [/^search@(\d+)$/, "The answer that the tree search votes for; rollouts: $1."],
-  [/^maj@(\w+)$/, "The answer that independent samples vote for, as many as cost the tokens of the search."],
+  [/^maj@(\w+)$/, "The answer that independent samples vote for; k of them cost as many tokens as the largest search."],
   [/^format_rate$/, "Well-formed chains: every step tagged, in an allowed order, with a final answer."],
 ];
 const CURVES = {

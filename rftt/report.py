@@ -328,7 +328,7 @@ def _forest(run: Path, limit: int, levels: dict[Any, Any], notes: list[str]) -> 
         for record in _records(path, _evenly(spans, limit)):
             try:
                 tree = _slim_tree(record or {}, source)
-            except (ValueError, TypeError, KeyError):
+            except (ValueError, TypeError, KeyError, AttributeError):
                 broken += 1
                 continue
             if tree["level"] is None:
@@ -351,7 +351,10 @@ def _slim_tree(record: Record, source: str) -> Record:
         if node.id != place or (node.parent is None) != (place == 0) or not -1 < (node.parent or 0) < max(place, 1):
             raise ValueError(f"node {place} is out of place")
     by_vote = source != "search"
-    chosen = chosen_leaf(tree, voted=record.get("voted"), by_vote=by_vote)
+    # The evaluation keeps the vote at each budget; the tree as it stands is that of the largest.
+    votes: dict[str, Record] = record.get("votes") or {}
+    voted = votes[max(votes, key=int)]["answer"] if votes else None
+    chosen = chosen_leaf(tree, voted=voted, by_vote=by_vote)
     nodes = []
     for raw, node in zip(record["nodes"], tree.nodes):
         slim = {k: v for k, v in raw.items() if k not in ("ids", "logprobs", "children")}
@@ -365,9 +368,10 @@ def _slim_tree(record: Record, source: str) -> Record:
     return {
         "question_id": tree.question_id,
         "question": _clip(tree.question),
-        "gold": tree.gold,
+        "gold": record.get("gold"),
         "level": record.get("level", tree.made_by.get("level")),
-        "voted": record.get("voted"),
+        "voted": voted,
+        "votes": votes,
         "made_by": tree.made_by,
         "prompt_tokens": len(tree.prompt_ids),
         "spent": tree.spent,

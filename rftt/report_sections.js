@@ -40,16 +40,23 @@ function results(body) {
     const i = METRICS.findIndex(([pattern]) => pattern.test(name));
     return (i < 0 ? METRICS.length : i) * 1e6 + Number((name.match(/\d+$/) || [0])[0]);
   };
-  const names = [...new Set(shown.flatMap(m => Object.keys(found[m])))].sort((a, b) => place(a) - place(b));
+  // The size of the vote at equal tokens differs from model to model; where each has one, they share a row.
+  const vote = name => name.startsWith("maj@");
+  const single = shown.every(m => Object.keys(found[m]).filter(vote).length < 2);
+  const rowOf = name => (single && vote(name) ? "maj@k" : name);
+  const names = [...new Set(shown.flatMap(m => Object.keys(found[m]).map(rowOf)))].sort((a, b) => place(a) - place(b));
   const why = name => {
     const [pattern, text] = METRICS.find(([p]) => p.test(name)) || [];
     return text ? name.replace(pattern, text) : "";
   };
-  const cell = (m, cellOf, name) => {
+  const cell = (cellOf, row) => {
+    const name = Object.keys(found[cellOf]).find(key => rowOf(key) === row),
+      m = found[cellOf][name];
     if (!m || typeof m.value !== "number") return h("td", {className: "soft"}, "–");
     const ranged = typeof m.low === "number" && typeof m.high === "number",
       x = v => `${2 + 96 * Math.max(0, Math.min(1, v))}%`;
     const more = [
+      name !== row && name.replace("maj@", "k "),
       typeof m.tokens === "number" && `${num(Number(m.tokens.toPrecision(4)))} tokens`,
       typeof m.n === "number" && `n ${m.n}`,
     ];
@@ -127,7 +134,7 @@ function results(body) {
               "tr",
               {},
               h("th", {scope: "row"}, name, h("span", {className: "why"}, why(name))),
-              shown.map(m => cell(found[m][name], m, name)),
+              shown.map(m => cell(m, name)),
             ),
           ),
         ),

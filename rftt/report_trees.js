@@ -158,6 +158,14 @@ function details(tree, path, chosen) {
       ["prompt tokens", n.id ? null : tree.prompt_tokens],
       ["tokens spent", n.id ? null : tree.spent.at(-1)],
       ["voted answer", n.id ? null : tree.voted],
+      [
+        "voted after",
+        n.id || !Object.keys(tree.votes).length
+          ? null
+          : Object.entries(tree.votes)
+              .map(([k, v]) => `${k}: ${v.answer ?? "–"}`)
+              .join(", "),
+      ],
     ].filter(([, v]) => v !== null && v !== undefined);
   return [
     h(

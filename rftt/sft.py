@@ -49,7 +49,9 @@ def chain_dataset(chains: Path) -> Dataset:
 
     rows = [{"prompt": c["messages"][:-1], "completion": c["messages"][-1:]} for c in read_jsonl(chains)]
     if not rows:
-        raise UsageError(f"{chains}: no chain to learn from; the search found no correct path, so give it more rollouts")
+        raise UsageError(
+            f"{chains}: no chain to learn from; the search found no correct path, so give it more rollouts"
+        )
     return Dataset.from_list(rows)
 
 

@@ -74,9 +74,7 @@ class FunctionalPolicy:
     async def start(self, tree: Tree) -> int:
         """One token is sampled for the distribution at the start."""
         tree.prompt_ids = question_ids(self.engine.tokenizer, tree.question)
-        [first] = await self.engine.generate(
-            tree.prompt_ids, self._sampling(tree, "start", max_tokens=1, count=1)
-        )
+        [first] = await self.engine.generate(tree.prompt_ids, self._sampling(tree, "start", max_tokens=1, count=1))
         if not first.ids:
             tree.root.status = "truncated"
             return 0

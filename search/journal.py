@@ -29,7 +29,7 @@ class Journal:
             self._file = None
             return
         path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = open(self._partial, "a+b")
+        self._file = open(self._partial, "a+b")  # noqa: SIM115 (stays open for the journal's life)
         self._recover()
 
     @property

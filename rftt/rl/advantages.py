@@ -1,7 +1,7 @@
 """Advantage estimators: outcome rewards and token KL in, per-token (B, T) advantages out.
 
-Pure functions on tensors that know neither the trainer nor the engine. Rows of one question stand together, `group_size`
-of them. An estimator sees the batch of all ranks at once.
+Pure functions on tensors that know neither the trainer nor the engine. Rows of one question stand together,
+`group_size` of them. An estimator sees the batch of all ranks at once.
 """
 
 from __future__ import annotations

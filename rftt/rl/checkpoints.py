@@ -1,7 +1,7 @@
 """Checkpoints that are whole or absent.
 
-A checkpoint is written beside its place, gets a manifest of its files and their sizes, and is renamed. What was killed in
-between, or was damaged later, is recognised and passed over.
+A checkpoint is written beside its place, gets a manifest of its files and their sizes, and is renamed. What was killed
+in between, or was damaged later, is recognised and passed over.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ def is_whole(folder: Path) -> bool:
 
 
 def last_whole(folder: Path) -> Path | None:
-    """The newest whole ``checkpoint-N`` of a folder; torn ones are removed with a message, so that none is kept for it."""
+    """The newest whole ``checkpoint-N`` of a folder; torn ones are removed with a message."""
     shutil.rmtree(folder / PARTIAL, ignore_errors=True)
     numbered = {int(m[1]): path for path in folder.glob("checkpoint-*") if (m := re.search(r"-(\d+)$", path.name))}
     for number in sorted(numbered, reverse=True):

@@ -35,7 +35,7 @@ class OutcomeReward:
         **_: Any,
     ) -> list[float]:
         """Args: completion_ids, the gold answers and the verdicts, one a path, as TRL passes columns and fields."""
-        verdicts = list(verdict) if verdict is not None else [None] * len(completion_ids)
+        verdicts: list[str | None] = list(verdict) if verdict is not None else [None] * len(completion_ids)
         for row, found in zip(self._open(verdicts), self._grade(completion_ids, answer, verdicts), strict=True):
             verdicts[row] = found
         return [1.0 if v == "correct" else self.wrong if v == "wrong" else 0.0 for v in verdicts]

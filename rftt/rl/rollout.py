@@ -1,7 +1,7 @@
 """RL samples from a functional tree search on the trainer's own engine (RFTT, section 3.3).
 
 TRL calls a `rollout_func` with the prompts of a generation batch, each repeated `num_generations` times in a row. For
-each question one tree is grown, and its finished paths, in the order in which the search finished them, are the samples.
+each question one tree is grown, and its finished paths, in the order in which they were finished, are the samples.
 What the engine sampled is what is trained on: ids and log-probs come out of the tree, text is never encoded again.
 """
 
@@ -112,7 +112,7 @@ class FunctionalRollout:
             One entry a row under each key: the fields of `Path`.
 
         Raises:
-            UsageError: the groups of a question are not whole on this rank, or a prompt leaves no room for a completion.
+            UsageError: a question's group is not whole on this rank, or its prompt leaves no room for a completion.
         """
         begun = time.perf_counter()
         training = trainer.model.training
@@ -197,9 +197,16 @@ class FunctionalRollout:
                     verdict = (await asyncio.to_thread(grade, tree.gold or "", steps[-1].text)).status
             paths.append(
                 Path(
-                    tree.prompt_ids, list(generation.ids), list(generation.logprobs), tree.question_id,
-                    status, verdict, depth, [], True,
-                )  # fmt: skip
+                    prompt_ids=tree.prompt_ids,
+                    completion_ids=list(generation.ids),
+                    logprobs=list(generation.logprobs),
+                    question_id=tree.question_id,
+                    status=status,
+                    verdict=verdict,
+                    depth=depth,
+                    branch_positions=[],
+                    refilled=True,
+                )
             )
         return paths
 
@@ -270,7 +277,7 @@ def _colocated(trainer: Any) -> Iterator[Engine]:
 
 @contextmanager
 def _own_model(trainer: Any, max_model_len: int | None) -> Iterator[Engine]:
-    """The trainer's model: whole on this rank, in evaluation mode, without gradient checkpointing, with its KV cache."""
+    """The trainer's model: whole on this rank, in evaluation mode, without gradient checkpointing."""
     from trl.models.utils import unwrap_model_for_generation
 
     from search.engines import TransformersEngine

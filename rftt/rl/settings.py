@@ -1,4 +1,4 @@
-"""From ``config.rl`` to TRL's `GRPOConfig`: the paper's defaults, the user's options, and what cannot be had together."""
+"""From ``config.rl`` to TRL's `GRPOConfig`: the paper's defaults, the user's options, what cannot be had together."""
 
 from __future__ import annotations
 
@@ -53,7 +53,9 @@ FIXED: dict[str, tuple[Any, str]] = {
 }
 
 
-def grpo_options(config: Config, output_dir: Path, *, world_size: int, on_gpu: bool, longest_prompt: int) -> dict[str, Any]:
+def grpo_options(
+    config: Config, output_dir: Path, world_size: int, on_gpu: bool, longest_prompt: int
+) -> dict[str, Any]:
     """Options of `GRPOConfig`.
 
     Args:
@@ -75,7 +77,13 @@ def grpo_options(config: Config, output_dir: Path, *, world_size: int, on_gpu: b
             raise UsageError(f"rl.trainer.{key} is {given[key]!r}, but must be {value!r}: {reason}")
     options: dict[str, Any] = {**PAPER, "use_vllm": config.engine.name == "vllm"}
     if not on_gpu:
-        options |= {"use_cpu": True, "bf16": False, "vllm_gpu_memory_utilization": 0.1, "dataloader_pin_memory": False}
+        options |= {
+            "use_cpu": True,
+            "bf16": False,
+            "gradient_checkpointing": False,
+            "vllm_gpu_memory_utilization": 0.1,
+            "dataloader_pin_memory": False,
+        }
     options |= _batching(config, given, world_size, on_gpu)
     options |= given
     if config.model.dtype != "auto":
@@ -83,8 +91,8 @@ def grpo_options(config: Config, output_dir: Path, *, world_size: int, on_gpu: b
     room = config.engine.max_model_len - longest_prompt
     if room < 1:
         raise UsageError(
-            f"engine.max_model_len is {config.engine.max_model_len}, but the longest prompt has {longest_prompt} tokens; "
-            "raise it or leave long questions out"
+            f"engine.max_model_len is {config.engine.max_model_len}, but the longest prompt has {longest_prompt} "
+            "tokens; raise it or leave long questions out"
         )
     longest = min(int(given.get("max_completion_length") or room), room)
     options |= {
@@ -105,13 +113,13 @@ def _batching(config: Config, given: dict[str, Any], world_size: int, on_gpu: bo
     rows, rest = divmod(config.rl.questions_per_step * config.rl.rollouts, world_size)
     wanted = f"rl.questions_per_step × rl.rollouts = {config.rl.questions_per_step} × {config.rl.rollouts}"
     if rest or rows % config.rl.rollouts:
-        raise UsageError(f"{wanted} cannot be split into whole groups over {world_size} processes; change questions_per_step")
+        raise UsageError(f"{wanted} is not whole groups for each of {world_size} processes; change questions_per_step")
     size, steps = given.get("per_device_train_batch_size"), given.get("gradient_accumulation_steps")
     if size is None and steps is None:
         most = 8 if on_gpu else 64
         size = max(n for n in range(1, most + 1) if rows % n == 0)
     if size is None:
-        size = rows // steps
+        size = rows // int(steps or 1)
     if steps is None:
         steps = rows // size
     if size * steps != rows:
@@ -129,8 +137,8 @@ def _batching(config: Config, given: dict[str, Any], world_size: int, on_gpu: bo
     save_steps = given.get("save_steps", PAPER["save_steps"])
     if reused > steps and (reused % steps or save_steps % (reused // steps)):
         raise UsageError(
-            f"rl.trainer.save_steps is {save_steps}, but samples are used for {reused / steps:g} steps: give a multiple, "
-            "since samples are not part of a checkpoint"
+            f"rl.trainer.save_steps is {save_steps}, but samples are used for {reused / steps:g} steps: give a "
+            "multiple, since samples are not part of a checkpoint"
         )
     return {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps}
 

@@ -1,292 +1,230 @@
-"""TRL's GRPO trainer with per-token advantages from functional tree search (RFTT, section 3.3).
+"""Phase 2, online RL over functional tokens (RFTT, section 3.3): ``rftt rl CONFIG``.
 
-What TRL does stays TRL's: data, weights into the engine, log-probs, the clipped loss, optimiser, distribution. What is
-added: (B, T) advantages of a chosen estimator, the KL inside the reward, less padding, metrics, and checkpoints that are
-whole or absent.
-
-`beta` is TRL's option for both places of the KL. With an estimator that has the KL in the reward, TRL still loads the
-reference model and computes its log-probs, but its loss runs with β = 0, so nothing is counted twice.
+Trees are grown on the trainer's own engine, their paths are the samples, REINFORCE++ makes the advantages, TRL makes
+the step. Killed at any moment, the same call goes on from the last whole checkpoint and computes what the straight run
+would have.
+Against the paper: no process reward model, and branch tokens count as if the policy had drawn them.
 """
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import shutil
 import time
-from collections import defaultdict
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import torch
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
-from trl import GRPOTrainer
-from trl.trainer.utils import RepeatSampler
-
-from rftt.rl import batches, checkpoints, metrics
-from rftt.rl.advantages import ESTIMATORS, ScoredBatch
-from search.functional import tag_ids
+from rftt.checkpoints import step_of
+from rftt.config import Config
+from rftt.errors import UsageError
+from rftt.metrics import MetricsLog
+from rftt.problems import Problem
+from rftt.rl import checkpoints, settings
+from rftt.rl.reward import OutcomeReward
+from rftt.rl.rollout import FunctionalRollout, prompt_of
+from rftt.vocabulary import check_model
+from search import SearchConfig
+from search.functional import question_ids
 from search.functions import RFTT, FunctionSet
-from search.mcts import derived_seed
 
 log = logging.getLogger(__name__)
 
-SEARCH_FIELDS = ("verdict", "status", "depth", "refilled", "branch_positions")  # of a row, written by the rollout
-MIXES_LENGTHS = frozenset({"bnpo"})  # loss types that average within a micro-batch, so its rows must be a random draw
 
-
-class RFTTTrainer(GRPOTrainer):
-    """A `GRPOTrainer` for the samples of a `FunctionalRollout`.
+def train_rl(
+    model_path: str | Path,
+    problems: Sequence[Problem],
+    out_folder: str | Path,
+    config: Config,
+    run_folder: str | Path | None = None,
+    *,
+    functions: FunctionSet = RFTT,
+    callbacks: Sequence[Any] = (),
+) -> dict[str, Any]:
+    """Train a model with functional tokens by RL, or go on where an earlier call was stopped.
 
     Args:
-        advantage: name of an estimator in `ESTIMATORS`.
+        model_path: the SFT model; also the reference of the KL.
+        problems: training questions with their answers.
+        out_folder: for the final model, which transformers and vLLM load as it is; there whole or not at all.
+            Checkpoints stand in ``checkpoints`` beside it.
+        config: the run's; `rl`, `engine`, `model.dtype` and `seed` are read.
+        run_folder: ``metrics.jsonl`` is written there; ``config.run`` by default.
         functions: the token set.
-        metrics_path: JSONL file for the metrics of each logged step; None for none.
-        options: those of `GRPOTrainer`; `rollout_func` should be a `FunctionalRollout`.
+        callbacks: transformers trainer callbacks.
+
+    Returns:
+        ``out`` (folder), ``steps``, ``resumed_from`` (step or None), ``seconds`` of this call, ``metrics`` of the last
+        step.
+
+    Raises:
+        UsageError: a config, model or data set that cannot be trained on.
     """
-
-    def __init__(
-        self,
-        *options: Any,
-        advantage: str = "reinforce++",
-        functions: FunctionSet = RFTT,
-        metrics_path: Path | None = None,
-        **named: Any,
-    ) -> None:
-        self.estimator = ESTIMATORS[advantage]
-        self.functions = functions
-        self._metrics_file = metrics.MetricsFile(metrics_path) if metrics_path else None
-        self._seconds: dict[str, float] = defaultdict(float)
-        self._step_begun = time.perf_counter()
-        self._rewards_per_func: torch.Tensor | None = None
-        self._policy_logps: torch.Tensor | None = None
-        self._writing = False
-        super().__init__(*options, **named)
-        opens = tag_ids(self.processing_class, [f.open for f in functions.functions])
-        self._open_ids = {f.name: opens[f.open] for f in functions.functions}
-
-    # Sampling and advantages
-
-    def _calculate_rewards(self, *args: Any) -> torch.Tensor:
-        """Keeps the rewards of all ranks, which TRL only hands on as advantages."""
-        with self._timed("rewards"):
-            self._rewards_per_func = super()._calculate_rewards(*args)
-        return self._rewards_per_func
-
-    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
-        """TRL's batch, with advantages of shape (B, T) in the place of its (B,)."""
-        with self._timed("sampling"):
-            output = super()._generate_and_score_completions(inputs)
-        mask_BT = output["completion_mask"]
-        if "tool_mask" in output:
-            mask_BT = mask_BT * output["tool_mask"]
-        assert self._rewards_per_func is not None
-        weights = self.reward_weights.to(self._rewards_per_func.device)
-        rewards_B = (self._rewards_per_func * weights).nansum(dim=1)
-        unscored_B = self._rewards_per_func.isnan().all(dim=1)
-
-        # An estimator sees all ranks; each rank then takes its own rows.
-        kl_BT = self._log_ratio(output) * mask_BT
-        gather = self.accelerator.gather
-        wide_kl_BT, wide_mask_BT = (
-            gather(self.accelerator.pad_across_processes(t, dim=1)) for t in (kl_BT, mask_BT.float())
+    begun = time.perf_counter()
+    settings.quiet_environment()
+    out_folder, run_folder = Path(out_folder), Path(run_folder or config.folder)
+    if out_folder.exists():
+        if checkpoints.is_whole(out_folder):
+            return {"out": str(out_folder), "steps": 0, "resumed_from": None, "seconds": 0.0, "metrics": {}}
+        raise UsageError(f"{out_folder} exists and is no model of this phase; remove it or give another folder")
+    check_model(model_path, functions)
+    if len(problems) < config.rl.questions_per_step:
+        raise UsageError(
+            f"there are {len(problems)} training questions, fewer than rl.questions_per_step = "
+            f"{config.rl.questions_per_step}; lower it or give more questions"
         )
-        mode = "train" if self.model.training else "eval"
-        group_size = self.num_generations if mode == "train" else self.num_generations_eval
-        scored = ScoredBatch(
-            rewards_B, wide_kl_BT, wide_mask_BT * ~unscored_B[:, None], group_size, float(self.args.beta)
-        )
-        rows = slice(self.accelerator.process_index * len(inputs), (self.accelerator.process_index + 1) * len(inputs))
-        output["advantages"] = self.estimator.compute(scored)[rows, : mask_BT.shape[1]].contiguous()
-        self._measure(inputs, output, rewards_B[rows].tolist(), kl_BT, mask_BT, mode, group_size)
-        return output
-
-    def _log_ratio(self, output: dict[str, Any]) -> torch.Tensor:
-        """log π_old − log π_ref of each token, (B, T). π_old is the trainer's where TRL needed it, else the engine's."""
-        reference_BT = output.get("ref_per_token_logps")
-        old_BT = output.get("old_per_token_logps", output.get("sampling_per_token_logps"))
-        if reference_BT is None or old_BT is None:
-            return torch.zeros(output["completion_ids"].shape, device=output["completion_ids"].device)
-        return torch.nan_to_num(old_BT - reference_BT)
-
-    # Loss
-
-    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """TRL's loss; without its KL where the KL is in the reward."""
-        beta = self.beta
-        if self.estimator.kl_in_reward:
-            self.beta = 0.0
-        try:
-            loss = super()._compute_loss(model, inputs)
-        finally:
-            self.beta = beta
-        self._compare_with_engine(inputs)
-        self._policy_logps = None
-        return loss
-
-    def _prepare_inputs(self, generation_batch: Any) -> Any:
-        """TRL's micro-batch, from a buffer whose rows were put together by length."""
-        before = self._buffered_inputs
-        inputs = super()._prepare_inputs(generation_batch)
-        if self._buffered_inputs is before or not self.model.training or self.loss_type in MIXES_LENGTHS:
-            return inputs
-        self._buffered_inputs = batches.regroup(self._buffered_inputs, self.args.gradient_accumulation_steps)
-        return self._buffered_inputs[self._step % self.args.steps_per_generation]
-
-    def _get_per_token_logps_and_entropies(
-        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, batch_size: int | None = None,
-        **options: Any,
-    ) -> Any:  # fmt: skip
-        """Log-probs (B, T). Those with a gradient are kept for `_compute_loss`; those without need no padding."""
-        ours = super()._get_per_token_logps_and_entropies
-        if torch.is_grad_enabled() or any(value is not None for value in options.values()):
-            found = ours(model, input_ids, attention_mask, logits_to_keep, batch_size, **options)
-            self._policy_logps = found[0].detach()
-            return found
-        with self._timed("logprobs"):
-            total = input_ids.shape[1]
-            logps_BT = None
-            for rows, first, end in batches.by_length(attention_mask, batch_size or len(input_ids)):
-                first = min(first, total - logits_to_keep - 1)
-                end = max(end, total - logits_to_keep + 1)
-                kept = logits_to_keep - (total - end)
-                part, _, _ = ours(model, input_ids[rows, first:end], attention_mask[rows, first:end], kept, **options)
-                if logps_BT is None:
-                    logps_BT = part.new_zeros(len(input_ids), logits_to_keep)
-                logps_BT[rows, :kept] = part
-        return logps_BT, None, None
-
-    def _compare_with_engine(self, inputs: dict[str, Any]) -> None:
-        """Log-probs of the engine against those of the trainer with the same weights."""
-        engine_BT = inputs.get("sampling_per_token_logps")
-        trainer_BT = inputs.get("old_per_token_logps", self._policy_logps)
-        if engine_BT is None or trainer_BT is None:
-            return
-        mode = "train" if self.model.training else "eval"
-        apart_BT = torch.nan_to_num(trainer_BT - engine_BT).abs() * inputs["completion_mask"]
-        sums = self.accelerator.reduce(torch.stack([apart_BT.sum(), inputs["completion_mask"].sum().float()]))
-        most = self.accelerator.gather(apart_BT.max()).max()
-        self._metrics[mode]["logprob_difference/mean"].append((sums[0] / sums[1].clamp(min=1)).item())
-        self._metrics[mode]["logprob_difference/max"].append(most.item())
-
-    # Metrics
-
-    def _measure(
-        self, inputs: list[dict[str, Any]], output: dict[str, Any], rewards: list[float], kl_BT: torch.Tensor,
-        mask_BT: torch.Tensor, mode: str, group_size: int,
-    ) -> None:  # fmt: skip
-        lengths = output["completion_mask"].sum(1).tolist() if not self.mask_truncated_completions else None
-        completions = [
-            ids[: int(length)] if lengths is not None else [i for i in ids if i != self._tokenizer.pad_token_id]
-            for ids, length in zip(output["completion_ids"].tolist(), lengths or [0] * len(inputs), strict=True)
-        ]
-        texts = self.processing_class.batch_decode(completions, skip_special_tokens=True)
-        values = {"format_rate": metrics.format_rate(texts, self.functions)}
-        if all(name in inputs[0] for name in SEARCH_FIELDS):
-            rows = [
-                {**{name: row[name] for name in SEARCH_FIELDS}, "completion_ids": ids}
-                for row, ids in zip(inputs, completions, strict=True)
-            ]
-            values |= metrics.path_metrics(rows, rewards, group_size)
-        counts = metrics.function_counts(completions, self._open_ids)
-        stats = getattr(self.rollout_func, "stats", None)
-        if stats is not None:
-            self._seconds["search"] += stats.seconds
-            self._seconds["engine"] += stats.engine.seconds
-            values["search/generated_tokens"] = float(stats.engine.generated_tokens)
-            values["search/requests"] = float(stats.engine.requests)
-        means = self._mean_of_ranks({**values, **{f"steps/{name}": count for name, count in counts.items()}})
-        steps = sum(means[f"steps/{name}"] for name in counts)
-        for name in counts:
-            means[f"function_share/{name}"] = means.pop(f"steps/{name}") / max(steps, 1e-9)
-        if self.args.beta and self.estimator.kl_in_reward:
-            sums = self.accelerator.reduce(torch.stack([kl_BT.sum(), mask_BT.sum().float()]))
-            means["kl"] = (sums[0] / sums[1].clamp(min=1)).item()
-        for name, value in means.items():
-            self._metrics[mode][name].append(value)
-
-    def _mean_of_ranks(self, values: dict[str, float]) -> dict[str, float]:
-        stacked = torch.tensor(list(values.values()), dtype=torch.float64 if self.args.use_cpu else torch.float32)
-        reduced = self.accelerator.reduce(stacked.to(self.accelerator.device), reduction="mean")
-        return dict(zip(values, reduced.tolist(), strict=True))
-
-    @contextmanager
-    def _timed(self, name: str) -> Iterator[None]:
-        begun = time.perf_counter()
-        try:
-            yield
-        finally:
-            self._seconds[name] += time.perf_counter() - begun
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """TRL's log, with the seconds since the last one, and a line in the metrics file."""
-        mode = "train" if self.model.training else "eval"
-        per_step = "train_runtime" not in logs and mode == "train"
-        if per_step:
-            if most := self._metrics[mode].get("logprob_difference/max"):
-                self._metrics[mode]["logprob_difference/max"] = [max(most)]
-            now = time.perf_counter()
-            for name, seconds in {**self._seconds, "step": now - self._step_begun}.items():
-                self._metrics[mode][f"seconds/{name}"] = [seconds]
-            self._step_begun = now
-            self._seconds.clear()
-        super().log(logs, start_time)
-        if per_step and self._metrics_file is not None and self.is_world_process_zero():
-            self._metrics_file.append(self.state.global_step, logs)
-
-    # Order of the questions, and checkpoints
-
-    def _get_train_sampler(self, dataset: Any = None) -> RepeatSampler:
-        sampler = super()._get_train_sampler(dataset)
-        return EpochSampler(sampler, self._epoch) if self.shuffle_dataset else sampler
-
-    def _epoch(self) -> int:
-        """The epoch that the next optimiser step belongs to."""
-        questions = self.args.generation_batch_size // self.num_generations
-        generations = len(self.train_dataset) // questions
-        micro_batches = generations * self.num_iterations * self.args.steps_per_generation
-        return self.state.global_step // max(-(-micro_batches // self.args.gradient_accumulation_steps), 1)
-
-    def _get_output_dir(self, trial: Any) -> str:
-        folder = super()._get_output_dir(trial)
-        return os.path.join(folder, checkpoints.PARTIAL) if self._writing else folder
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """TRL's checkpoint, written aside and renamed when it is whole; older ones go only after that."""
-        folder = Path(self._get_output_dir(trial))
-        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        self._writing = True
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self._writing = False
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            checkpoints.publish(folder / checkpoints.PARTIAL / name, folder / name)
-            shutil.rmtree(folder / checkpoints.PARTIAL)
-            rotate_checkpoints(str(folder), self.args.save_total_limit, self.state.best_model_checkpoint)
-        self.accelerator.wait_for_everyone()
-
-    def create_model_card(self, *_: Any, **__: Any) -> None:
-        """None: a folder holds a model, not a page about TRL."""
+    trainer = build_trainer(model_path, problems, out_folder.parent / "checkpoints", config, functions, callbacks)
+    try:
+        checkpoint = _agree_on_checkpoint(trainer)
+        resumed = step = step_of(checkpoint)
+        if trainer.is_world_process_zero():
+            trainer.metrics_log = MetricsLog(run_folder / "metrics.jsonl", "rl", after=step)
+        if checkpoint:
+            log.info("going on from step %d: %s", step, checkpoint)
+        last_step = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
+        if step < last_step:
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+            step = trainer.state.global_step
+        elif checkpoint:
+            trainer._load_from_checkpoint(str(checkpoint))
+        _save(trainer, model_path, out_folder)
+        history = [line for line in trainer.state.log_history if "reward" in line]
+        return {
+            "out": str(out_folder),
+            "steps": step,
+            "resumed_from": resumed or None,
+            "seconds": time.perf_counter() - begun,
+            "metrics": history[-1] if history else {},
+        }
+    finally:
+        _free(trainer)
 
 
-class EpochSampler(RepeatSampler):
-    """TRL's order of questions, shuffled anew from (seed, epoch) in each epoch.
+def build_trainer(
+    model_path: str | Path,
+    problems: Sequence[Problem],
+    output_dir: Path,
+    config: Config,
+    functions: FunctionSet = RFTT,
+    callbacks: Sequence[Any] = (),
+) -> Any:
+    """The `RFTTTrainer` of `train_rl`; its `rollout_func` is a `FunctionalRollout`.
 
-    TRL's own sampler draws one epoch after the other from a generator that a resumed run starts from the beginning.
-
-    Args:
-        sampler: TRL's, whose settings are taken over.
-        epoch: tells which epoch begins.
+    Raises:
+        UsageError: options that contradict each other or that TRL refuses, or an engine that cannot start.
     """
+    use_vllm = config.rl.trainer.get("use_vllm", config.engine.name == "vllm")
+    if use_vllm:
+        from search.engines.vllm import allow_weight_updates_on_cpu
 
-    def __init__(self, sampler: RepeatSampler, epoch: Callable[[], int]) -> None:
-        self.__dict__.update(sampler.__dict__)
-        self._epoch = epoch
+        allow_weight_updates_on_cpu()
+    import torch
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import GRPOConfig
 
-    def __iter__(self) -> Iterator[int]:
-        self.generator.manual_seed(derived_seed(self.seed, "order", self._epoch()))
-        return super().__iter__()
+    from rftt.rl.grpo import RFTTTrainer
+
+    tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
+    longest_prompt = max(len(question_ids(tokenizer, p.question)) for p in problems)
+    on_gpu = torch.cuda.is_available() and not config.rl.trainer.get("use_cpu")
+    processes = int(os.environ.get("WORLD_SIZE", "1"))
+    options = settings.grpo_options(config, output_dir, processes, on_gpu, longest_prompt)
+    try:
+        args = GRPOConfig(**options)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"rl.trainer: {error}") from error
+    rl = config.rl
+    search = SearchConfig(
+        rollouts=rl.rollouts, max_depth=rl.max_depth, exploration=rl.exploration, temperature=1.0, top_p=1.0,
+        max_step_tokens=rl.max_step_tokens, min_prior=rl.min_prior,
+    )  # fmt: skip
+    max_model_len = args.vllm_max_model_length
+    rollout = FunctionalRollout(problems, search, seed=config.seed, functions=functions, max_model_len=max_model_len)
+    rows = [{"prompt": prompt_of(p), "answer": p.answer, "question_id": p.id} for p in problems]
+    reward = OutcomeReward(tokenizer, [tokenizer.eos_token_id], wrong=rl.wrong_reward)
+    dtype = (args.model_init_kwargs or {}).get("dtype", "float32")
+    if dtype in ("float32", "auto") and (args.bf16 or args.fp16):
+        dtype = "bfloat16" if args.bf16 else "float16"
+    with _engine_options(settings.vllm_options(config, dtype, on_gpu, max_model_len)):
+        trainer = RFTTTrainer(
+            model=str(model_path),
+            reward_funcs=reward,
+            args=args,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+            rollout_func=rollout,
+            callbacks=list(callbacks),
+            advantage=rl.advantage,
+            functions=functions,
+        )
+    reward.eos_ids = frozenset(trainer.eos_token_ids)
+    return trainer
+
+
+@contextmanager
+def _engine_options(options: dict[str, Any]) -> Iterator[None]:
+    """TRL builds its vLLM engine with arguments of its own and no way to add to them: they are added here.
+
+    Raises:
+        UsageError: the engine cannot start.
+    """
+    import trl.generation.vllm_generation as home
+
+    build = getattr(home, "LLM", None)
+
+    def build_with_options(**chosen: Any) -> Any:
+        try:
+            assert build is not None
+            return build(**{**chosen, **options})
+        except (ValueError, RuntimeError, OSError) as error:
+            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            raise UsageError(
+                f"vLLM cannot start for RL: {reason} (rl.trainer.vllm_gpu_memory_utilization, engine.max_model_len and "
+                "engine.options decide what fits)"
+            ) from error
+
+    home.LLM = build_with_options
+    try:
+        yield
+    finally:
+        if build is None:
+            del home.LLM
+        else:
+            home.LLM = build
+
+
+def _agree_on_checkpoint(trainer: Any) -> Path | None:
+    """The last whole checkpoint; the first process looks, so that none sees another's clean-up."""
+    from accelerate.utils import broadcast_object_list
+
+    found = [checkpoints.last_whole(Path(trainer.args.output_dir)) if trainer.is_world_process_zero() else None]
+    return broadcast_object_list(found)[0]
+
+
+def _save(trainer: Any, model_path: str | Path, out_folder: Path) -> None:
+    """Write the final model and its tokenizer aside and rename them."""
+    partial = out_folder.with_name(f".{out_folder.name}.partial")
+    if trainer.is_world_process_zero():
+        shutil.rmtree(partial, ignore_errors=True)
+    trainer.accelerator.wait_for_everyone()
+    trainer.save_model(str(partial))
+    trainer.accelerator.wait_for_everyone()
+    if trainer.is_world_process_zero():
+        published = Path(model_path) / "generation_config.json"
+        if published.is_file():
+            shutil.copy(published, partial / published.name)
+        checkpoints.publish(partial, out_folder)
+    trainer.accelerator.wait_for_everyone()
+
+
+def _free(trainer: Any) -> None:
+    """Give back the memory of TRL's engine; another may be started in this process afterwards."""
+    generation = getattr(trainer, "vllm_generation", None)
+    if generation is not None and hasattr(generation, "llm"):
+        generation.llm.llm_engine.engine_core.shutdown()
+        del generation.llm
+    gc.collect()

@@ -34,11 +34,12 @@ MODEL = {
     "num_key_value_heads": 2,
     "max_position_embeddings": 1024,
     "tie_word_embeddings": True,
+    "initializer_range": 0.12,  # the usual 0.02 leaves so narrow a model on a plateau for thousands of steps
 }
 VOCABULARY = 512
 BATCH = 32  # conversations a step
 POOL = 8  # batches drawn and sorted by length together, so that little is padded
-PEAK_LR = 3e-3
+PEAK_LR = 2e-3
 CHECKPOINT_EVERY = 512  # a multiple of POOL
 
 
@@ -68,7 +69,11 @@ def build_tokenizer(seed: int) -> PreTrainedTokenizerFast:
     )
     core.train_from_iterator((written(*lessons.lesson(rng, max(LEVELS), 0.3)) for _ in range(4000)), trainer)
     tokenizer = PreTrainedTokenizerFast(
-        tokenizer_object=core, pad_token=PAD, eos_token=END, model_max_length=1024, padding_side="left",
+        tokenizer_object=core,
+        pad_token=PAD,
+        eos_token=END,
+        model_max_length=1024,
+        padding_side="left",
         additional_special_tokens=[START],
     )
     tokenizer.chat_template = TEMPLATE
@@ -80,8 +85,11 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausal
     from transformers import Qwen2Config, Qwen2ForCausalLM
 
     config = Qwen2Config(
-        vocab_size=len(tokenizer), bos_token_id=None, eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id, **MODEL,
+        vocab_size=len(tokenizer),
+        bos_token_id=None,
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
+        **MODEL,
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -95,8 +103,8 @@ def batches(tokenizer: PreTrainedTokenizerFast, seed: int, pool: int, progress: 
     """The batches of one pool, `POOL` lists of `BATCH` rows of ids; `progress` in [0, 1) sets the curriculum."""
     rng = random.Random(f"{seed}/lessons/{pool}")
     # First one definition and only reading, then more definitions, then also conversations.
-    most = min(max(LEVELS), 1 + int(progress / 0.35 * max(LEVELS)))
-    reading = 1.0 if progress < 0.3 else 0.3
+    most = min(max(LEVELS), 1 + int(progress / 0.15 * max(LEVELS)))
+    reading = 1.0 if progress < 0.15 else 0.25
     drawn = [written(*lessons.lesson(rng, most, reading)) for _ in range(BATCH * POOL)]
     rows = sorted(tokenizer(drawn)["input_ids"], key=len)
     result = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
@@ -115,11 +123,11 @@ def collate(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor
 
 
 def learning_rate(step: int, steps: int) -> float:
-    warm = min(1.0, (step + 1) / 200)
+    warm = min(1.0, (step + 1) / 100)
     return PEAK_LR * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def build(out: Path, *, seed: int = 0, steps: int = 5_000, report: Callable[[str], None] = print) -> Path:
+def build(out: Path, *, seed: int = 0, steps: int = 2_800, report: Callable[[str], None] = print) -> Path:
     """Train and save the toy base model.
 
     Args:
@@ -141,7 +149,8 @@ def build(out: Path, *, seed: int = 0, steps: int = 5_000, report: Callable[[str
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         begin = state["step"]
-    started, losses, tokens, pool = time.monotonic(), 0.0, 0, []
+    started, losses, tokens = time.monotonic(), 0.0, 0
+    pool: list[list[list[int]]] = []
     for step in range(begin, steps):
         if step % POOL == 0 or not pool:
             pool = batches(tokenizer, seed, step // POOL, step / steps)[step % POOL :]
@@ -158,8 +167,10 @@ def build(out: Path, *, seed: int = 0, steps: int = 5_000, report: Callable[[str
         if (step + 1) % 100 == 0:
             spent = time.monotonic() - started
             left = spent / (step + 1 - begin) * (steps - step - 1)
-            report(f"step {step + 1}/{steps}  loss {losses / 100:.4f}  {tokens / spent:,.0f} tok/s  "
-                   f"{left / 60:.0f} min left")
+            report(
+                f"step {step + 1}/{steps}  loss {losses / 100:.4f}  {tokens / spent:,.0f} tok/s  "
+                f"{left / 60:.0f} min left"
+            )
             losses = 0.0
         if (step + 1) % CHECKPOINT_EVERY == 0:
             _save(checkpoint, {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1})

@@ -18,7 +18,15 @@ SLIP_EASY = 0.03  # probability that a step's result is off by one
 SLIP_WRAP = 0.25  # … when the result has to be reduced modulo 10
 
 # How often each lesson is taught.
-LESSONS = {"guess": 18, "next_step": 34, "direct_answer": 16, "clarify": 4, "analyze": 8, "subquestion": 8, "verify": 12}
+LESSONS = {
+    "guess": 18,
+    "next_step": 34,
+    "direct_answer": 16,
+    "clarify": 4,
+    "analyze": 8,
+    "subquestion": 8,
+    "verify": 12,
+}
 
 
 @dataclass
@@ -52,29 +60,34 @@ def slipped(d: Definition, values: dict[str, int], rng: random.Random) -> int:
 
 
 def working(d: Definition, values: dict[str, int], result: int) -> str:
-    return f"{d.name} = {operand(d.left, values)} {d.op} {operand(d.right, values)} = {result}"
+    return f"{d.name}={operand(d.left, values)}{d.op}{operand(d.right, values)}={result}"
 
 
 def clarify(book: Notebook) -> str:
-    return f"Given {book.problem.first}, find {book.problem.asked} modulo {MODULUS}."
+    return f"Given:{book.problem.first}. Wanted:{book.problem.asked}"
 
 
 def analyze(book: Notebook) -> str:
-    return f"Find {', '.join(d.name for d in book.pending) or book.problem.asked} in this order."
+    return f"Plan:{','.join(d.name for d in book.pending) or book.problem.asked}"
 
 
 def subquestion(book: Notebook) -> str:
-    return f"What is {book.pending[0].name if book.pending else book.problem.asked}?"
+    return f"Next:{book.pending[0].name if book.pending else book.problem.asked}=?"
 
 
 def next_step(book: Notebook, rng: random.Random) -> str:
     """Compute the first pending definition; with nothing pending, state the result."""
     if not book.pending:
-        return f"So {book.problem.asked} = {book.values[book.problem.asked]}"
+        return f"Result:{book.problem.asked}={book.values[book.problem.asked]}"
     d = book.pending[0]
     line = working(d, book.values, result := slipped(d, book.values, rng))
     book.values[d.name] = result
     return line
+
+
+def remark(d: Definition, values: dict[str, int], truth: int) -> str:
+    """What a check says about a wrong step."""
+    return f"Wrong:{d.name}. Right:{working(d, values, truth)}"
 
 
 def finish(book: Notebook) -> int:
@@ -86,7 +99,7 @@ def finish(book: Notebook) -> int:
 
 
 def direct_answer(book: Notebook) -> str:
-    return f"So {book.problem.asked} = {(answer := finish(book))}. The answer is \\boxed{{{answer}}}."
+    return f"Result:{book.problem.asked}={(answer := finish(book))}. The answer is \\boxed{{{answer}}}."
 
 
 def fill(book: Notebook, steps: int, rng: random.Random) -> None:
@@ -108,9 +121,8 @@ def correction(book: Notebook, rng: random.Random) -> None:
     names = [x.name for x in book.problem.definitions]
     wrong = (book.values[name] + rng.choice((-1, 1))) % MODULUS
     book.write(working(d, book.values, wrong))
-    book.write(f"{name} is wrong: {operand(d.left, book.values)} {d.op} {operand(d.right, book.values)}"
-               f" = {evaluate(d, book.values)}.")
-    for later in names[names.index(name):]:
+    book.write(remark(d, book.values, evaluate(d, book.values)))
+    for later in names[names.index(name) :]:
         book.values.pop(later, None)
     book.write(next_step(book, rng))
 
@@ -124,28 +136,24 @@ def comparison(problem: ToyProblem, rng: random.Random) -> tuple[list[str], str,
     start = Notebook.open(problem)
     fill(start, rng.randrange(0, len(problem.definitions)), rng)
     wrong, right = start.copy(), start.copy()
-    remark = ""
+    found = ""
     for _ in range(rng.randrange(0, len(wrong.pending) + 1)):
         d = wrong.pending[0]
         truth = evaluate(d, wrong.values)
         wrong.write(next_step(wrong, rng))
-        if wrong.values[d.name] != truth and not remark:
-            remark = _remark(d, wrong.values, truth)
-        if remark and rng.random() < 0.5:
+        if wrong.values[d.name] != truth and not found:
+            found = remark(d, wrong.values, truth)
+        if found and rng.random() < 0.5:
             break
-    answer = (finish(wrong) + (0 if remark else rng.randrange(1, MODULUS))) % MODULUS
-    wrong.write(f"So {problem.asked} = {answer}. The answer is \\boxed{{{answer}}}.")
+    answer = (finish(wrong) + (0 if found else rng.randrange(1, MODULUS))) % MODULUS
+    wrong.write(f"Result:{problem.asked}={answer}. The answer is \\boxed{{{answer}}}.")
     while right.pending and rng.random() < 0.7:
         d = right.pending[0]
         right.write(working(d, right.values, value := evaluate(d, right.values)))
         right.values[d.name] = value
     right.write(direct_answer(right))
-    rest = "\n".join(right.lines[len(start.lines):])
-    return wrong.lines, rest, remark or f"{problem.asked} is wrong: the steps must be worked out."
-
-
-def _remark(d: Definition, values: dict[str, int], truth: int) -> str:
-    return f"{d.name} is wrong: {operand(d.left, values)} {d.op} {operand(d.right, values)} = {truth}."
+    rest = "\n".join(right.lines[len(start.lines) :])
+    return wrong.lines, rest, found or f"Wrong:{problem.asked}. Work out the steps."
 
 
 def worked(problem: ToyProblem, rng: random.Random) -> str:

@@ -1,8 +1,8 @@
 """The embedded world: chains of small definitions modulo 10, with exact answers and exact steps.
 
-    Work modulo 10. k = 3, l = k + 4, m = l * k. What is m?
+    Work modulo 10: k=3,l=k+4,m=l*k.m=?
 
-A solver computes one definition a step (``l = 3 + 4 = 7``). Each definition uses the one before it, so nothing can be
+A solver computes one definition a step (``l=3+4=7``). Each definition uses the one before it, so nothing can be
 skipped. The split of a problem is a hash of its text, so train, validation and test are disjoint by construction.
 """
 
@@ -16,12 +16,12 @@ from dataclasses import dataclass
 MODULUS = 10
 NAMES = "abcdefghijklmnopqrstuvwxyz"
 SPLITS = {"train": range(2, 10), "validation": range(1, 2), "test": range(0, 1)}
-LEVELS = range(3, 7)  # number of definitions to compute
+LEVELS = range(3, 6)  # number of definitions to compute
 
 
 @dataclass(frozen=True)
 class Definition:
-    """``name = left op right``; `left` and `right` are earlier names or digits."""
+    """``name=left op right``; `left` and `right` are earlier names or digits."""
 
     name: str
     left: str
@@ -31,7 +31,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class ToyProblem:
-    """``first = value`` followed by definitions; asked is the last name."""
+    """``first=value`` followed by definitions; asked is the last name."""
 
     first: str
     value: int
@@ -39,8 +39,8 @@ class ToyProblem:
 
     @property
     def question(self) -> str:
-        body = ", ".join(f"{d.name} = {d.left} {d.op} {d.right}" for d in self.definitions)
-        return f"Work modulo {MODULUS}. {self.first} = {self.value}, {body}. What is {self.asked}?"
+        body = ",".join(f"{d.name}={d.left}{d.op}{d.right}" for d in self.definitions)
+        return f"Work modulo {MODULUS}:{self.first}={self.value},{body}.{self.asked}=?"
 
     @property
     def asked(self) -> str:

@@ -125,7 +125,10 @@ class TransformersEngine:
         sampler = SeededSampling([s for _, s, _ in rows], [i for _, _, i in rows], device)
         with torch.inference_mode():
             out = self.model.generate(
-                ids_BT, attention_mask=mask_BT, generation_config=config, logits_processor=LogitsProcessorList([sampler])
+                ids_BT,
+                attention_mask=mask_BT,
+                generation_config=config,
+                logits_processor=LogitsProcessorList([sampler]),
             )
         new = out.sequences[:, width:].tolist()
         logps = [step.float().log_softmax(-1) for step in out.logits] if out.logits is not None else []  # T × (B, V)

@@ -164,7 +164,8 @@ def _params(sampling: Sampling, room: int) -> Any:
         top_p=sampling.top_p,
         seed=sampling.seed,
         stop_token_ids=list(sampling.stop_ids) or None,
-        logprobs=0 if sampling.logprobs else None,
+        # vLLM wants the number of watched ids here; the sampled id comes in addition.
+        logprobs=len(sampling.watch_ids) if sampling.watch_ids or sampling.logprobs else None,
         logprob_token_ids=list(sampling.watch_ids) or None,
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,

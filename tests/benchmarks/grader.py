@@ -2,9 +2,10 @@
 
     python -m tests.benchmarks.grader --json OUT [--fuzz 100000] [--sample N] [--skip-math-verify]
 
-Needs the published files in `../shared/data` for everything but `--fuzz`. Agreement counts uncontested labels; contested ones (matters of
-policy) are listed apart. math-verify is used as recommended for strict grading: gold and answer in a box, strict comparison, its own
-timeouts on. CPU times are of the deciding process; ours includes parsing both sides without any cache.
+Needs the published files in `../shared/data` for everything but `--fuzz`. Agreement counts uncontested labels;
+contested ones (matters of policy) are listed apart. math-verify is used as recommended for strict grading: gold and
+answer in a box, strict comparison, its own timeouts on. CPU times are of the deciding process; ours includes parsing
+both sides without any cache.
 """
 
 from __future__ import annotations
@@ -35,9 +36,18 @@ from tests.rewards.families import CHAINS, CORRUPTIONS, REWRITES, Family
 
 SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 CASE_FILES = (
-    "gold_identity", "gold_equiv", "gold_equiv_algebra", "gold_self_chains", "gold_negative", "gold_mismatch", "hardverify_math",
-    "math_verify_tests", "other_grader_tests", "issues_hand", "hacks",
-)  # fmt: skip
+    "gold_identity",
+    "gold_equiv",
+    "gold_equiv_algebra",
+    "gold_self_chains",
+    "gold_negative",
+    "gold_mismatch",
+    "hardverify_math",
+    "math_verify_tests",
+    "other_grader_tests",
+    "issues_hand",
+    "hacks",
+)
 GOLD_DERIVED = ("gold_identity", "gold_equiv", "gold_equiv_algebra", "gold_negative", "gold_mismatch")
 DEADLINE = 3.0
 SEED = 20261121
@@ -70,10 +80,12 @@ def table(title: str, header: list[str], rows: list[list[Any]]) -> None:
     widths = [max(len(row[i]) for row in texts) for i in range(len(header))]
     print(f"\n{title}")
     for row in texts:
-        print("  " + "  ".join(cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))))
-
-
-# agreement and speed
+        print(
+            "  "
+            + "  ".join(
+                cell.ljust(width) if i == 0 else cell.rjust(width) for i, (cell, width) in enumerate(zip(row, widths))
+            )
+        )
 
 
 def ours(gold: str, text: str, rule: str) -> tuple[bool, float]:
@@ -137,8 +149,17 @@ def agreement_and_speed(sample: int, others: bool) -> tuple[dict[str, Any], dict
                 counts["false negatives"] += not case.contested and not accepted and case.expected is True
             share = 100 * counts["clear agree"] / max(counts["clear"], 1)
             figures[name][label] = {**counts, "agreement": share}
-            rows.append([name, label, counts["clear"], share, counts["false positives"], counts["false negatives"],
-                         f"{counts['contested agree']}/{counts['contested']}"])  # fmt: skip
+            rows.append(
+                [
+                    name,
+                    label,
+                    counts["clear"],
+                    share,
+                    counts["false positives"],
+                    counts["false negatives"],
+                    f"{counts['contested agree']}/{counts['contested']}",
+                ]
+            )
     table("Agreement (uncontested labels)", ["file", "grader", "cases", "agree %", "FP", "FN", "contested"], rows)
     speed = {
         label: {
@@ -150,8 +171,11 @@ def agreement_and_speed(sample: int, others: bool) -> tuple[dict[str, Any], dict
         }
         for label, spent in seconds.items()
     }
-    table("Speed on gold-derived pairs (CPU, one core, cold caches)", ["grader", "pairs", "median ms", "mean ms", "p99 ms", "max ms"],
-          [[label, *values.values()] for label, values in speed.items()])  # fmt: skip
+    table(
+        "Speed on gold-derived pairs (CPU, one core, cold caches)",
+        ["grader", "pairs", "median ms", "mean ms", "p99 ms", "max ms"],
+        [[label, *values.values()] for label, values in speed.items()],
+    )
     return figures, speed
 
 
@@ -160,13 +184,17 @@ def _rule(case: Case, name: str) -> str:
     return "lenient" if name == "other_grader_tests" and case.rule == "boxed" else case.rule
 
 
-# held-out families
-
-
 def held_out(sample: int, others: bool) -> dict[str, Any]:
     """Families of `tests/rewards/families.py` on published golds: up to 60 golds a family, drawn with a fixed seed."""
     published = published_golds(SHARED_DATA / "math")
-    texts = sorted({gold for name in ("math500_test", "math_train", "olympiadbench_test", "minerva_math_test") for _, gold in published[name] if gold})
+    texts = sorted(
+        {
+            gold
+            for name in ("math500_test", "math_train", "olympiadbench_test", "minerva_math_test")
+            for _, gold in published[name]
+            if gold
+        }
+    )
     random.Random(SEED).shuffle(texts)
     limit = min(sample, 60) if sample else 60
     figures: dict[str, Any] = {}
@@ -207,9 +235,6 @@ def _pairs(family: Family, golds: list[str], limit: int) -> list[tuple[str, str]
     return pairs
 
 
-# golds
-
-
 def published_golds(folder: Path) -> dict[str, list[tuple[str, str]]]:
     """(id, gold) of every problem of the published files; a gold that is missing is ""."""
 
@@ -235,13 +260,16 @@ def published_golds(folder: Path) -> dict[str, list[tuple[str, str]]]:
 
 
 def golds() -> dict[str, Any]:
-    """Every published gold: is it there, does it equal itself when it is written differently, is it read as mathematics or as words?"""
+    """Every published gold: is it there, does it equal itself when it is written differently, is it read as
+    mathematics or as words?
+    """
     figures: dict[str, Any] = {}
     rows = []
     listed: list[tuple[str, str, str]] = []
     for name, pairs in published_golds(SHARED_DATA / "math").items():
         problems = [(pairs[i][0], why) for i, why in check_golds([gold for _, gold in pairs])]
-        words, unread = [], []
+        words: list[tuple[str, str]] = []
+        unread: list[tuple[str, str]] = []
         for identifier, gold in pairs:
             reading_of = reading.read(gold)
             if gold and not reading_of.trees:
@@ -256,11 +284,10 @@ def golds() -> dict[str, Any]:
     return figures
 
 
-# isolation
-
-
 def isolation() -> dict[str, Any]:
-    """What a worker costs: a call through the pipe against the same decision in this process, and how `grade_many` scales."""
+    """What a worker costs: a call through the pipe against the same decision in this process, and how `grade_many`
+    scales.
+    """
     pairs = [(rf"\sqrt{{{4 * n}}}", rf"2\sqrt{{{n}}}") for n in range(1001, 1401)]
     for gold, answer in pairs[:50]:
         decide(gold, answer, "numeric")
@@ -309,16 +336,23 @@ def isolation() -> dict[str, Any]:
         "respawn_and_retry_ms": 1e3 * respawn,
         "grade_many_pairs_per_s": scaling,
     }
-    table("Isolation", ["figure", "value"], [[name, value] for name, value in figures.items() if name != "grade_many_pairs_per_s"])
-    table("grade_many on pairs that all need a worker", ["workers", "pairs / s"], [[size, rate] for size, rate in scaling.items()])
+    table(
+        "Isolation",
+        ["figure", "value"],
+        [[name, value] for name, value in figures.items() if name != "grade_many_pairs_per_s"],
+    )
+    table(
+        "grade_many on pairs that all need a worker",
+        ["workers", "pairs / s"],
+        [[size, rate] for size, rate in scaling.items()],
+    )
     return figures
 
 
-# fuzzing
-
-
 def fuzz(count: int) -> dict[str, Any]:
-    """`count` generated pairs from 64 threads while workers are killed at random; nothing may raise, hang or be executed."""
+    """`count` generated pairs from 64 threads while workers are killed at random; nothing may raise, hang or be
+    executed.
+    """
     from hypothesis import HealthCheck, Phase, given, settings
 
     from tests.rewards.hostile import any_texts, latex_texts
@@ -372,7 +406,13 @@ def fuzz(count: int) -> dict[str, Any]:
             slowest = max(slowest, seconds)
         waiting.clear()
 
-    @settings(max_examples=count, deadline=None, database=None, phases=[Phase.generate], suppress_health_check=list(HealthCheck))
+    @settings(
+        max_examples=count,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
     @given(gold=latex_texts().filter(str.strip), text=any_texts())
     def run(gold: str, text: str) -> None:
         waiting.append((gold, text))
@@ -386,13 +426,22 @@ def fuzz(count: int) -> dict[str, Any]:
         started = time.monotonic()
         run()
         flush()
-        code = [(gold, rf"\boxed{{__import__('pathlib').Path({str(sentinel)!r}).touch()}}") for gold in ("7", "x+1", "(1,2)", r"\{1\}")]
+        code = [
+            (gold, rf"\boxed{{__import__('pathlib').Path({str(sentinel)!r}).touch()}}")
+            for gold in ("7", "x+1", "(1,2)", r"\{1\}")
+        ]
         grade_many(code)
         stop.set()
         watcher.join()
         executed = sentinel.exists()
     threads.shutdown()
-    family = [pid for pool in grader._pools.values() for worker in pool.workers() for pid in (worker.supervisor, worker.server or 0) if pid]
+    family = [
+        pid
+        for pool in grader._pools.values()
+        for worker in pool.workers()
+        for pid in (worker.supervisor, worker.server or 0)
+        if pid
+    ]
     rewards.shutdown()
     time.sleep(0.5)
     left = [pid for pid in family if Path(f"/proc/{pid}").exists()]

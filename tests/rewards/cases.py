@@ -13,7 +13,9 @@ RULES = {"answer": "none", "chain": "boxed", "chain_unboxed": "lenient", "text":
 
 @dataclass(frozen=True)
 class Case:
-    """One labelled pair; `expected` is None where only robustness is asked for, `contested` where the label is a matter of policy."""
+    """One labelled pair; `expected` is None where only robustness is asked for, `contested` where the label is a
+    matter of policy.
+    """
 
     id: str
     kind: str
@@ -35,5 +37,7 @@ def load_cases(folder: Path, name: str) -> list[Case]:
         gold = row["gold"]
         if row["kind"] == "text":
             gold = extract_answer(gold, "lenient") or gold
-        cases.append(Case(row["id"], row["kind"], gold, row["pred"], row["expected"], "CONTESTED" in (row["note"] or "")))
+        cases.append(
+            Case(row["id"], row["kind"], gold, row["pred"], row["expected"], "CONTESTED" in (row["note"] or ""))
+        )
     return cases

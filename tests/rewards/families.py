@@ -1,7 +1,8 @@
-"""Rewrites that keep a gold's meaning and corruptions that change it, held out: the grader was not developed against them.
+"""Rewrites that keep a gold's meaning and corruptions that change it, held out: the grader was not developed against
+them.
 
-Each family is a function from a gold to a text, or None where it does not apply. `benchmarks/grader.py` evaluates them on published golds
-and reports them apart from the case files.
+Each family is a function from a gold to a text, or None where it does not apply. `benchmarks/grader.py` evaluates them
+on published golds and reports them apart from the case files.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ _FRACTION = re.compile(r"(-?)\\d?frac\{(\d+)\}\{(\d+)\}")
 _LIST = re.compile(r"[^,(){}\[\]\\a-z]+(?:,[^,(){}\[\]\\a-z]+)+")
 _PAIR = re.compile(r"\(([^,()\[\]]+),([^,()\[\]]+)\)")
 _INTERVAL = re.compile(r"([(\[])([^,()\[\]]+),([^,()\[\]]+)([)\]])")
-_TWO_TERMS = re.compile(r"([^-+=<>,()\[\]{}\\]+|\\sqrt\{\d+\}|\d*\\pi) *\+ *([^-+=<>,()\[\]{}\\]+|\\sqrt\{\d+\}|\d*\\pi)")
+_TWO_TERMS = re.compile(
+    r"([^-+=<>,()\[\]{}\\]+|\\sqrt\{\d+\}|\d*\\pi) *\+ *([^-+=<>,()\[\]{}\\]+|\\sqrt\{\d+\}|\d*\\pi)"
+)
 _PMATRIX = re.compile(r"\\begin\{pmatrix\}(.*)\\end\{pmatrix\}", re.DOTALL)
 
 
@@ -33,11 +36,14 @@ def _is_list(gold: str) -> list[str] | None:
     return [item.strip() for item in match[0].split(",")]
 
 
-# rewrites
-
-
 def unicode_signs(gold: str) -> str | None:
-    text = gold.replace("-", "−").replace("\\pi", "π").replace("\\infty", "∞").replace("\\cup", "∪").replace("^\\circ", "°")
+    text = (
+        gold.replace("-", "−")
+        .replace("\\pi", "π")
+        .replace("\\infty", "∞")
+        .replace("\\cup", "∪")
+        .replace("^\\circ", "°")
+    )
     return text if text != gold else None
 
 
@@ -77,7 +83,11 @@ def fraction_as_percent(gold: str) -> str | None:
 
 
 def bracketed(gold: str) -> str | None:
-    return rf"\left({gold.strip('$ ')}\right)" if re.fullmatch(r"[$\w\s+\-^{}/\\.]+", gold) and "text" not in gold else None
+    return (
+        rf"\left({gold.strip('$ ')}\right)"
+        if re.fullmatch(r"[$\w\s+\-^{}/\\.]+", gold) and "text" not in gold
+        else None
+    )
 
 
 def commuted(gold: str) -> str | None:
@@ -101,7 +111,11 @@ def name_behind(gold: str) -> str | None:
 
 def shuffled_set(gold: str) -> str | None:
     items = _is_list(gold)
-    return r"\left\{" + ", ".join([*items[1:], items[0]]) + r"\right\}" if items and len(set(items)) == len(items) else None
+    return (
+        r"\left\{" + ", ".join([*items[1:], items[0]]) + r"\right\}"
+        if items and len(set(items)) == len(items)
+        else None
+    )
 
 
 def listed_by_and(gold: str) -> str | None:
@@ -111,12 +125,20 @@ def listed_by_and(gold: str) -> str | None:
 
 def pair_of_decimals(gold: str) -> str | None:
     match = _whole(_PAIR, gold)
-    return f"({match[1].strip()}.0,\\ {match[2].strip()}.0)" if match and all(_whole(_INTEGER, part) for part in match.groups()) else None
+    return (
+        f"({match[1].strip()}.0,\\ {match[2].strip()}.0)"
+        if match and all(_whole(_INTEGER, part) for part in match.groups())
+        else None
+    )
 
 
 def pair_by_names(gold: str) -> str | None:
     match = _whole(_PAIR, gold)
-    return f"a = {match[1]},\\; b = {match[2]}" if match and all(_whole(_INTEGER, part) for part in match.groups()) else None
+    return (
+        f"a = {match[1]},\\; b = {match[2]}"
+        if match and all(_whole(_INTEGER, part) for part in match.groups())
+        else None
+    )
 
 
 def interval_as_inequality(gold: str) -> str | None:
@@ -153,12 +175,10 @@ def in_functional_chain(gold: str) -> str | None:
     if "$" in inner:
         return None
     return (
-        f"<clarify>\nWe want a value.\n</clarify>\n<direct_answer>\nperhaps \\boxed{{0}}\n</direct_answer>\n<verify>\nNo.\n</verify>\n"
+        f"<clarify>\nWe want a value.\n</clarify>\n<direct_answer>\nperhaps \\boxed{{0}}\n</direct_answer>\n"
+        f"<verify>\nNo.\n</verify>\n"
         f"<output>\nThe answer is $\\boxed{{ {inner} }}$.\n</output>\n"
     )
-
-
-# corruptions
 
 
 def sign_flipped(gold: str) -> str | None:
@@ -212,7 +232,11 @@ def infinity_negated(gold: str) -> str | None:
 
 
 def term_added(gold: str) -> str | None:
-    return gold.strip("$ ") + " + x" if re.fullmatch(r"[$\w\s+\-^{}/\\]+", gold) and "text" not in gold and "_" not in gold else None
+    return (
+        gold.strip("$ ") + " + x"
+        if re.fullmatch(r"[$\w\s+\-^{}/\\]+", gold) and "text" not in gold and "_" not in gold
+        else None
+    )
 
 
 def exponent_off(gold: str) -> str | None:
@@ -247,7 +271,11 @@ def matrix_transposed(gold: str) -> str | None:
 
 
 def hedged(gold: str) -> str | None:
-    return rf"{gold} \text{{ or }} 1009" if "," not in gold and not re.search(r"[<>=]|\\[lg]e|\\in\b|text|or\b", gold) else None
+    return (
+        rf"{gold} \text{{ or }} 1009"
+        if "," not in gold and not re.search(r"[<>=]|\\[lg]e|\\in\b|text|or\b", gold)
+        else None
+    )
 
 
 def hedged_in_boxes(gold: str) -> str | None:
@@ -257,22 +285,65 @@ def hedged_in_boxes(gold: str) -> str | None:
 
 def right_only_in_thought(gold: str) -> str | None:
     inner = gold.strip().strip("$")
-    return rf"<think>It must be \boxed{{{inner}}}.</think> So it is \boxed{{1009}}." if "$" not in inner and "1009" not in inner else None
+    return (
+        rf"<think>It must be \boxed{{{inner}}}.</think> So it is \boxed{{1009}}."
+        if "$" not in inner and "1009" not in inner
+        else None
+    )
 
 
 def right_before_output(gold: str) -> str | None:
     inner = gold.strip().strip("$")
-    return f"<analyze>\nIt is \\boxed{{{inner}}}.\n</analyze>\n<output>\nThe answer is {inner}.\n</output>\n" if "$" not in inner else None
+    return (
+        f"<analyze>\nIt is \\boxed{{{inner}}}.\n</analyze>\n<output>\nThe answer is {inner}.\n</output>\n"
+        if "$" not in inner
+        else None
+    )
 
 
 REWRITES: tuple[Family, ...] = (
-    unicode_signs, full_width, scientific, expanded_fraction, negative_denominator, negative_power, fraction_as_percent, bracketed,
-    commuted, root_as_power, named, name_behind, shuffled_set, listed_by_and, pair_of_decimals, pair_by_names, interval_as_inequality,
-    interval_as_set, matrix_restyled, with_units, upright_words, in_functional_chain,
-)  # fmt: skip
+    unicode_signs,
+    full_width,
+    scientific,
+    expanded_fraction,
+    negative_denominator,
+    negative_power,
+    fraction_as_percent,
+    bracketed,
+    commuted,
+    root_as_power,
+    named,
+    name_behind,
+    shuffled_set,
+    listed_by_and,
+    pair_of_decimals,
+    pair_by_names,
+    interval_as_inequality,
+    interval_as_set,
+    matrix_restyled,
+    with_units,
+    upright_words,
+    in_functional_chain,
+)
 CORRUPTIONS: tuple[Family, ...] = (
-    sign_flipped, digits_swapped, slightly_off, denominator_off, item_dropped, item_repeated, item_changed, both_brackets_turned,
-    infinity_negated, term_added, exponent_off, radicand_off, constant_dropped, pair_reversed, matrix_transposed, hedged, hedged_in_boxes,
-    right_only_in_thought, right_before_output,
-)  # fmt: skip
+    sign_flipped,
+    digits_swapped,
+    slightly_off,
+    denominator_off,
+    item_dropped,
+    item_repeated,
+    item_changed,
+    both_brackets_turned,
+    infinity_negated,
+    term_added,
+    exponent_off,
+    radicand_off,
+    constant_dropped,
+    pair_reversed,
+    matrix_transposed,
+    hedged,
+    hedged_in_boxes,
+    right_only_in_thought,
+    right_before_output,
+)
 CHAINS = {in_functional_chain, hedged_in_boxes, right_only_in_thought, right_before_output}

@@ -46,8 +46,15 @@ def test_hardverify(shared_data: Path) -> None:
 
 def test_other_projects_tests(shared_data: Path) -> None:
     folder = shared_data / "grader_cases"
-    cases = [case for name in ("math_verify_tests", "other_grader_tests") for case in load_cases(folder, name) if not case.contested]
-    lenient = [Case(c.id, "text" if c.kind == "chain" else c.kind, c.gold, c.text, c.expected, c.contested) for c in cases]
+    cases = [
+        case
+        for name in ("math_verify_tests", "other_grader_tests")
+        for case in load_cases(folder, name)
+        if not case.contested
+    ]
+    lenient = [
+        Case(c.id, "text" if c.kind == "chain" else c.kind, c.gold, c.text, c.expected, c.contested) for c in cases
+    ]
     agree = [accepted == case.expected for accepted, case in zip(_accepted(lenient), lenient)]
     assert _share(agree) >= 0.93
 

@@ -1,4 +1,6 @@
-"""Typed comparison: each pair breaks when its type is read wrongly. The second of each three is equal to the gold, the third is not."""
+"""Typed comparison: each pair breaks when its type is read wrongly. The second of each three is equal to the gold, the
+third is not.
+"""
 
 from __future__ import annotations
 
@@ -100,10 +102,25 @@ TYPED = [
     ("a_{n}=2n+1", "2n+1", "2n-1"),
     ("1-x", "-x+1", "1-y"),
     (r"\ln(x+1)", r"\ln(1+x)", r"\log(1+x)"),
+    ("[x+1]^{5/2}", "(1+x)^{5/2}", "(1-x)^{5/2}"),
+    ("[a+b,b]", r"a+b\le t\le b", r"a+b\le t<b"),
     # matrices
-    (r"\begin{pmatrix}1&2\\3&4\end{pmatrix}", r"\begin{bmatrix}1 & 2 \\ 3 & 4\end{bmatrix}", r"\begin{pmatrix}1&3\\2&4\end{pmatrix}"),
+    (
+        r"\begin{pmatrix}1&-1\\1&\phantom{-}1\end{pmatrix}",
+        r"\begin{pmatrix}1&-1\\1&1\end{pmatrix}",
+        r"\begin{pmatrix}1&1\\1&-1\end{pmatrix}",
+    ),
+    (
+        r"\begin{pmatrix}1&2\\3&4\end{pmatrix}",
+        r"\begin{bmatrix}1 & 2 \\ 3 & 4\end{bmatrix}",
+        r"\begin{pmatrix}1&3\\2&4\end{pmatrix}",
+    ),
     (r"\begin{pmatrix}1\\2\end{pmatrix}", "(1,2)", r"\begin{pmatrix}2\\1\end{pmatrix}"),
-    (r"\begin{pmatrix}1/2&1\end{pmatrix}", r"\frac12\begin{pmatrix}1&2\end{pmatrix}", r"\begin{pmatrix}1&2\end{pmatrix}"),
+    (
+        r"\begin{pmatrix}1/2&1\end{pmatrix}",
+        r"\frac12\begin{pmatrix}1&2\end{pmatrix}",
+        r"\begin{pmatrix}1&2\end{pmatrix}",
+    ),
 ]
 
 
@@ -125,7 +142,14 @@ def test_quick_decision_never_contradicts_the_full_one(gold: str, equal: str, di
 
 @pytest.mark.parametrize("gold", sorted({gold for gold, _, _ in TYPED}))
 def test_gold_equals_itself_in_other_clothes(gold: str) -> None:
-    for dressed in (f"${gold}$", rf"\({gold}\)", f"{gold}.", f" {gold} ", rf"\displaystyle {gold}", rf"\boxed{{{gold}}}"):
+    for dressed in (
+        f"${gold}$",
+        rf"\({gold}\)",
+        f"{gold}.",
+        f" {gold} ",
+        rf"\displaystyle {gold}",
+        rf"\boxed{{{gold}}}",
+    ):
         assert decide(gold, dressed) == "correct", dressed
 
 

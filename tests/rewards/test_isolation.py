@@ -1,4 +1,6 @@
-"""Workers: breaks when a hostile pair can stall the caller, when a killed worker loses a request, or when a process is left behind."""
+"""Workers: breaks when a hostile pair can stall the caller, when a killed worker loses a request, or when a process is
+left behind.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +14,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -53,7 +56,9 @@ def _family(pool: Pool) -> list[int]:
 
 
 def _stall(worker: Worker) -> None:
-    """Stop the server, as an endless big-integer operation would: it neither answers nor listens to signals but SIGKILL."""
+    """Stop the server, as an endless big-integer operation would: it neither answers nor listens to signals but
+    SIGKILL.
+    """
     assert worker.server is not None
     os.kill(worker.server, signal.SIGSTOP)
 
@@ -172,7 +177,9 @@ def test_many_threads_share_the_pool() -> None:
 def test_inside_an_event_loop() -> None:
     async def main() -> list[bool]:
         direct = grade(*HARD).correct
-        others = await asyncio.gather(*(asyncio.to_thread(grade, rf"\sqrt{{{4 * n}}}", rf"\boxed{{2\sqrt{{{n}}}}}") for n in range(2, 10)))
+        others = await asyncio.gather(
+            *(asyncio.to_thread(grade, rf"\sqrt{{{4 * n}}}", rf"\boxed{{2\sqrt{{{n}}}}}") for n in range(2, 10))
+        )
         return [direct, *(verdict.correct for verdict in others)]
 
     assert all(asyncio.run(main()))
@@ -186,10 +193,12 @@ def _grade_in_child(connection, pair: tuple[str, str]) -> None:  # type: ignore[
 
 @pytest.mark.parametrize("method", ["fork", "spawn"])
 def test_daemonic_child_process_has_workers_of_its_own(method: str) -> None:
-    """As a DataLoader worker or a rank of a distributed run: the parent's workers are not touched, the child's end with it."""
+    """As a DataLoader worker or a rank of a distributed run: the parent's workers are not touched, the child's end
+    with it.
+    """
     assert grade(*HARD).correct
     ours = _family(grader._pool("numeric"))
-    context = multiprocessing.get_context(method)
+    context: Any = multiprocessing.get_context(method)
     receiver, sender = context.Pipe(duplex=False)
     child = context.Process(target=_grade_in_child, args=(sender, (r"\sqrt{18}", r"\boxed{3\sqrt{2}}")), daemon=True)
     child.start()
@@ -210,7 +219,9 @@ def test_shutdown_leaves_no_process() -> None:
     assert grade(r"\sqrt{18}", r"\boxed{3\sqrt{2}}").correct  # and starts again when asked
 
 
-@pytest.mark.parametrize("ending", ["pass", "import os; os.kill(os.getpid(), 9)", "raise SystemExit(3)", "import os; os._exit(1)"])
+@pytest.mark.parametrize(
+    "ending", ["pass", "import os; os.kill(os.getpid(), 9)", "raise SystemExit(3)", "import os; os._exit(1)"]
+)
 def test_no_process_outlives_its_caller(ending: str) -> None:
     script = f"""
 from rewards import grade, grader
@@ -226,13 +237,21 @@ print(*[pid for w in grader._pool('numeric').workers() for pid in (w.supervisor,
 
 def test_works_from_another_directory_with_rewards_on_a_relative_path(tmp_path: Path) -> None:
     root = Path(rewards.__file__).resolve().parents[1]
-    script = f"import sys; sys.path.insert(0, {os.path.relpath(root, tmp_path)!r}); from rewards import grade; print(grade({HARD[0]!r}, {HARD[1]!r}).status)"
-    done = subprocess.run([sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False)
+    script = (
+        f"import sys; sys.path.insert(0, {os.path.relpath(root, tmp_path)!r}); "
+        f"from rewards import grade; print(grade({HARD[0]!r}, {HARD[1]!r}).status)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False
+    )
     assert done.stdout.strip() == "correct", done.stderr
 
 
 def test_grade_many_keeps_order_and_decides_equal_pairs_once() -> None:
-    pairs = [(rf"\sqrt{{{4 * n}}}", rf"\boxed{{2\sqrt{{{n + n % 2}}}}}") for n in range(2, 12)] * 3 + [("7", "no box"), ("7", r"\boxed{7}")]
+    pairs = [(rf"\sqrt{{{4 * n}}}", rf"\boxed{{2\sqrt{{{n + n % 2}}}}}") for n in range(2, 12)] * 3 + [
+        ("7", "no box"),
+        ("7", r"\boxed{7}"),
+    ]
     verdicts = grade_many(pairs)
     assert [v.status for v in verdicts] == [grade(*pair).status for pair in pairs]
     assert verdicts[-2].status == "no_answer"
@@ -251,6 +270,7 @@ def test_cache_remembers_and_gives_timeouts_another_try_with_more_time() -> None
 
 def test_import_is_light() -> None:
     """`import rewards` must not pay for sympy or torch: the heavy libraries live in the workers."""
-    script = "import sys, rewards; print([m for m in ('sympy', 'mpmath', 'math_verify', 'torch', 'trl', 'numpy') if m in sys.modules])"
+    heavy = ("sympy", "mpmath", "math_verify", "torch", "trl", "numpy")
+    script = f"import sys, rewards; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"

@@ -30,7 +30,13 @@ def test_chats_are_read_like_texts() -> None:
 def test_verdicts_are_counted_for_the_trainer() -> None:
     logged: dict[str, float] = {}
     math_reward(["p"] * 4, TEXTS, answer=GOLDS, log_metric=logged.__setitem__, trainer_state=None, log_extra=None)
-    assert logged == {"verdict/correct": 0.25, "verdict/wrong": 0.25, "verdict/no_answer": 0.25, "verdict/unparseable": 0.25, "verdict/timeout": 0.0}
+    assert logged == {
+        "verdict/correct": 0.25,
+        "verdict/wrong": 0.25,
+        "verdict/no_answer": 0.25,
+        "verdict/unparseable": 0.25,
+        "verdict/timeout": 0.0,
+    }
 
 
 def test_missing_column_is_said_plainly() -> None:

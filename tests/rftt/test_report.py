@@ -87,7 +87,7 @@ def searched(value: float, rollouts: int) -> dict:
 
 
 def results(value: float) -> dict:
-    found = {"pass@1": figure(value), "greedy": figure(value + 0.02), "maj@9": figure(value + 0.08, tokens=830)}
+    found = {"pass@1": figure(value), "greedy": figure(value + 0.02), f"maj@{round(9 + value)}": figure(value + 0.08)}
     return found | {f"search@{n}": searched(value, n) for n in (1, 4, 16)} | {"format_rate": figure(value + 0.25)}
 
 
@@ -146,17 +146,17 @@ def write_run(run: Path, *, trees: int = 24, samples: int = 120, text: str = "")
     write_lines(run / "search/chains.jsonl", chains)
     for offset, model in enumerate(LEVELS):
         forest = (grown_tree(1000 + i, graded=model != "base", text=text) for i in range(trees // 2))
-        write_lines(run / f"eval/trees-{model}.jsonl", ({**tree.to_json(), "gold": "6"} for tree in forest))
+        votes = {"4": {"answer": "17"}, "16": {"answer": "17"}}
+        write_lines(run / f"eval/trees-{model}.jsonl", ({**tree.to_json(), "votes": votes} for tree in forest))
         write_lines(run / f"eval/samples-{model}.jsonl", (sample(i, offset, text) for i in range(samples)))
     return run
 
 
-# A real browser
-
-
-FLAGS = (
-    "--headless --no-sandbox --disable-gpu --disable-background-networking --disable-dev-shm-usage --remote-debugging-pipe"
-).split()
+FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--remote-debugging-pipe")
+# A Chromium reads commands from descriptor 3 and writes to 4; this little program puts two pipes there.
+PLACE = (
+    "import os, sys; os.dup2(int(sys.argv[1]), 3); os.dup2(int(sys.argv[2]), 4); os.execv(sys.argv[3], sys.argv[3:])"
+)
 
 
 class Browser:
@@ -164,32 +164,30 @@ class Browser:
 
     def __init__(self, binary: str, profile: Path):
         self.to_read, self.to_write = os.pipe(), os.pipe()
-        # A Chromium reads commands from descriptor 3 and writes to 4; this little program puts the pipes there.
-        place = f"import os, sys; os.dup2({self.to_write[0]}, 3); os.dup2({self.to_read[1]}, 4); os.execv(sys.argv[1], sys.argv[1:])"
+        ends = (self.to_write[0], self.to_read[1])
         self.process = subprocess.Popen(
-            [sys.executable, "-c", place, binary, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
-            pass_fds=(self.to_write[0], self.to_read[1]),
+            [sys.executable, "-c", PLACE, *map(str, ends), binary, *FLAGS, f"--user-data-dir={profile}"],
+            pass_fds=ends,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
         os.close(self.to_write[0])
         os.close(self.to_read[1])
-        self.buffer, self.count, self.session, self.trouble = b"", 0, None, []
+        self.buffer, self.sent, self.session, self.trouble = b"", 0, None, []
         target = self.call("Target.createTarget", url="about:blank")["targetId"]
         self.session = self.call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self.call(f"{domain}.enable")
 
     def call(self, method: str, **params) -> dict:
-        self.count += 1
-        message = {"id": self.count, "method": method, "params": params}
-        os.write(
-            self.to_write[1],
-            json.dumps(message | ({"sessionId": self.session} if self.session else {})).encode() + b"\0",
-        )
+        self.sent += 1
+        message = {"id": self.sent, "method": method, "params": params}
+        if self.session:
+            message["sessionId"] = self.session
+        os.write(self.to_write[1], json.dumps(message).encode() + b"\0")
         while True:
             answer = self.receive()
-            if answer.get("id") == self.count:
+            if answer.get("id") == self.sent:
                 assert "error" not in answer, answer
                 return answer["result"]
 
@@ -209,10 +207,8 @@ class Browser:
     def open(self, page: Path, width: int = 1280, dark: bool = False) -> None:
         self.trouble.clear()
         self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
-        self.call(
-            "Emulation.setEmulatedMedia",
-            features=[{"name": "prefers-color-scheme", "value": "dark" if dark else "light"}],
-        )
+        scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
+        self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url=page.resolve().as_uri())
         deadline = time.monotonic() + 60
         while self.run("document.readyState === 'complete' && document.documentElement.dataset.drawn") != "yes":
@@ -226,6 +222,9 @@ class Browser:
         assert "exceptionDetails" not in result, result
         return result["result"].get("value")
 
+    def count(self, selector: str) -> int:
+        return self.run(f"document.querySelectorAll({selector!r}).length")
+
     def close(self) -> None:
         self.process.kill()
         self.process.wait()
@@ -234,13 +233,20 @@ class Browser:
 
 
 @pytest.fixture(scope="module")
-def browser(tmp_path_factory):
+def chromium(tmp_path_factory):
     binary = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
     if binary is None:
         pytest.skip("there is no Chromium on this machine: the report was not looked at in a browser")
     started = Browser(binary, tmp_path_factory.mktemp("browser"))
     yield started
     started.close()
+
+
+@pytest.fixture
+def browser(chromium):
+    """A browser that has nothing to complain of when the test is over."""
+    yield chromium
+    assert chromium.trouble == []
 
 
 # What the page holds
@@ -255,10 +261,10 @@ def run(tmp_path_factory) -> Path:
 
 
 class Elements(html.parser.HTMLParser):
-    """Tags with their attributes, and the content of each script."""
+    """Tags with their attributes, and the content of scripts and styles by the place of their tag."""
 
     def __init__(self, page: str):
-        super().__init__(convert_charrefs=True)
+        super().__init__()
         self.tags: list[tuple[str, dict]] = []
         self.content: dict[int, str] = {}
         self.feed(page)
@@ -277,11 +283,16 @@ def embedded(page: Path) -> dict:
     return json.loads(elements.content[place])
 
 
+def shown(run: Path, name: str, records, **options) -> dict:
+    """What the report of a run shows that has these records in this file."""
+    write_lines(run / name, records)
+    return embedded(write_report(run, **options))
+
+
 def test_one_file_with_every_section_and_nothing_from_elsewhere(run):
     text = (run / "report.html").read_text(encoding="utf-8")
     elements = Elements(text)
-    ids = [attrs["id"] for tag, attrs in elements.tags if tag == "section"]
-    assert ids == list(SECTIONS)
+    assert [attrs["id"] for tag, attrs in elements.tags if tag == "section"] == SECTIONS
     assert {tag for tag, _ in elements.tags}.isdisjoint({"link", "img", "iframe", "object", "base"})
     assert not [attrs for _, attrs in elements.tags if "src" in attrs or not attrs.get("href", "#").startswith("#")]
     assert "url(" not in text and "@import" not in text
@@ -291,10 +302,9 @@ def test_one_file_with_every_section_and_nothing_from_elsewhere(run):
 def test_the_policy_allows_the_page_s_own_script_and_style_only(run):
     elements = Elements((run / "report.html").read_text(encoding="utf-8"))
     policy = next(a["content"] for tag, a in elements.tags if a.get("http-equiv") == "Content-Security-Policy")
-    script, style = (
-        elements.content[max(i for i, (t, _) in enumerate(elements.tags) if t == tag)] for tag in ("script", "style")
-    )
-    assert f"script-src '{report._hash(script)}'" in policy and f"style-src '{report._hash(style)}'" in policy
+    content = {elements.tags[place][0]: text for place, text in elements.content.items()}  # the last of each tag
+    for tag in ("script", "style"):
+        assert f"{tag}-src '{report._hash(content[tag])}'" in policy
     assert "default-src 'none'" in policy and "unsafe" not in policy
 
 
@@ -303,6 +313,7 @@ def test_the_data_is_what_the_run_folder_holds(run):
     assert data["missing"] == [] and data["notes"] == []
     assert data["name"] == "toy-run" and data["seeds"] == {"seed": 7}
     assert data["summary"]["models"]["rl"]["pass@1"]["value"] == 0.71
+    assert "api_key: …" in data["config"] and "sesame" not in json.dumps(data)  # reports get passed around
     assert [p["model"] for p in data["samples"]] == ["base", "sft", "rl"]
     assert data["samples"][0]["verdicts"]["correct"] == 56 and sum(data["samples"][0]["verdicts"].values()) == 120
     assert data["chains"]["kinds"] == {"plain": 30, "merged": 30}
@@ -315,6 +326,9 @@ def test_the_data_is_what_the_run_folder_holds(run):
     assert [n.get("visits", 0) for n in shown["nodes"]] == [n.visits for n in tree.nodes]
     assert shown["nodes"][1]["tokens"] == len(tree.nodes[1].ids) and "ids" not in shown["nodes"][1]
     assert tree.nodes[shown["chosen"]].verdict == "correct"
+    for tree in data["trees"][2]["records"]:
+        answers = {n["answer"] for n in tree["nodes"] if n.get("rollout") and "answer" in n}
+        assert tree["voted"] == "17" and (tree["chosen"] is not None) == ("17" in answers)
 
 
 def test_the_static_files_name_no_functional_token():
@@ -327,13 +341,7 @@ def test_the_static_files_name_no_functional_token():
 def test_functions_of_another_token_set_are_shown_in_order_of_appearance(tmp_path):
     tree = Tree("a", "1 + 1?")
     tree.add(tree.root, "guess", 0, text="2")
-    write_lines(tmp_path / "search/trees.jsonl", [tree.to_json()])
-    assert embedded(write_report(tmp_path))["functions"] == [*RFTT.names, "guess"]
-
-
-def test_credentials_stay_out_of_the_report(run):
-    assert "sesame" not in (run / "report.html").read_text(encoding="utf-8")
-    assert "api_key: …" in embedded(run / "report.html")["config"]
+    assert shown(tmp_path, "search/trees.jsonl", [tree.to_json()])["functions"] == [*RFTT.names, "guess"]
 
 
 # Partial, damaged and absent runs
@@ -342,39 +350,28 @@ def test_credentials_stay_out_of_the_report(run):
 def test_a_run_that_has_just_begun_says_what_is_missing_and_which_command_makes_it(tmp_path):
     (tmp_path / "config.yaml").write_text("seed: 1\n")
     missing = {(m["section"], m["command"]) for m in embedded(write_report(tmp_path))["missing"]}
-    made_by = {
-        "rftt search CONFIG": ["trees", "chains"],
-        "rftt sft CONFIG": ["training"],
-        "rftt rl CONFIG": ["training"],
-    }
-    made_by |= {"rftt run CONFIG": ["time"], "rftt eval CONFIG": ["results", "budget", "trees", "samples"]}
-    assert missing == {(section, command) for command, sections in made_by.items() for section in sections}
+    commands = {"search": "trees chains", "sft": "training", "rl": "training", "eval": "results budget trees samples"}
+    commands |= {"run": "time"}
+    assert missing == {(section, f"rftt {name} CONFIG") for name in commands for section in commands[name].split()}
 
 
-@pytest.mark.parametrize(
-    "gone", ["config.yaml", "summary.json", "metrics.jsonl", "search/trees.jsonl", "search/chains.jsonl", "eval"]
-)
-def test_each_file_may_be_missing(tmp_path, gone):
-    folder = write_run(tmp_path / "run", trees=4, samples=4)
-    path = folder / gone
-    if path.is_dir():
-        shutil.rmtree(path)
-    else:
-        path.unlink()
+@pytest.mark.parametrize("gone", ["config.yaml", "summary.json", "metrics.jsonl", "search", "eval"])
+def test_each_file_may_be_missing(run, tmp_path, gone):
+    folder = shutil.copytree(run, tmp_path / "run", ignore=shutil.ignore_patterns(gone, "report.html"))
     assert embedded(write_report(folder))["missing"]
 
 
-@pytest.mark.parametrize(
-    ("name", "content", "message"),
-    [
-        (None, None, "there is no run folder"),
-        ("notes.txt", "hello", "holds no run"),
-        ("summary.json", '{"models": ', "summary.json: not JSON"),
-        ("summary.json", "[]", "summary.json: a list, not an object"),
-        ("config.yaml", "a: [", "config.yaml: not YAML"),
-        ("config.yaml", "text", "config.yaml: a str, not a mapping"),
-    ],
-)
+DAMAGE = [
+    ("", "", "there is no run folder"),
+    ("notes.txt", "hello", "holds no run"),
+    ("summary.json", '{"models": ', "summary.json: not JSON"),
+    ("summary.json", "[]", "summary.json: a list, not an object"),
+    ("config.yaml", "a: [", "config.yaml: not YAML"),
+    ("config.yaml", "text", "config.yaml: a str, not a mapping"),
+]
+
+
+@pytest.mark.parametrize(("name", "content", "message"), DAMAGE)
 def test_what_the_user_must_mend_is_one_line(tmp_path, name, content, message):
     folder = tmp_path / "run"
     if name:
@@ -387,49 +384,32 @@ def test_what_the_user_must_mend_is_one_line(tmp_path, name, content, message):
 
 
 def test_a_torn_last_line_is_ignored_and_a_broken_line_is_told(tmp_path):
-    good = [grown_tree(i, 2).to_json() for i in range(3)]
-    write_lines(tmp_path / "search/trees.jsonl", good)
+    *good, cycle = (grown_tree(i, 2).to_json() for i in range(4))
+    cycle["nodes"][1]["parent"] = 2
+    write_lines(tmp_path / "search/trees.jsonl", [*good, cycle, {"schema": "other"}])
     with (tmp_path / "search/trees.jsonl").open("a") as file:
-        file.write('not json\n{"schema": "other"}\n' + json.dumps(good[0])[:50])
+        file.write("not json\n" + json.dumps(good[0])[:50])
     data = embedded(write_report(tmp_path))
     assert [t["question_id"] for t in data["trees"][0]["records"]] == ["q-000", "q-001", "q-002"]
-    assert data["notes"] == ["search/trees.jsonl: 2 unreadable lines were left out"]
-
-
-def test_a_last_line_without_newline_counts_when_it_is_whole(tmp_path):
-    (tmp_path / "metrics.jsonl").write_text(
-        '{"phase": "rl", "step": 1, "reward": 0.5}\n{"phase": "rl", "step": 2, "reward": 1}'
-    )
-    assert embedded(write_report(tmp_path))["metrics"][0]["points"] == [[1, 0.5], [2, 1.0]]
-
-
-def test_a_cycle_among_nodes_is_a_broken_tree_not_a_hang(tmp_path):
-    record = grown_tree(1, 2).to_json()
-    record["nodes"][1]["parent"] = 2
-    write_lines(tmp_path / "search/trees.jsonl", [record])
-    assert embedded(write_report(tmp_path))["notes"] == ["search/trees.jsonl: 1 unreadable line was left out"]
+    assert data["notes"] == ["search/trees.jsonl: 3 unreadable lines were left out"]
 
 
 def test_a_step_that_was_done_again_counts_once_and_what_is_no_number_is_no_curve(tmp_path):
-    rows = [(1, 0.1), (2, 0.2), (2, 0.4), (3, float("nan")), (4, True), (5, "x")]
-    write_lines(tmp_path / "metrics.jsonl", ({"phase": "rl", "step": i, "reward": v} for i, v in rows))
+    values = [(1, 0.1), (2, 0.2), (2, 0.4), (3, float("nan")), (4, True), (5, "x"), (6, 0.6)]
+    rows = [json.dumps({"phase": "rl", "step": step, "reward": value}) for step, value in values]
+    (tmp_path / "metrics.jsonl").write_text("\n".join(rows))  # a last line without its newline counts when it is whole
     (curve,) = embedded(write_report(tmp_path))["metrics"]
-    assert curve["points"] == [[1, 0.1], [2, 0.4]]
-
-
-def test_long_curves_are_means_of_neighbours(tmp_path):
-    write_lines(tmp_path / "metrics.jsonl", ({"phase": "rl", "step": i, "reward": i % 2} for i in range(1000)))
-    (curve,) = embedded(write_report(tmp_path))["metrics"]
-    assert curve["steps"] == 1000 and len(curve["points"]) == 250
-    assert {y for _, y in curve["points"]} == {0.5} and curve["points"][-1][0] == 999
+    assert curve["points"] == [[1, 0.1], [2, 0.4], [6, 0.6]]
+    (curve,) = shown(tmp_path, "metrics.jsonl", ({"step": i, "reward": i % 2} for i in range(1000)))["metrics"]
+    assert curve["steps"] == 1000 and len(curve["points"]) == 250 and curve["points"][-1] == [999, 0.5]
 
 
 # Sampling and writing
 
 
 def test_trees_are_sampled_evenly_and_the_page_says_how_many(tmp_path):
-    write_lines(tmp_path / "search/trees.jsonl", (grown_tree(i, 1).to_json() for i in range(101)))
-    (part,) = embedded(write_report(tmp_path, trees=5))["trees"]
+    records = (Tree(f"q-{i:03}", "?").to_json() for i in range(101))
+    (part,) = shown(tmp_path, "search/trees.jsonl", records, trees=5)["trees"]
     assert [t["question_id"] for t in part["records"]] == ["q-000", "q-025", "q-050", "q-075", "q-100"]
     assert part["total"] == 101
     assert len(embedded(write_report(tmp_path, trees=1))["trees"][0]["records"]) == 1
@@ -438,18 +418,11 @@ def test_trees_are_sampled_evenly_and_the_page_says_how_many(tmp_path):
 
 
 def test_a_page_of_long_texts_stays_small(tmp_path):
-    folder = write_run(tmp_path / "run", trees=16, samples=200, text="long " * 300)
-    page = write_report(folder)
+    page = write_report(write_run(tmp_path / "run", trees=8, samples=60, text="long " * 1300))
     data = embedded(page)
     assert page.stat().st_size < 5e6
+    assert data["samples"][0]["records"][0]["text"].endswith("long  … (500 more characters)")
     assert all(0 < len(part["records"]) < part["total"] for part in (*data["trees"], *data["samples"]))
-
-
-def test_very_long_text_is_clipped_and_says_so(tmp_path):
-    tree = Tree("a", "x" * 10_000)
-    write_lines(tmp_path / "search/trees.jsonl", [tree.to_json()])
-    question = embedded(write_report(tmp_path))["trees"][0]["records"][0]["question"]
-    assert question.endswith("x … (4000 more characters)")
 
 
 def test_the_report_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
@@ -470,9 +443,6 @@ def test_the_report_is_written_whole_or_not_at_all(tmp_path, monkeypatch):
         write_report(tmp_path, tmp_path / "absent" / "other.html")
 
 
-# The chosen chain
-
-
 def path_of(tree: Tree, *steps: tuple[str, float], answer: str, verdict: str | None = None, **values) -> Node:
     node = tree.root
     for text, mean in steps:
@@ -481,19 +451,14 @@ def path_of(tree: Tree, *steps: tuple[str, float], answer: str, verdict: str | N
     return node
 
 
-def test_with_gold_the_correct_path_with_the_best_mean_value_is_chosen():
+def test_with_gold_the_correct_path_with_the_best_mean_score_is_chosen():
     tree = Tree("a", "?")
+    assert chosen_leaf(tree) is None
     path_of(tree, ("a", 1.0), ("b", 1.0), answer="3", verdict="wrong")
     path_of(tree, ("a", 0.2), ("b", 1.0), answer="2", verdict="correct")
     best = path_of(tree, ("a", 0.5), ("b", 1.0), answer="2", verdict="correct")
     path_of(tree, ("a", 0.5), ("a", 1.0), answer="2", verdict="correct")
     assert chosen_leaf(tree) is best
-    assert chosen_leaf(Tree("b", "?")) is None
-
-
-def test_scores_of_a_process_reward_model_go_before_values():
-    tree = Tree("a", "?")
-    path_of(tree, ("a", 1.0), answer="2", verdict="correct", prm=0.1)
     best = path_of(tree, ("a", 0.3), answer="2", verdict="correct", prm=0.9)
     assert chosen_leaf(tree) is best
 
@@ -508,12 +473,8 @@ def test_without_gold_the_vote_chooses():
     assert chosen_leaf(tree, by_vote=True, voted="4") is None
 
 
-# Hostile text
-
-
 def test_hostile_text_is_data(tmp_path):
-    folder = write_run(tmp_path / "run", trees=2, samples=3, text=HOSTILE)
-    page = write_report(folder)
+    page = write_report(write_run(tmp_path / "run", trees=2, samples=3, text=HOSTILE))
     elements = Elements(page.read_text(encoding="utf-8"))
     assert [tag for tag, _ in elements.tags].count("script") == 2 and "img" not in dict(elements.tags)
     data = embedded(page)
@@ -545,29 +506,24 @@ def test_hostile_text_is_inert_in_a_browser(tmp_path, browser):
     folder = write_run(tmp_path / "run </title><script>window.owned=1<", trees=2, samples=3, text=HOSTILE)
     browser.open(write_report(folder))
     browser.run("document.querySelectorAll('details').forEach(d => { d.open = true })")
-    browser.run("new Promise(done => setTimeout(done, 200))")
-    assert browser.run("window.owned") is None and browser.run("document.querySelectorAll('img').length") == 0
+    browser.run("new Promise(done => setTimeout(done, 200))")  # what is inside is made when it opens
+    assert browser.run("window.owned") is None and browser.count("img") == 0
     assert browser.run("document.querySelector('#samples .entry').textContent").count("onerror") >= 2
-    assert browser.trouble == []
 
 
 @pytest.mark.parametrize("dark", [False, True])
 @pytest.mark.parametrize("width", [1280, 400])
 def test_the_page_fits_and_draws_every_section(run, browser, width, dark):
     browser.open(run / "report.html", width, dark)
-    assert browser.trouble == []
     assert browser.run("document.documentElement.scrollWidth <= innerWidth")
-    assert browser.run("document.querySelectorAll('.note').length") == 0
+    assert browser.count(".note") == 0
     counts = {"#results td .bar": 21, "#budget .plot svg": 2, "#budget .band": 12, "#training .plot svg": 13}
     counts |= {"#time .spans i": 4, "#trees [role=treeitem][aria-selected=true]": 1, "#trees .map rect": None}
     counts |= {"#chains .step": None, "#samples .entry": 20}
     for selector, count in counts.items():
-        found = browser.run(f"document.querySelectorAll({selector!r}).length")
-        assert found == count if count else found > 0, selector
-    page, ink = browser.run(
-        "[document.body, document.body].map((e, i) => getComputedStyle(e)[['backgroundColor', 'color'][i]])"
-    )
-    assert (sum(map(int, re.findall(r"\d+", page)[:3])) < sum(map(int, re.findall(r"\d+", ink)[:3]))) is dark
+        assert browser.count(selector) == count if count else browser.count(selector) > 0, selector
+    paper = re.findall(r"\d+", browser.run("getComputedStyle(document.body).backgroundColor"))
+    assert (sum(map(int, paper)) < 3 * 128) is dark
 
 
 def test_samples_are_filtered_and_searched(run, browser):
@@ -581,38 +537,34 @@ def test_samples_are_filtered_and_searched(run, browser):
     browser.run(f"({SET})('samples', 'Verdict', '')")
     browser.run(f"({SET})('samples', 'Text', 'WHAT ARE 4 TIMES 17 ')")
     assert browser.run(fit) == 1
-    assert browser.trouble == []
 
 
 def test_a_tree_is_chosen_and_walked_with_the_keyboard(run, browser):
     browser.open(run / "report.html")
     assert "★ on the chosen chain" in browser.run("document.querySelector('.panel').textContent")
-    assert browser.run("document.querySelector('[aria-selected=true] > .row .star') !== null")
+    assert browser.count("[aria-selected=true] > .row .star") == 1
     browser.run(f"({KEY})('Home')")
     assert browser.run(SELECTED) == "0"
     assert "Mia has 0 bags" in browser.run("document.querySelector('.panel .text').textContent")
-    for key in ("ArrowRight", "ArrowRight"):
-        browser.run(f"({KEY})('{key}')")
+    browser.run(f"({KEY})('ArrowRight')")
     assert browser.run(SELECTED) != "0" and browser.run("document.activeElement.dataset.id") == browser.run(SELECTED)
-    for key in ("ArrowLeft", "ArrowLeft"):
-        browser.run(f"({KEY})('{key}')")
+    browser.run(f"({KEY})('ArrowLeft')")
+    browser.run(f"({KEY})('ArrowLeft')")
     assert browser.run(SELECTED) == "0"
     browser.run("document.querySelector('[aria-label=\"Next tree\"]').click()")
     assert "Mia has 1 bags" in browser.run("document.querySelector('#trees .text').textContent")
-    assert browser.trouble == []
 
 
 def test_trees_are_filtered_and_copied(run, browser):
     browser.open(run / "report.html")
     browser.run(f"({SET})('trees', 'Outcome', 'not graded')")
-    options = browser.run("[...document.querySelectorAll('#trees option')].map(o => o.textContent)")
-    assert any("Evaluation of Base ·" in o for o in options) and not any("Evaluation of SFT ·" in o for o in options)
+    options = browser.run("[...document.querySelectorAll('#trees .grow option')].map(o => o.textContent)")
+    assert len(options) == 12 and all("Evaluation of Base ·" in option for option in options)
     browser.run("window.copied = []; navigator.clipboard.writeText = async text => { copied.push(text) }")
     browser.run("document.querySelectorAll('.panel .buttons button').forEach(b => b.click())")
     step, chain, tree = browser.run("new Promise(done => setTimeout(() => done(copied), 50))")
     nodes = json.loads(tree)["nodes"]
     assert json.loads(step) in nodes and chain.startswith("<") and nodes[0]["children"]
-    assert browser.trouble == []
 
 
 def test_a_tree_of_thousands_of_nodes_stays_quick(tmp_path, browser):
@@ -624,11 +576,10 @@ def test_a_tree_of_thousands_of_nodes_stays_quick(tmp_path, browser):
     tree.root.visits = 6000
     write_lines(tmp_path / "search/trees.jsonl", [tree.to_json()])
     browser.open(write_report(tmp_path))
-    assert browser.run("document.querySelectorAll('[role=treeitem]').length") == 61
+    assert browser.count("[role=treeitem]") == 61
     assert browser.run(f"({PRESS})('Expand all')") < 3000
-    assert 1500 <= browser.run("document.querySelectorAll('[role=treeitem]').length") < 1700
+    assert 500 < browser.count("[role=treeitem]") < 2000
     assert browser.run(f"({PRESS})('more steps')") < 3000
-    assert browser.trouble == []
 
 
 def test_a_partial_run_opens_without_an_error(tmp_path, browser):
@@ -636,7 +587,7 @@ def test_a_partial_run_opens_without_an_error(tmp_path, browser):
     browser.open(write_report(tmp_path), 400)
     notes = browser.run("[...document.querySelectorAll('.note')].map(n => n.textContent)")
     assert "Missing: chains for the warm-up (search/chains.jsonl). rftt search CONFIG makes it." in notes
-    assert browser.run("document.documentElement.scrollWidth <= innerWidth") and browser.trouble == []
+    assert browser.run("document.documentElement.scrollWidth <= innerWidth")
 
 
 def test_a_record_of_another_shape_spoils_its_own_section_only(tmp_path, browser):
@@ -645,5 +596,6 @@ def test_a_record_of_another_shape_spoils_its_own_section_only(tmp_path, browser
     (folder / "summary.json").write_text(json.dumps(summary | {"curves": {"rl": 3}}))
     browser.open(write_report(folder))
     assert "could not be drawn" in browser.run("document.querySelector('#budget .note').textContent")
-    assert browser.run("document.querySelectorAll('#results td .bar').length") == 21
+    assert browser.count("#results td .bar") == 21
     assert len(browser.trouble) == 1
+    browser.trouble.clear()

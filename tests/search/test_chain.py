@@ -36,7 +36,10 @@ def test_broken_text_is_told_what_and_where(text, reason):
     [
         ([], "no step"),
         ([Step("direct_answer", "x"), Step("output", "\\boxed{2}")], "<direct_answer> may not follow question"),
-        ([Step("next_step", "x"), Step("refine", "y"), Step("output", "\\boxed{2}")], "<refine> may not follow next_step"),
+        (
+            [Step("next_step", "x"), Step("refine", "y"), Step("output", "\\boxed{2}")],
+            "<refine> may not follow next_step",
+        ),
         ([Step("next_step", "x")], "ends in <next_step>"),
         ([Step("next_step", "x"), Step("output", "two")], "no .boxed"),
     ],

@@ -70,7 +70,7 @@ def test_a_chain_that_goes_on_after_output_is_broken():
 
 
 def test_a_step_that_is_too_long_is_truncated_without_an_end_of_sequence():
-    node, ids = expand("\n1 + 1 = ", stopped=False)
+    node, _ = expand("\n1 + 1 = ", stopped=False)
     assert node.status == "truncated" and 0 not in node.ids
 
 

@@ -4,10 +4,10 @@ import asyncio
 
 from search import SearchConfig, Tree
 from search.chain import check, parse
-from search.merge import chains, merged, pairs, plain, rank
 from search.functions import RFTT
-from search.prompted import PromptedPolicy
-from tests.search.fakes import prompted_engine
+from search.merge import chains, merged, pairs, plain, rank
+from search.prompted import PromptedPolicy, step_text
+from tests.search.fakes import TOKENIZER, prompted_engine
 
 
 def example():
@@ -15,7 +15,10 @@ def example():
     tree = Tree("q", "What is 1 + 1?", "2")
 
     def step(parent, function, text, visits, value, **values):
-        return tree.add(parent, function, len(parent.children), text=text, visits=visits, value=value, **values)
+        ids = TOKENIZER(step_text(text))["input_ids"]
+        return tree.add(
+            parent, function, len(parent.children), text=text, ids=ids, visits=visits, value=value, **values
+        )
 
     plan = step(tree.root, "analyze", "add", 2, 1.0)
     step(plan, "direct_answer", "\\boxed{2}", 1, 1.0, status="answered", verdict="correct", answer="2", rollout=1)
@@ -60,10 +63,10 @@ def test_a_merged_chain_is_prefix_wrong_rest_verify_refine_output():
     check(steps)
 
 
-def test_written_chains_are_legal_and_a_lucky_guess_from_the_question_is_none():
-    for share in (0.0, 1.0):
+def test_written_chains_are_legal_and_a_lucky_guess_alone_is_none():
+    for share, kinds in ((0.0, ["plain"]), (1.0, ["merged", "merged"])):
         records = make(example(), chains_per_question=4, merged_share=share)
-        assert [r["kind"] for r in records] == ["merged" if share else "plain"]
+        assert [r["kind"] for r in records] == kinds
         for record in records:
             check(parse(record["messages"][-1]["content"]))
             assert record["question_id"] == "q" and record["answer"] == "2"
@@ -77,8 +80,10 @@ def test_a_tree_without_a_correct_path_gives_no_chain():
 
 
 def test_the_verification_sees_the_wrong_steps_and_the_correct_rest():
-    engine = prompted_engine()
-    asyncio.run(chains(example(), PromptedPolicy(engine), SearchConfig(merged_share=1.0)))
+    engine, tree = prompted_engine(), example()
+    policy = PromptedPolicy(engine)
+    asyncio.run(policy.start(tree))
+    asyncio.run(chains(tree, policy, SearchConfig(merged_share=1.0)))
     [(prompt, _)] = engine.log
     text = engine.tokenizer.decode(prompt)
-    assert text.index("What is 1 + 1?") < text.index("\\boxed{3}") < text.index("\\boxed{2}") < text.index("go wrong")
+    assert text.index("What is 1 + 1?") < text.index("\\boxed{5}") < text.index("\\boxed{2}") < text.index("go wrong")

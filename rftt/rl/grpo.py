@@ -1,0 +1,296 @@
+"""TRL's GRPO trainer with per-token advantages from functional tree search (RFTT, section 3.3).
+
+What TRL does stays TRL's: data, weights into the engine, log-probs, the clipped loss, optimiser, distribution. Added
+are (B, T) advantages of a chosen estimator, the KL inside the reward, less padding, metrics, and whole checkpoints.
+
+`beta` is TRL's option for both places of the KL. With an estimator that has the KL in the reward, TRL still loads the
+reference model and computes its log-probs, but its loss runs with β = 0, so nothing is counted twice.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+from trl import GRPOTrainer
+from trl.trainer.utils import RepeatSampler
+
+from rftt.metrics import MetricsLog
+from rftt.rl import batches, checkpoints, measures
+from rftt.rl.advantages import ESTIMATORS, ScoredBatch
+from search.functional import tag_ids
+from search.functions import RFTT, FunctionSet
+from search.mcts import derived_seed
+
+SEARCH_FIELDS = ("verdict", "status", "depth", "refilled", "branch_positions")  # of a row, written by the rollout
+MIXES_LENGTHS = frozenset({"bnpo"})  # loss types that average within a micro-batch, so its rows must be a random draw
+
+
+class RFTTTrainer(GRPOTrainer):
+    """A `GRPOTrainer` for the samples of a `FunctionalRollout`.
+
+    Args:
+        advantage: name of an estimator in `ESTIMATORS`.
+        functions: the token set.
+        metrics_log: receives what is logged for each step; may be set later.
+        options: those of `GRPOTrainer`; `rollout_func` should be a `FunctionalRollout`.
+    """
+
+    beta: float
+    _buffered_inputs: Any
+
+    def __init__(
+        self,
+        *options: Any,
+        advantage: str = "reinforce++",
+        functions: FunctionSet = RFTT,
+        metrics_log: MetricsLog | None = None,
+        **named: Any,
+    ) -> None:
+        self.estimator = ESTIMATORS[advantage]
+        self.functions = functions
+        self.metrics_log = metrics_log
+        self._seconds: dict[str, float] = defaultdict(float)
+        self._step_begun = time.perf_counter()
+        self._rewards_per_func: torch.Tensor | None = None
+        self._policy_logps: torch.Tensor | None = None
+        self._writing = False
+        super().__init__(*options, **named)
+        opens = tag_ids(self.processing_class, [f.open for f in functions.functions])
+        self._open_ids = {f.name: opens[f.open] for f in functions.functions}
+
+    # Sampling and advantages
+
+    def _calculate_rewards(self, *args: Any) -> torch.Tensor:
+        """Keeps the rewards of all ranks, which TRL only hands on as advantages."""
+        with self._timed("rewards"):
+            self._rewards_per_func = super()._calculate_rewards(*args)
+        return self._rewards_per_func
+
+    def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
+        """TRL's batch, with advantages of shape (B, T) in the place of its (B,)."""
+        with self._timed("sampling"):
+            output = super()._generate_and_score_completions(inputs)
+        mask_BT = output["completion_mask"]
+        if "tool_mask" in output:
+            mask_BT = mask_BT * output["tool_mask"]
+        assert self._rewards_per_func is not None
+        weights = self.reward_weights.to(self._rewards_per_func.device)
+        rewards_B = (self._rewards_per_func * weights).nansum(dim=1)
+        unscored_B = self._rewards_per_func.isnan().all(dim=1)
+
+        # An estimator sees all ranks; each rank then takes its own rows.
+        kl_BT = self._log_ratio(output) * mask_BT
+        gather = self.accelerator.gather
+        wide_kl_BT, wide_mask_BT = (
+            gather(self.accelerator.pad_across_processes(t, dim=1)) for t in (kl_BT, mask_BT.float())
+        )
+        mode = "train" if self.model.training else "eval"
+        group_size = self.num_generations if mode == "train" else self.num_generations_eval
+        scored = ScoredBatch(
+            rewards_B, wide_kl_BT, wide_mask_BT * ~unscored_B[:, None], group_size, float(self.args.beta)
+        )
+        rows = slice(self.accelerator.process_index * len(inputs), (self.accelerator.process_index + 1) * len(inputs))
+        output["advantages"] = self.estimator.compute(scored)[rows, : mask_BT.shape[1]].contiguous()
+        self._measure(inputs, output, rewards_B[rows].tolist(), kl_BT, mask_BT, mode, group_size)
+        return output
+
+    def _log_ratio(self, output: dict[str, Any]) -> torch.Tensor:
+        """log π_old − log π_ref, (B, T). π_old is the trainer's where TRL needed it, else the engine's."""
+        reference_BT = output.get("ref_per_token_logps")
+        old_BT = output.get("old_per_token_logps", output.get("sampling_per_token_logps"))
+        if reference_BT is None or old_BT is None:
+            return torch.zeros(output["completion_ids"].shape, device=output["completion_ids"].device)
+        return torch.nan_to_num(old_BT - reference_BT)
+
+    # Loss
+
+    def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
+        """TRL's loss; without its KL where the KL is in the reward."""
+        beta = self.beta
+        if self.estimator.kl_in_reward:
+            self.beta = 0.0
+        try:
+            loss = super()._compute_loss(model, inputs)
+        finally:
+            self.beta = beta
+        self._compare_with_engine(inputs)
+        self._policy_logps = None
+        return loss
+
+    def _prepare_inputs(self, generation_batch: Any) -> Any:
+        """TRL's micro-batch, from a buffer whose rows were put together by length."""
+        if self._step == 0:
+            self._step_begun = time.perf_counter()
+        before = self._buffered_inputs
+        inputs = super()._prepare_inputs(generation_batch)
+        if self._buffered_inputs is before or not self.model.training or self.loss_type in MIXES_LENGTHS:
+            return inputs
+        self._buffered_inputs = batches.regroup(self._buffered_inputs, self.args.gradient_accumulation_steps)
+        return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    def _get_per_token_logps_and_entropies(
+        self, model: Any, input_ids: Any, attention_mask: Any, logits_to_keep: int, batch_size: int | None = None,
+        **options: Any,
+    ) -> Any:  # fmt: skip
+        """Log-probs (B, T). Those with a gradient are kept for `_compute_loss`; those without need no padding."""
+        ours = super()._get_per_token_logps_and_entropies
+        if torch.is_grad_enabled() or any(value is not None for value in options.values()):
+            found = ours(model, input_ids, attention_mask, logits_to_keep, batch_size, **options)
+            self._policy_logps = found[0].detach()
+            return found
+        with self._timed("logprobs"):
+            total = input_ids.shape[1]
+            logps_BT = None
+            for rows, first, end in batches.by_length(attention_mask, batch_size or len(input_ids)):
+                first = min(first, total - logits_to_keep - 1)
+                end = max(end, total - logits_to_keep + 1)
+                kept = logits_to_keep - (total - end)
+                part, _, _ = ours(model, input_ids[rows, first:end], attention_mask[rows, first:end], kept, **options)
+                if logps_BT is None:
+                    logps_BT = part.new_zeros(len(input_ids), logits_to_keep)
+                logps_BT[rows, :kept] = part
+        return logps_BT, None, None
+
+    def _compare_with_engine(self, inputs: dict[str, Any]) -> None:
+        """Log-probs of the engine against those of the trainer with the same weights."""
+        engine_BT = inputs.get("sampling_per_token_logps")
+        trainer_BT = inputs.get("old_per_token_logps", self._policy_logps)
+        if engine_BT is None or trainer_BT is None:
+            return
+        mode = "train" if self.model.training else "eval"
+        apart_BT = torch.nan_to_num(trainer_BT - engine_BT).abs() * inputs["completion_mask"]
+        sums = self.accelerator.reduce(torch.stack([apart_BT.sum(), inputs["completion_mask"].sum().float()]))
+        most = self.accelerator.gather(apart_BT.max()).max()
+        self._metrics[mode]["logprob_difference/mean"].append((sums[0] / sums[1].clamp(min=1)).item())
+        self._metrics[mode]["logprob_difference/max"].append(most.item())
+
+    # Metrics
+
+    def _measure(
+        self, inputs: list[dict[str, Any]], output: dict[str, Any], rewards: list[float], kl_BT: torch.Tensor,
+        mask_BT: torch.Tensor, mode: str, group_size: int,
+    ) -> None:  # fmt: skip
+        lengths = output["completion_mask"].sum(1).tolist() if not self.mask_truncated_completions else None
+        completions = [
+            ids[: int(length)] if lengths is not None else [i for i in ids if i != self._tokenizer.pad_token_id]
+            for ids, length in zip(output["completion_ids"].tolist(), lengths or [0] * len(inputs), strict=True)
+        ]
+        texts = self.processing_class.batch_decode(completions, skip_special_tokens=True)
+        values = {"format_rate": measures.format_rate(texts, self.functions)}
+        if all(name in inputs[0] for name in SEARCH_FIELDS):
+            rows = [
+                {**{name: row[name] for name in SEARCH_FIELDS}, "completion_ids": ids}
+                for row, ids in zip(inputs, completions, strict=True)
+            ]
+            values |= measures.path_measures(rows, rewards, group_size)
+        counts = measures.function_counts(completions, self._open_ids)
+        stats = getattr(self.rollout_func, "stats", None)
+        if stats is not None:
+            self._seconds["search"] += stats.seconds
+            self._seconds["engine"] += stats.engine.seconds
+            values["search/generated_tokens"] = float(stats.engine.generated_tokens)
+            values["search/requests"] = float(stats.engine.requests)
+        means = self._mean_of_ranks({**values, **{f"steps/{name}": count for name, count in counts.items()}})
+        steps = sum(means[f"steps/{name}"] for name in counts)
+        for name in counts:
+            means[f"function_share/{name}"] = means.pop(f"steps/{name}") / max(steps, 1e-9)
+        if self.args.beta and self.estimator.kl_in_reward:
+            sums = self.accelerator.reduce(torch.stack([kl_BT.sum(), mask_BT.sum().float()]))
+            means["kl"] = (sums[0] / sums[1].clamp(min=1)).item()
+        for name, value in means.items():
+            self._metrics[mode][name].append(value)
+
+    def _mean_of_ranks(self, values: dict[str, float]) -> dict[str, float]:
+        stacked = torch.tensor(list(values.values()), dtype=torch.float64 if self.args.use_cpu else torch.float32)
+        reduced = self.accelerator.reduce(stacked.to(self.accelerator.device), reduction="mean")
+        return dict(zip(values, reduced.tolist(), strict=True))
+
+    @contextmanager
+    def _timed(self, name: str) -> Iterator[None]:
+        begun = time.perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] += time.perf_counter() - begun
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """TRL's log, with the seconds since the last one, and a line in the metrics file."""
+        mode = "train" if self.model.training else "eval"
+        per_step = "train_runtime" not in logs and mode == "train"
+        if per_step:
+            if most := self._metrics[mode].get("logprob_difference/max"):
+                self._metrics[mode]["logprob_difference/max"] = [max(most)]
+            now = time.perf_counter()
+            spent = {**self._seconds, "step": now - self._step_begun}
+            spent["update"] = spent["step"] - spent.get("sampling", 0.0)
+            for name, seconds in spent.items():
+                self._metrics[mode][f"seconds/{name}"] = [seconds]
+            self._step_begun = now
+            self._seconds.clear()
+        super().log(logs, start_time)
+        if per_step and self.metrics_log is not None and self.is_world_process_zero():
+            self.metrics_log.write(self.state.global_step, logs)
+
+    # Order of the questions, and checkpoints
+
+    def _get_train_sampler(self, dataset: Any = None) -> RepeatSampler:
+        sampler = super()._get_train_sampler(dataset)
+        return EpochSampler(sampler, self._epoch) if self.shuffle_dataset else sampler
+
+    def _epoch(self) -> int:
+        """The epoch that the next optimiser step belongs to."""
+        questions = self.args.generation_batch_size // self.num_generations
+        generations = len(self.train_dataset) // questions
+        micro_batches = generations * self.num_iterations * self.args.steps_per_generation
+        return self.state.global_step // max(-(-micro_batches // self.args.gradient_accumulation_steps), 1)
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)
+        return os.path.join(folder, checkpoints.PARTIAL) if self._writing else folder
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """TRL's checkpoint, written aside and renamed when it is whole; older ones go only after that."""
+        folder = Path(self._get_output_dir(trial))
+        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
+        self._writing = True
+        try:
+            super()._save_checkpoint(model, trial)
+        finally:
+            self._writing = False
+        self.accelerator.wait_for_everyone()
+        if self.args.should_save:
+            checkpoints.publish(folder / checkpoints.PARTIAL / name, folder / name)
+            shutil.rmtree(folder / checkpoints.PARTIAL)
+            rotate_checkpoints(str(folder), self.args.save_total_limit, self.state.best_model_checkpoint)
+        self.accelerator.wait_for_everyone()
+
+    def create_model_card(self, *_: Any, **__: Any) -> None:
+        """None: a folder holds a model, not a page about TRL."""
+
+
+class EpochSampler(RepeatSampler):
+    """TRL's order of questions, shuffled anew from (seed, epoch) in each epoch.
+
+    TRL's own sampler draws one epoch after the other from a generator that a resumed run starts from the beginning.
+
+    Args:
+        sampler: TRL's, whose settings are taken over.
+        epoch: tells which epoch begins.
+    """
+
+    def __init__(self, sampler: RepeatSampler, epoch: Callable[[], int]) -> None:
+        self.__dict__.update(sampler.__dict__)
+        self._epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        self.generator.manual_seed(derived_seed(self.seed, "order", self._epoch()))
+        return super().__iter__()

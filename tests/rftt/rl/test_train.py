@@ -1,0 +1,103 @@
+"""The phase as a whole: what it writes, what it refuses, and that its paths earn what they should."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+
+import pytest
+
+from rftt.errors import UsageError
+from rftt.problems import Problem
+from rftt.rl import train_rl
+from rftt.rl.settings import grpo_options
+from search.functions import RFTT
+
+METRICS = (
+    "reward", "accuracy", "length", "kl", "entropy", "format_rate", "agreeing_trees", "truncated", "refilled", "exhausted",
+    "logprob_difference/mean", "logprob_difference/max", "seconds/search", "seconds/engine", "seconds/update",
+    *(f"function_share/{name}" for name in RFTT.names),
+)  # fmt: skip
+
+
+def lines(config) -> list[dict]:
+    return [json.loads(line) for line in (config.folder / "metrics.jsonl").read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def trained(chain_model, problems, tmp_path_factory):
+    from rftt.config import from_dict
+
+    folder = tmp_path_factory.mktemp("trained")
+    rl = {"questions_per_step": 3, "rollouts": 4, "max_depth": 6, "max_step_tokens": 16, "max_steps": 3,
+          "learning_rate": 1e-3, "save_steps": 2, "disable_tqdm": True}  # fmt: skip
+    config = from_dict({"run": str(folder), "engine": {"name": "transformers", "max_model_len": 160}, "rl": rl})
+    return config, train_rl(chain_model, problems, folder / "rl" / "final", config)
+
+
+def test_each_step_writes_a_line_with_every_metric(trained):
+    config, result = trained
+    found = lines(config)
+    assert [(line["phase"], line["step"]) for line in found] == [("rl", 1), ("rl", 2), ("rl", 3)]
+    assert result["steps"] == 3 and result["resumed_from"] is None
+    for line in found:
+        assert all(math.isfinite(line[name]) for name in METRICS)
+        assert line["logprob_difference/max"] < 1e-4, "the engine and the trainer do not score the same ids alike"
+        assert sum(line[f"function_share/{name}"] for name in RFTT.names) == pytest.approx(1)
+        assert 0 < line["accuracy"] < 1 and line["accuracy"] <= line["reward"] < 1 and line["format_rate"] > 0.5
+    assert abs(found[0]["kl"]) < 1e-5 < abs(found[2]["kl"])
+
+
+def test_the_final_model_loads_and_keeps_its_tokens(trained):
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    config, result = trained
+    tokenizer = AutoTokenizer.from_pretrained(result["out"])
+    assert all(len(tokenizer.encode(tag, add_special_tokens=False)) == 1 for tag in RFTT.tags)
+    assert AutoModelForCausalLM.from_pretrained(result["out"]).config.vocab_size >= len(tokenizer)
+    assert sorted(os.listdir(config.folder / "rl")) == ["checkpoints", "final"], "something half-written is left"
+    assert sorted(os.listdir(config.folder / "rl" / "checkpoints")) == ["checkpoint-2", "checkpoint-3"]
+
+
+def test_a_finished_phase_is_left_alone(trained, chain_model, problems):
+    config, result = trained
+    again = train_rl(chain_model, problems, result["out"], config)
+    assert again["out"] == result["out"] and len(lines(config)) == 3
+
+
+@pytest.mark.parametrize(
+    ("settings", "named"),
+    [
+        ({"temperature": 0.7}, "rl.trainer.temperature"),
+        ({"num_generations": 8}, "rl.trainer.num_generations.*rl.rollouts"),
+        ({"seed": 3}, "rl.trainer.seed"),
+        ({"vllm_mode": "server"}, "rl.trainer.vllm_mode"),
+        ({"per_device_train_batch_size": 3}, "per_device_train_batch_size"),
+        ({"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}, "gradient_accumulation_steps"),
+        ({"steps_per_generation": 1, "per_device_train_batch_size": 2}, "rl.rollouts"),
+        ({"num_iterations": 2, "save_steps": 3}, "save_steps"),
+    ],
+)
+def test_options_that_contradict_the_search_are_refused_by_name(rl_config, tmp_path, settings, named):
+    base = {"per_device_train_batch_size": None} | settings
+    with pytest.raises(UsageError, match=named):
+        grpo_options(rl_config(**base), tmp_path, 1, False, 20)
+
+
+def test_a_step_holds_whole_groups_on_every_rank(rl_config, tmp_path):
+    config = rl_config(questions_per_step=6, rollouts=4, per_device_train_batch_size=None)
+    options = grpo_options(config, tmp_path, 3, True, 20)
+    assert options["per_device_train_batch_size"] * options["gradient_accumulation_steps"] * 3 == 24
+    with pytest.raises(UsageError, match="whole groups"):
+        grpo_options(config, tmp_path, 4, True, 20)
+
+
+def test_what_cannot_be_trained_on_is_refused_before_anything_is_written(rl_config, chain_model, problems, tmp_path):
+    config = rl_config()
+    with pytest.raises(UsageError, match="rl.questions_per_step"):
+        train_rl(chain_model, problems[:1], tmp_path / "final", config)
+    long = Problem("long", "What is " + "1 + " * 200 + "1?", "201", "test")
+    with pytest.raises(UsageError, match="engine.max_model_len"):
+        train_rl(chain_model, [*problems, long], tmp_path / "final", config)
+    assert not config.folder.exists() and not (tmp_path / "final").exists()

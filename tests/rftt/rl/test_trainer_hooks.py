@@ -1,0 +1,192 @@
+"""Contracts with TRL's GRPOTrainer: each test holds one hook that the RL phase stands on, and names it when it breaks."""
+
+from __future__ import annotations
+
+import inspect
+
+import pytest
+import torch
+
+from rftt.rl.rollout import prompt_of
+from rftt.rl.trainer import build_trainer
+
+PATH_FIELDS = ("verdict", "status", "depth", "branch_positions", "refilled", "question_id")
+
+
+@pytest.fixture(scope="module")
+def trainer(chain_model, problems, tmp_path_factory):
+    from rftt.config import from_dict
+
+    rl = {"questions_per_step": 2, "rollouts": 4, "max_depth": 6, "max_step_tokens": 16, "beta": 0.05}
+    folder = tmp_path_factory.mktemp("hooks")
+    config = from_dict({"run": str(folder), "engine": {"name": "transformers", "max_model_len": 160}, "rl": rl})
+    trainer = build_trainer(chain_model, problems, folder, config)
+    trainer.model.train()
+    trainer.current_gradient_accumulation_steps = 1  # transformers sets it when an epoch begins
+    return trainer
+
+
+def rows_of(problems, *questions: int) -> list[dict]:
+    return [
+        {"prompt": prompt_of(problems[q]), "answer": problems[q].answer, "question_id": problems[q].id}
+        for q in questions
+        for _ in range(4)
+    ]
+
+
+@pytest.fixture
+def batch(trainer, problems):
+    return trainer._generate_and_score_completions(rows_of(problems, 0, 1))
+
+
+def test_rollout_func_gets_repeated_prompts_as_messages_and_its_fields_reach_the_rewards(trainer, problems, monkeypatch):
+    seen, rewarded = [], []
+    inner, reward = trainer.rollout_func, trainer.reward_funcs[0]
+
+    def rollout(prompts, given):
+        seen.append((prompts, given))
+        return inner(prompts, given)
+
+    def spy(**fields):
+        rewarded.append(fields)
+        return reward(**fields)
+
+    monkeypatch.setattr(trainer, "rollout_func", rollout)
+    monkeypatch.setattr(trainer, "reward_funcs", [spy])
+    inputs = rows_of(problems, 1, 0)
+    trainer._generate_and_score_completions(inputs)
+    [(prompts, given)] = seen
+    assert given is trainer and prompts == [row["prompt"] for row in inputs], "TRL: rollout_func(prompts, trainer)"
+    [fields] = rewarded
+    for name in PATH_FIELDS:
+        assert fields[name] == [row[name] for row in inputs], f"TRL: the rollout's field {name} no longer reaches rewards"
+    assert fields["answer"] == [row["answer"] for row in inputs], "TRL: columns no longer reach rewards"
+
+
+def test_sampled_ids_and_logprobs_reach_the_batch_unchanged(trainer, problems, monkeypatch):
+    kept = []
+    inner = trainer.rollout_func
+    monkeypatch.setattr(trainer, "rollout_func", lambda p, t: kept.append(inner(p, t)) or kept[-1])
+    found = trainer._generate_and_score_completions(rows_of(problems, 2, 3))
+    [rows] = kept
+    for i, (ids, logprobs) in enumerate(zip(rows["completion_ids"], rows["logprobs"])):
+        assert found["completion_ids"][i, : len(ids)].tolist() == ids, "TRL re-encodes completions"
+        assert found["completion_mask"][i].sum() == len(ids)
+        torch.testing.assert_close(found["sampling_per_token_logps"][i, : len(ids)], torch.tensor(logprobs))
+
+
+def test_decoding_keeps_functional_tags(trainer, problems, monkeypatch):
+    texts = []
+    reward = trainer.reward_funcs[0]
+
+    def spy(completions, **fields):
+        texts.extend(c[0]["content"] for c in completions)
+        return reward(completions=completions, **fields)
+
+    monkeypatch.setattr(trainer, "reward_funcs", [spy])
+    trainer._generate_and_score_completions(rows_of(problems, 0, 1))
+    assert all("<" in text and ">" in text for text in texts), "TRL's decoding drops the functional tokens"
+    assert not any(trainer.processing_class.eos_token in text for text in texts)
+
+
+@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo", "bnpo", "cispo"])
+def test_the_loss_takes_advantages_per_token(trainer, batch, monkeypatch, loss_type):
+    monkeypatch.setattr(trainer, "loss_type", loss_type)
+    by_row = torch.linspace(-1, 1, len(batch["advantages"]))
+    one = trainer._compute_loss(trainer.model, {**batch, "advantages": by_row})
+    spread = by_row[:, None].expand_as(batch["completion_ids"])
+    torch.testing.assert_close(trainer._compute_loss(trainer.model, {**batch, "advantages": spread}), one)
+    first_only = torch.zeros_like(spread).index_fill(1, torch.tensor([0]), 1.0)
+    some = trainer._compute_loss(trainer.model, {**batch, "advantages": first_only})
+    assert some.item() != pytest.approx(one.item()), "TRL's loss no longer reads advantages of single tokens"
+
+
+def test_log_probs_are_those_of_a_plain_forward_pass(trainer, batch):
+    ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
+    mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
+    kept = batch["completion_ids"].shape[1]
+    with torch.no_grad():
+        logits = trainer.model(input_ids=ids, attention_mask=mask).logits[:, -kept - 1 : -1]
+        plain = logits.log_softmax(-1).gather(2, batch["completion_ids"][..., None])[..., 0] * batch["completion_mask"]
+        ours, _, _ = trainer._get_per_token_logps_and_entropies(trainer.model, ids, mask, kept, batch_size=3)
+    torch.testing.assert_close(ours * batch["completion_mask"], plain, atol=1e-5, rtol=1e-5)
+    graded, entropies, _ = trainer._get_per_token_logps_and_entropies(
+        trainer.model, ids, mask, kept, compute_entropy=True
+    )
+    assert graded.requires_grad, "TRL: _get_per_token_logps_and_entropies gives no gradient"
+    assert entropies.shape == graded.shape
+    torch.testing.assert_close(graded.detach() * batch["completion_mask"], plain, atol=1e-5, rtol=1e-5)
+
+
+def test_the_kl_is_counted_once(trainer, batch, monkeypatch):
+    assert "ref_per_token_logps" in batch, "TRL: no reference log-probs with beta > 0"
+    moved = {**batch, "ref_per_token_logps": batch["ref_per_token_logps"] - 1.0}
+    losses = [trainer._compute_loss(trainer.model, b).item() for b in (batch, moved)]
+    assert losses[0] == losses[1], "TRL's loss has a KL although it is in the reward"
+    from rftt.rl.advantages import ESTIMATORS
+
+    monkeypatch.setattr(trainer, "estimator", ESTIMATORS["grpo"])
+    losses = [trainer._compute_loss(trainer.model, b).item() for b in (batch, moved)]
+    assert losses[1] > losses[0], "TRL's loss has no KL although the estimator leaves it there"
+
+
+def test_grpo_advantages_are_those_of_trl(trainer, problems, monkeypatch):
+    from trl import GRPOTrainer
+
+    from rftt.rl.advantages import ESTIMATORS
+
+    theirs = []
+    original = GRPOTrainer._generate_and_score_completions
+
+    def spy(self, inputs):
+        output = original(self, inputs)
+        theirs.append(output["advantages"])
+        return output
+
+    monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", spy)
+    monkeypatch.setattr(trainer, "estimator", ESTIMATORS["grpo"])
+    monkeypatch.setattr(trainer, "reward_funcs", [lambda completion_ids, **_: [len(c) % 3 for c in completion_ids]])
+    found = trainer._generate_and_score_completions(rows_of(problems, 4, 5))
+    expected = theirs[0][:, None] * found["completion_mask"]
+    assert expected.abs().sum() > 0
+    torch.testing.assert_close(found["advantages"], expected)
+
+
+def test_rows_put_together_by_length_give_the_same_gradient(trainer, batch):
+    from trl.trainer.utils import split_tensor_dict
+
+    from rftt.rl.batches import regroup
+
+    trainer.current_gradient_accumulation_steps = 2
+    trainer.args.steps_per_generation = 2
+    try:
+        gradients = []
+        parts = split_tensor_dict({**batch, "advantages": torch.randn(batch["completion_ids"].shape)}, 2)
+        for micro_batches in (parts, regroup(parts, 2)):
+            trainer.model.zero_grad()
+            sum(trainer._compute_loss(trainer.model, part) for part in micro_batches).backward()
+            gradients.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]))
+        torch.testing.assert_close(gradients[0], gradients[1], atol=1e-6, rtol=1e-4)
+        assert gradients[0].norm() > 0
+    finally:
+        trainer.current_gradient_accumulation_steps = trainer.args.steps_per_generation = 1
+        trainer.model.zero_grad()
+
+
+def test_generation_does_not_leave_the_model_in_evaluation_mode(trainer, batch):
+    assert trainer.model.training
+
+
+def test_trl_builds_its_engine_from_a_name_that_can_be_given_options():
+    import trl.generation.vllm_generation as home
+
+    assert "self.llm = LLM(" in inspect.getsource(home.VLLMGeneration._init_vllm), (
+        "TRL builds its vLLM engine elsewhere: rftt.rl.trainer._engine_options no longer reaches it"
+    )
+
+
+def test_the_buffer_of_micro_batches_has_its_name(trainer):
+    from trl import GRPOTrainer
+
+    source = inspect.getsource(GRPOTrainer._prepare_inputs)
+    assert "self._buffered_inputs" in source and hasattr(trainer, "_buffered_inputs"), "TRL renamed _buffered_inputs"

@@ -1,0 +1,122 @@
+"""The command line: exit codes, one clear line for bad input, nothing half-written."""
+
+import json
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rftt.cli import main
+
+TOY = "configs/toy.yaml"
+
+
+@pytest.fixture
+def refused(capsys):
+    """Run a command that must end with code 2 and one line; returns the line."""
+
+    def run(*argv):
+        assert main(list(map(str, argv))) == 2
+        err = capsys.readouterr().err.strip().splitlines()
+        lines = [line for line in err if line.startswith("rftt: ")]
+        assert len(lines) == 1 and "Traceback" not in "\n".join(err)
+        return lines[0]
+
+    return run
+
+
+def test_help_is_instant_and_imports_nothing_heavy():
+    code = "import sys, rftt.cli; rftt.cli.build_parser(); print([m for m in sys.modules if m in ('torch', 'vllm', 'trl')])"
+    begun = time.monotonic()
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert out.strip() == "[]"
+    assert time.monotonic() - begun < 5
+
+
+def test_missing_config(refused):
+    assert "cannot be read" in refused("run", "nowhere.yaml")
+
+
+def test_unknown_key(refused, tmp_path):
+    line = refused("run", TOY, "serach.rollouts=3", f"run={tmp_path / 'r'}")
+    assert "did you mean search" in line and not (tmp_path / "r").exists()
+
+
+def test_missing_data_file(refused, tmp_path):
+    line = refused("search", TOY, "data.train=/no/such/file.jsonl", f"run={tmp_path / 'r'}")
+    assert "/no/such/file.jsonl" in line and not (tmp_path / "r" / "config.yaml").exists()
+
+
+def test_wrong_column(refused, tmp_path):
+    file = tmp_path / "d.jsonl"
+    file.write_text(json.dumps({"ask": "What is 1 + 1?", "reply": "2"}) + "\n")
+    line = refused("search", TOY, f"data.train={file}", f"run={tmp_path / 'r'}")
+    assert "ask" in line and "reply" in line
+
+
+def test_train_and_test_overlap(refused, tmp_path):
+    file = tmp_path / "d.jsonl"
+    file.write_text(json.dumps({"question": "What is 1 + 1?", "answer": "2"}) + "\n")
+    line = refused(
+        "search", TOY, f"data.train={file}", f"data.eval={file}", "data.overlap=refuse", f"run={tmp_path / 'r'}"
+    )
+    assert "overlap" in line
+
+
+def test_model_without_chat_template(refused, tmp_path, tiny_model):
+    import shutil
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_model(), folder)
+    (folder / "chat_template.jinja").unlink(missing_ok=True)
+    settings = json.loads((folder / "tokenizer_config.json").read_text())
+    settings.pop("chat_template", None)
+    (folder / "tokenizer_config.json").write_text(json.dumps(settings))
+    assert "chat template" in refused("run", TOY, f"model.path={folder}", f"run={tmp_path / 'r'}")
+
+
+def test_a_phase_before_its_turn(refused, tmp_path):
+    line = refused("sft", TOY, f"run={tmp_path / 'r'}", "data.train_limit=8", "data.eval_limit=8")
+    assert "run `rftt tokens CONFIG` first" in line
+
+
+def test_a_run_folder_begun_with_other_settings(refused, tmp_path):
+    common = [TOY, f"run={tmp_path / 'r'}", "data.train_limit=8", "data.eval_limit=8"]
+    refused("sft", *common)
+    assert "search.rollouts" in refused("sft", *common, "search.rollouts=3")
+
+
+@pytest.mark.vllm
+def test_a_kv_cache_that_does_not_fit(tmp_path):
+    command = [sys.executable, "-m", "rftt.cli", "search", TOY, f"run={tmp_path / 'r'}", "data.train_limit=4",
+               "data.eval_limit=4", "engine.options={kv_cache_memory_bytes: 1024, enforce_eager: true}"]  # fmt: skip
+    done = subprocess.run(command, capture_output=True, text=True)
+    assert done.returncode == 2
+    [line] = [x for x in done.stderr.splitlines() if x.startswith("rftt: ")]
+    assert "engine.max_model_len" in line
+
+
+def test_grade_one_and_many(capsys, tmp_path):
+    assert main(["grade", "--gold", "1/2", "--answer", "0.5"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "correct"
+    file = tmp_path / "g.jsonl"
+    file.write_text('{"id": 7, "gold": "2", "answer": "3"}\n{"gold": "2", "text": "2"}\n')
+    assert main(["grade", "--file", str(file)]) == 0
+    rows = [json.loads(x) for x in capsys.readouterr().out.splitlines()]
+    assert [r["status"] for r in rows] == ["wrong", "correct"] and rows[0]["id"] == 7
+
+
+def test_grade_says_which_line_is_broken(refused, tmp_path):
+    file = tmp_path / "g.jsonl"
+    file.write_text('{"gold": "2", "answer": "3"}\n{"gold": "2"}\n')
+    assert f"{file}:2" in refused("grade", "--file", file)
+
+
+def test_toy_data_is_what_the_pipeline_reads(tmp_path, refused):
+    from rftt.problems import load_problems
+
+    out = tmp_path / "toy.jsonl"
+    assert main(["toy", "data", str(out), "--count", "12", "--split", "validation"]) == 0
+    assert len(load_problems(out)) == 12
+    assert "exists already" in refused("toy", "data", out)

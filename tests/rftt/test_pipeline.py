@@ -1,0 +1,74 @@
+"""The whole pipeline in miniature on the toy, with real engines, and what a kill does to it."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from rftt.phases import PHASES
+from search.chain import check, parse
+from search.journal import read_jsonl
+
+SMALL = [
+    "data.train_limit=12", "data.eval_limit=8", "search.rollouts=6", "sft.num_train_epochs=2", "rl.max_steps=2",
+    "rl.questions_per_step=4", "rl.rollouts=4", "eval.rollouts=[1,2]", "eval.samples=2", "eval.search_limit=4",
+]  # fmt: skip
+
+
+def command(name, run, *overrides):
+    return [sys.executable, "-m", "rftt.cli", name, "configs/toy.yaml", f"run={run}", *SMALL, *overrides]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("engine", [pytest.param("vllm", marks=pytest.mark.vllm), "transformers"])
+def test_questions_to_report(engine, tmp_path):
+    run = tmp_path / "run"
+    options = ["engine.options={}"] if engine == "transformers" else []
+    done = subprocess.run(command("run", run, f"engine.name={engine}", *options), capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    summary = json.loads((run / "summary.json").read_text())
+    for model in ("base", "sft", "rl"):
+        results = summary["models"][model]
+        assert {"pass@1", "greedy", "search@1", "search@2", "format_rate"} <= set(results)
+        assert any(name.startswith("maj@") for name in results)
+        for result in results.values():
+            assert 0 <= result["low"] <= result["value"] <= result["high"] <= 1
+    assert set(summary["seconds"]) == {p.name for p in PHASES}
+    for chain in read_jsonl(run / "search" / "chains.jsonl"):
+        check(parse(chain["messages"][-1]["content"]))
+    phases = {json.loads(line)["phase"] for line in (run / "metrics.jsonl").read_text().splitlines()}
+    assert {"search", "sft", "rl"} <= phases
+    assert (run / "report.html").stat().st_size > 10_000
+    assert not list(run.rglob("*.tmp")) and not list(run.rglob("*.partial"))
+    again = subprocess.run(command("run", run, f"engine.name={engine}", *options), capture_output=True, text=True)
+    assert again.returncode == 0 and again.stdout.count("done before") == len(PHASES)
+
+
+@pytest.mark.slow
+@pytest.mark.resume
+def test_a_killed_search_goes_on_and_loses_nothing(tmp_path):
+    run = tmp_path / "run"
+    arguments = command("search", run, "engine.name=transformers", "engine.options={}", "search.live_trees=2")
+    partial = run / "search" / "questions.jsonl.partial"
+    process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 120
+    while not (partial.exists() and partial.read_bytes().count(b"\n") >= 2):
+        assert process.poll() is None and time.monotonic() < deadline
+        time.sleep(0.05)
+    os.kill(process.pid, signal.SIGKILL)
+    process.wait()
+    kept = partial.read_bytes()
+    kept = kept[: kept.rfind(b"\n") + 1]
+    partial.write_bytes(kept + b'{"question_id": "torn')
+    done = subprocess.run(arguments, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr[-3000:]
+    trees = list(read_jsonl(run / "search" / "trees.jsonl"))
+    train = [r["id"] for r in read_jsonl(run / "data" / "train.jsonl")]
+    assert [t["question_id"] for t in trees] == train
+    before = [json.loads(line)["tree"] for line in kept.splitlines()]
+    by_id = {t["question_id"]: t for t in trees}
+    assert len(before) >= 2 and all(by_id[t["question_id"]] == t for t in before)

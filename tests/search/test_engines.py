@@ -1,0 +1,118 @@
+"""Real engines keep the promises of the interface: seeds, stops, log-probs, priors, and errors that reach the caller."""
+
+import asyncio
+
+import pytest
+
+from rftt.vocabulary import add_functional_tokens
+from search import Question, SearchConfig, search_many
+from search.engines import Sampling, TransformersEngine
+from search.engines.interface import EngineError
+from search.functional import question_ids, tag_ids
+from search.functions import RFTT
+
+VLLM_OPTIONS = {"dtype": "float32", "enforce_eager": True, "max_num_seqs": 32}
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("engines") / "model"
+    add_functional_tokens(tiny_model("qwen2"), folder)
+    return str(folder)
+
+
+@pytest.fixture(scope="module", params=["transformers", pytest.param("vllm", marks=pytest.mark.vllm)])
+def engine(request, model):
+    if request.param == "transformers":
+        built = TransformersEngine(model, max_model_len=256, dtype="float32")
+    else:
+        from search.engines import VLLMEngine
+
+        built = VLLMEngine(model, max_model_len=256, **VLLM_OPTIONS)
+    yield built
+    built.close()
+
+
+def gather(engine, *requests):
+    async def run():
+        return await asyncio.gather(*(engine.generate(p, s) for p, s in requests))
+
+    return asyncio.run(run())
+
+
+def test_the_same_seed_gives_the_same_tokens_whatever_else_is_in_flight(engine):
+    prompt = question_ids(engine.tokenizer, "What is 1 + 2?")
+    request = (prompt, Sampling(12, n=2, seed=5))
+    [alone] = gather(engine, request)
+    crowd = [(prompt[:k], Sampling(9, seed=k)) for k in range(2, 8)]
+    [together, *_] = gather(engine, request, *crowd)
+    assert [g.ids for g in alone] == [g.ids for g in together]
+    assert alone[0].ids != alone[1].ids
+
+
+def test_logprobs_are_those_of_the_model(engine, model):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    reference = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+    prompt = question_ids(engine.tokenizer, "What is 3 + 4?")
+    watch = tuple(tag_ids(engine.tokenizer, [f.open for f in RFTT.functions]).values())
+    [[generation]] = gather(engine, (prompt, Sampling(8, seed=1, temperature=1.0, logprobs=True, watch_ids=watch)))
+    with torch.no_grad():
+        logits = reference(torch.tensor([[*prompt, *generation.ids]])).logits[0].float().log_softmax(-1)
+    for i, (token, logprob) in enumerate(zip(generation.ids, generation.logprobs, strict=True)):
+        assert logits[len(prompt) - 1 + i, token].item() == pytest.approx(logprob, abs=2e-3)
+    last = logits[len(prompt) + len(generation.ids) - 2]
+    assert {i: pytest.approx(last[i].item(), abs=2e-3) for i in watch} == generation.watched
+
+
+def test_a_stop_id_ends_a_continuation_and_is_kept(engine):
+    prompt = question_ids(engine.tokenizer, "What is 3 + 4?")
+    [[free]] = gather(engine, (prompt, Sampling(10, temperature=0.0)))
+    stop = free.ids[3]
+    [[cut]] = gather(engine, (prompt, Sampling(10, temperature=0.0, stop_ids=(stop,))))
+    assert cut.stopped and cut.ids == free.ids[: free.ids.index(stop) + 1]
+
+
+def test_a_length_limit_is_told_apart_from_a_stop(engine):
+    prompt = question_ids(engine.tokenizer, "What is 3 + 4?")
+    [[generation]] = gather(engine, (prompt, Sampling(3, temperature=0.0)))
+    assert len(generation.ids) == 3 and not generation.stopped
+
+
+def test_a_prompt_that_leaves_no_room_yields_nothing(engine):
+    [generations] = gather(engine, ([5] * 300, Sampling(8, n=3)))
+    assert [(g.ids, g.stopped) for g in generations] == [((), False)] * 3
+
+
+def test_a_search_runs_on_a_model_that_never_saw_a_chain(engine):
+    found = []
+    questions = [Question(f"q{i}", f"What is {i} + 2?", "3") for i in range(4)]
+    config = SearchConfig(rollouts=3, max_depth=4, max_step_tokens=8)
+    asyncio.run(search_many(questions, engine, config, found.append, policy="functional"))
+    assert sorted(t.question_id for t in found) == ["q0", "q1", "q2", "q3"]
+    for tree in found:
+        assert tree.root.visits == 3
+        for leaf in tree.leaves():
+            assert leaf.status in ("answered", "truncated", "malformed")
+            assert all(len(n.ids) == len(n.logprobs) for n in tree.path(leaf))
+
+
+@pytest.mark.vllm
+def test_what_breaks_vllm_reaches_every_waiting_request(engine, monkeypatch):
+    if not hasattr(engine, "llm"):
+        pytest.skip("vLLM only")
+
+    def broken():
+        raise RuntimeError("out of memory")
+
+    async def run():
+        requests = [engine.generate([5, 6, 7], Sampling(4)) for _ in range(3)]
+        return await asyncio.gather(*requests, return_exceptions=True)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(engine.llm.llm_engine, "step", broken)
+        results = asyncio.run(run())
+    assert all(isinstance(r, EngineError) and "out of memory" in str(r) for r in results)
+    while engine.llm.llm_engine.has_unfinished_requests():
+        engine.llm.llm_engine.step()
