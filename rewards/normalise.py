@@ -43,6 +43,7 @@ _COMMA_GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:,\d{3})+(?![\d])")
 _SEPARATORS = re.compile(r"\{,\s?\}|,\\!|\\[,;:! ]|[,~\s]")
 _REPEATING = re.compile(r"(\d*)\.(\d*)(?:\\overline|\\bar|\\dot)\s*(?:\{(\d+)\}|(\d))(?!\s*\\dot)")
 _SPACING = re.compile(r"(?<!\\)\\[,;:! ]|~|\\q?quad|\\(?:enspace|thinspace|hspace\*?\{[^{}]*\})(?![A-Za-z])")
+_RAISED = re.compile("[" + "".join(_SUPERSCRIPTS) + "]+")
 _CIRCLED = re.compile("[①-⑨](?=\\s*[①-⑨])")
 _HTML = {"<sup>": "^{", "</sup>": "}", "<sub>": "_{", "</sub>": "}", "&lt;": "<", "&gt;": ">", "&amp;": "&"}
 _ORDINAL = re.compile(
@@ -91,6 +92,7 @@ def plain(text: str) -> str:
 
 def _ascii(text: str) -> str:
     text = _ROOT.sub(r"\\sqrt{\1}", text)
+    text = _RAISED.sub(lambda match: "^{" + "".join(map(_SUPERSCRIPTS.__getitem__, match[0])) + "}", text)
     text = _CIRCLED.sub(lambda match: match[0] + ", ", text)
     parts = []
     for character in text:
@@ -98,8 +100,6 @@ def _ascii(text: str) -> str:
             parts.append(character)
         elif character in _SIGNS:
             parts.append(_SIGNS[character])
-        elif character in _SUPERSCRIPTS:
-            parts.append("^{" + _SUPERSCRIPTS[character] + "}")
         elif character in _SUBSCRIPTS:
             parts.append("_{" + _SUBSCRIPTS[character] + "}")
         elif unicodedata.category(character) in ("Cf", "Mn", "Me"):  # zero-width, directional and combining marks
@@ -112,7 +112,7 @@ def _ascii(text: str) -> str:
         else:
             compatible = unicodedata.normalize("NFKC", character)
             parts.append(_SIGNS.get(compatible, compatible) if len(compatible) == 1 else character)
-    return "".join(parts).replace("}^{", "")
+    return "".join(parts)
 
 
 def _join_thousands(text: str, match: re.Match[str]) -> str:

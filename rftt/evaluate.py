@@ -106,7 +106,8 @@ async def _samples(
             if f"{problem.id}#{k}" not in journal:
                 journal.append({
                     "schema": SAMPLE_SCHEMA, "sample_id": f"{problem.id}#{k}", "question_id": problem.id,
-                    "question": problem.question, "gold": problem.answer, "text": text, "answer": verdict.answer,
+                    "question": problem.question, "gold": problem.answer, "level": problem.level, "text": text,
+                    "answer": verdict.answer,
                     "verdict": verdict.status, "well_formed": generation.stopped and well_formed(text),
                     "tokens": len(generation.ids), "stopped": generation.stopped, "temperature": temperature,
                     "top_p": settings.top_p, "seed": seed,
@@ -134,7 +135,7 @@ async def _search(job: Job, problems: Sequence[Problem]) -> list[dict[str, Any]]
         Per question: the vote's verdict and the tokens spent at each budget.
     """
     settings = job.config.eval
-    gold = {p.id: p.answer for p in problems}
+    asked = {p.id: p for p in problems}
     journal = Journal(job.folder / f"trees-{job.model}.jsonl")
     search = SearchConfig(
         rollouts=settings.rollouts[-1], max_depth=settings.max_depth, exploration=settings.exploration,
@@ -144,8 +145,10 @@ async def _search(job: Job, problems: Sequence[Problem]) -> list[dict[str, Any]]
     )  # fmt: skip
 
     async def keep(tree: Tree) -> None:
-        votes = await asyncio.to_thread(_votes, tree, gold[tree.question_id], settings.rollouts)
-        journal.append({**tree.to_json(), "model": job.model, "gold": gold[tree.question_id], "votes": votes})
+        problem = asked[tree.question_id]
+        votes = await asyncio.to_thread(_votes, tree, problem.answer, settings.rollouts)
+        about = {"model": job.model, "gold": problem.answer, "level": problem.level, "votes": votes}
+        journal.append({**tree.to_json(), **about})
         bar.update()
 
     if not journal.finished:

@@ -42,7 +42,9 @@ function scales(spec, points, W) {
   const X = v => MARGIN.left + ((at(v) - at(x0)) / (at(x1) - at(x0))) * (W - MARGIN.left - MARGIN.right);
   const Y = v => spec.height - MARGIN.bottom - ((v - y0) / (y1 - y0)) * (spec.height - MARGIN.top - MARGIN.bottom);
   let last = -Infinity;
-  const wanted = logarithmic ? logTicks(xs) : ticks(x0, x1, roundStep((x1 - x0) / Math.max(2, W / 110)));
+  const wide = roundStep((x1 - x0) / Math.max(2, W / 110));
+  const step = xs.every(Number.isInteger) ? Math.max(1, Math.round(wide)) : wide;
+  const wanted = logarithmic ? logTicks(xs) : ticks(x0, x1, step);
   const xTicks = wanted.filter(t => X(t) - last > 30 && ((last = X(t)), true));
   return {X, Y, xTicks, yTicks: ticks(y0, y1, gap), logarithmic};
 }

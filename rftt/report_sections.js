@@ -17,7 +17,7 @@ function header(head) {
     h("div", {className: "soft"}, "Report of a run with functional tokens, written ", date(DATA.written)),
     facts(
       [
-        first && ["Ran", `${date(first)} – ${date(last)}`],
+        first && ["Logged", `${date(first)} – ${date(last)}`],
         seeds.length && ["Seed", seeds.map(([k, v]) => (k === "seed" ? v : `${v} (${k})`)).join(", ")],
         DATA.summary.command && ["Command", h("code", {}, String(DATA.summary.command))],
         versions.length && ["Versions", versions.map(([k, v]) => `${k} ${v}`).join(" · ")],

@@ -431,6 +431,10 @@ function trees(body) {
       ),
     );
     info.textContent = `${plural(fit.length, "tree")} fit. ${embedded}`;
+    pick.select.selectedIndex = Math.max(
+      0,
+      fit.findIndex(t => t.chosen !== null),
+    );
     draw();
   };
   const set = key => value => {

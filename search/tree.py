@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from search.functions import ROOT
@@ -133,8 +132,8 @@ class Tree:
 
     def to_json(self) -> dict[str, Any]:
         """Fields with their default value are left out of a node."""
-        record = {k: v for k, v in asdict(self).items() if k != "nodes"}
-        return {"schema": SCHEMA, **record, "nodes": list(map(_node_json, self.nodes))}
+        record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "nodes"}
+        return {"schema": SCHEMA, **record, "nodes": [_node_json(n) for n in self.nodes]}
 
     @classmethod
     def from_json(cls, record: dict[str, Any]) -> Tree:
@@ -148,13 +147,12 @@ class Tree:
         return cls(**{k: v for k, v in record.items() if k in known}, nodes=nodes)
 
 
-_DEFAULTS = Node(-1, None, "")
+_DEFAULTS = vars(Node(-1, None, ""))
+_ALWAYS = ("id", "parent", "function")
 
 
 def _node_json(node: Node) -> dict[str, Any]:
-    items: Iterator[tuple[str, Any]] = ((f.name, getattr(node, f.name)) for f in fields(Node))
-    keep = ("id", "parent", "function")
-    return {k: _rounded(v) for k, v in items if k in keep or v != getattr(_DEFAULTS, k)}
+    return {k: _rounded(v) for k, v in vars(node).items() if k in _ALWAYS or v != _DEFAULTS[k]}
 
 
 def _rounded(value: Any) -> Any:

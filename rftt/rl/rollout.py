@@ -278,6 +278,7 @@ def _colocated(trainer: Any) -> Iterator[Engine]:
 @contextmanager
 def _own_model(trainer: Any, max_model_len: int | None) -> Iterator[Engine]:
     """The trainer's model: whole on this rank, in evaluation mode, without gradient checkpointing."""
+    from transformers import GenerationConfig
     from trl.models.utils import unwrap_model_for_generation
 
     from search.engines import TransformersEngine
@@ -288,10 +289,15 @@ def _own_model(trainer: Any, max_model_len: int | None) -> Iterator[Engine]:
         gather_deepspeed3_params=trainer.args.ds3_gather_for_generation,
         gradient_checkpointing_kwargs=trainer.args.gradient_checkpointing_kwargs,
     ) as model:
-        training = model.training
+        training, published = model.training, model.generation_config
         model.eval()
+        # Published settings such as Qwen's repetition penalty would be applied to what is sampled.
+        model.generation_config = GenerationConfig(
+            eos_token_id=trainer.eos_token_ids, pad_token_id=trainer.processing_class.pad_token_id
+        )
         try:
             limit = min(max_model_len or model.config.max_position_embeddings, model.config.max_position_embeddings)
             yield TransformersEngine(model, tokenizer=trainer.processing_class, max_model_len=limit)
         finally:
+            model.generation_config = published
             model.train(training)

@@ -84,8 +84,8 @@ def grpo_options(
             "vllm_gpu_memory_utilization": 0.1,
             "dataloader_pin_memory": False,
         }
-    options |= _batching(config, given, world_size, on_gpu)
     options |= given
+    options |= _batching(config, given, world_size, on_gpu)
     if config.model.dtype != "auto":
         options["model_init_kwargs"] = {"dtype": config.model.dtype, **(options.get("model_init_kwargs") or {})}
     room = config.engine.max_model_len - longest_prompt

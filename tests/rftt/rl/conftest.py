@@ -71,6 +71,7 @@ def rl_config(tmp_path: Path) -> Callable[..., Config]:
             "rollouts": 4,
             "max_depth": 6,
             "max_step_tokens": 16,
+            "min_prior": 0.02,
             "learning_rate": 1e-2,
             "max_steps": 4,
             "per_device_train_batch_size": 4,

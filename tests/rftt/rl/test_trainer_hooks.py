@@ -17,7 +17,7 @@ PATH_FIELDS = ("verdict", "status", "depth", "branch_positions", "refilled", "qu
 def trainer(chain_model, problems, tmp_path_factory):
     from rftt.config import from_dict
 
-    rl = {"questions_per_step": 2, "rollouts": 4, "max_depth": 6, "max_step_tokens": 16, "beta": 0.05}
+    rl = {"questions_per_step": 2, "rollouts": 4, "max_depth": 6, "max_step_tokens": 16, "min_prior": 0.02, "beta": 0.05}
     folder = tmp_path_factory.mktemp("hooks")
     config = from_dict({"run": str(folder), "engine": {"name": "transformers", "max_model_len": 160}, "rl": rl})
     trainer = build_trainer(chain_model, problems, folder, config)
@@ -175,6 +175,17 @@ def test_rows_put_together_by_length_give_the_same_gradient(trainer, batch):
 
 def test_generation_does_not_leave_the_model_in_evaluation_mode(trainer, batch):
     assert trainer.model.training
+
+
+def test_published_generation_settings_do_not_bend_the_samples(trainer, problems, monkeypatch):
+    inner = trainer.rollout_func
+    sampled = []
+    for penalty in (None, 2.0):
+        monkeypatch.setattr(trainer.model.generation_config, "repetition_penalty", penalty)
+        inner._calls = (-1, 0)
+        sampled.append(inner([row["prompt"] for row in rows_of(problems, 0, 1)], trainer)["completion_ids"])
+    assert sampled[0] == sampled[1], "a repetition penalty of generation_config.json reaches the rollouts"
+    assert trainer.model.generation_config.repetition_penalty == 2.0
 
 
 def test_trl_builds_its_engine_from_a_name_that_can_be_given_options():
