@@ -113,7 +113,7 @@ def rows(split: str, count: int, seed: int) -> list[dict]:
             "id": f"toy-{split}-{seed}-{i}",
             "question": (p := next(stream)).question,
             "answer": str(p.answer),
-            "level": len(p.definitions),
+            "level": str(len(p.definitions)),
             "subject": "modular chains",
             "source": "toy",
         }

@@ -1,0 +1,44 @@
+"""Published benchmark files with models that know nothing: answers are wrong, formats, ids, resume and report are right."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from search import Tree
+from search.journal import read_jsonl
+
+SETTINGS = [
+    "data.overlap=drop", "data.train_limit=4", "data.eval_limit=4", "search.rollouts=3", "search.max_depth=4",
+    "search.max_step_tokens=12", "eval.models=[base]", "eval.rollouts=[1,2]", "eval.samples=2", "eval.max_tokens=24",
+    "eval.max_step_tokens=12", "eval.max_depth=3", "engine.max_model_len=1024",
+]  # fmt: skip
+
+
+@pytest.mark.slow
+@pytest.mark.vllm
+@pytest.mark.parametrize(
+    ("arch", "train", "held_out"),
+    [("llama", "math_train", "math500_test"), ("qwen3", "gsm8k_train", "gsm8k_test")],
+)
+def test_search_and_eval_run_to_the_end(arch, train, held_out, tiny_model, shared_data, tmp_path):
+    run = tmp_path / "run"
+    settings = [
+        f"run={run}", f"model.path={tiny_model(arch)}", f"data.train={shared_data / 'math' / train}.jsonl",
+        f"data.eval={shared_data / 'math' / held_out}.jsonl", *SETTINGS,
+    ]  # fmt: skip
+    for phase in ("search", "eval", "eval"):
+        command = [sys.executable, "-m", "rftt.cli", phase, "configs/toy.yaml", *settings]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-3000:]
+    asked = {name: list(read_jsonl(run / "data" / f"{name}.jsonl")) for name in ("train", "eval")}
+    trees = [Tree.from_json(t) for t in read_jsonl(run / "search" / "trees.jsonl")]
+    assert [t.question_id for t in trees] == [p["id"] for p in asked["train"]]
+    assert all(t.gold == p["answer"] and t.root.visits == 3 for t, p in zip(trees, asked["train"], strict=True))
+    samples = list(read_jsonl(run / "eval" / "samples-base.jsonl"))
+    assert [s["sample_id"] for s in samples] == [f"{p['id']}#{k}" for p in asked["eval"] for k in range(2)]
+    results = json.loads((run / "summary.json").read_text())["models"]["base"]
+    assert results["pass@1"]["n"] == 4 and results["format_rate"]["value"] == 0
+    view = subprocess.run([sys.executable, "-m", "rftt.cli", "view", str(run)], capture_output=True, text=True)
+    assert view.returncode == 0 and (run / "report.html").exists()
