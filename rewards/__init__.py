@@ -1,14 +1,21 @@
-"""Is this answer right? A grader for mathematics that a policy cannot fool, hang or make run code, and TRL reward
-functions on top.
+"""Is this answer right?
+
+A grader for mathematics that a policy cannot fool, hang or make run code, and TRL reward functions on top.
 
 >>> from rewards import grade
 >>> grade("\\\\frac{1}{2}", "so it is \\\\boxed{0.5}").status
 'correct'
 """
 
-from rewards.extraction import extract_answer
-from rewards.grader import Verdict, grade, grade_many, shutdown
-from rewards.outcome import check_golds, format_reward, math_reward, outcome_and_format_reward
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rewards.extraction import extract_answer
+    from rewards.grader import Verdict, grade, grade_many, shutdown
+    from rewards.outcome import check_golds, format_reward, math_reward, math_reward_from, outcome_and_format_reward
 
 __all__ = [
     "Verdict",
@@ -18,6 +25,21 @@ __all__ = [
     "grade",
     "grade_many",
     "math_reward",
+    "math_reward_from",
     "outcome_and_format_reward",
     "shutdown",
 ]
+_HOMES = {
+    "extract_answer": "extraction",
+    **dict.fromkeys(("Verdict", "grade", "grade_many", "shutdown"), "grader"),
+    **dict.fromkeys(
+        ("check_golds", "format_reward", "math_reward", "math_reward_from", "outcome_and_format_reward"), "outcome"
+    ),
+}
+
+
+def __getattr__(name: str) -> Any:
+    """Import what is asked for when it is asked for: `import rewards` itself costs nothing."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'rewards' has no attribute {name!r}")
+    return getattr(import_module(f"rewards.{_HOMES[name]}"), name)

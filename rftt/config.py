@@ -249,6 +249,8 @@ def _route_to_trainer(section: dict[str, Any], name: str, trl: str, where: str) 
     for key in trainer:
         if key not in known:
             raise UsageError(f"{where}: {name}.trainer.{key} is unknown to TRL{_nearest(key, known)}")
+        if key.endswith("_strategy") and trainer[key] is False:
+            trainer[key] = "no"  # which YAML reads as false
     return {**kept, "trainer": trainer}
 
 

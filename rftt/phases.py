@@ -142,7 +142,7 @@ async def _search(config: Config, train: Sequence[Problem]) -> None:
             work.append({"question_id": tree.question_id, "tree": tree.to_json(), "chains": written})
             solved += any(n.verdict == "correct" for n in tree.leaves())
             bar.update()
-            bar.set_postfix(solved=f"{solved}/{bar.n}", tokens=engine.stats.generated_tokens)
+            bar.set_postfix(solved=f"{solved}/{bar.n}", tokens=engine.stats.generated_tokens, refresh=False)
             if bar.n % 20 == 0 or bar.n == len(train):
                 metrics.write(bar.n, {"solved": solved / bar.n, **engine.stats.to_json()})
 

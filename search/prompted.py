@@ -80,6 +80,7 @@ class PromptedPolicy:
         self.max_depth = max_depth
         self.seed = seed
         self._before, self._after = chat_frame(engine.tokenizer)
+        self._encoded: dict[str, list[int]] = {}
         self._special_ids = frozenset(engine.tokenizer.all_special_ids) | engine.eos_ids
 
     def width(self, function: str) -> int:
@@ -121,7 +122,7 @@ class PromptedPolicy:
         prompt_ids = list(tree.prompt_ids)
         for step in steps:
             prompt_ids += step.ids
-        prompt_ids += encode(self.engine.tokenizer, instruction_text(instruction) + self._after)
+        prompt_ids += self._instruction_ids(instruction)
         sampling = Sampling(
             self.max_step_tokens,
             n=count,
@@ -134,6 +135,15 @@ class PromptedPolicy:
             self.engine.tokenizer.decode([i for i in g.ids if i not in self._special_ids]).strip() for g in generations
         ]
         return texts, sum(len(g.ids) for g in generations)
+
+    def _instruction_ids(self, instruction: str) -> list[int]:
+        """The end of a prompt; those of the functions are encoded once."""
+        if instruction not in self._encoded:
+            ids = encode(self.engine.tokenizer, instruction_text(instruction) + self._after)
+            if not any(instruction == f.prompt for f in self.functions.functions):
+                return ids
+            self._encoded[instruction] = ids
+        return self._encoded[instruction]
 
     def _options(self, function: str) -> dict[str, float]:
         allowed = self.functions.prompted.get(function, ())

@@ -17,6 +17,7 @@ from typing import Any
 from rewards import grade
 from rftt.errors import UsageError
 from rftt.problems import Problem
+from rftt.rl.lockstep import Lockstep
 from search import Question, SearchConfig, Tree, search_many
 from search.chain import ChainError, check, parse
 from search.engines import Engine, EngineStats, Sampling
@@ -122,7 +123,7 @@ class FunctionalRollout:
             self.search, rollouts=group_size, live_trees=len(problems), seed=self._next_seed(trainer, training)
         )
         self.stats = RolloutStats(trees=len(problems))
-        with self._engine(trainer) as engine:
+        with self._engine(trainer, len(problems)) as engine:
             try:
                 paths = asyncio.run(self._sample(problems, engine, config))
             except ExceptionGroup as group:  # of the tasks that grow the trees; the first error stopped the others
@@ -138,7 +139,7 @@ class FunctionalRollout:
         return derived_seed(self.seed, "rl" if training else "rl-eval", *self._calls)
 
     @contextmanager
-    def _engine(self, trainer: Any) -> Iterator[Engine]:
+    def _engine(self, trainer: Any, trees: int) -> Iterator[Engine]:
         if self.make_engine is not None:
             yield self.make_engine(trainer)
         elif trainer.use_vllm:
@@ -146,7 +147,7 @@ class FunctionalRollout:
                 yield engine
         else:
             with _own_model(trainer, self.max_model_len) as engine:
-                yield engine
+                yield Lockstep(engine, trees)
 
     async def _sample(self, problems: Sequence[Problem], engine: Engine, config: SearchConfig) -> list[Path]:
         paths: dict[str, list[Path]] = {}
@@ -164,6 +165,8 @@ class FunctionalRollout:
                 self.stats.exhausted += 1
                 self.stats.refilled += missing
                 found += await self._refill(tree, engine, config, missing)
+            if isinstance(engine, Lockstep):
+                engine.finished()
             trees[tree.question_id], paths[tree.question_id] = tree, found
 
         questions = [Question(p.id, p.question, p.answer) for p in problems]

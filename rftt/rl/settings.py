@@ -82,6 +82,8 @@ def grpo_options(
             "bf16": False,
             "gradient_checkpointing": False,
             "vllm_gpu_memory_utilization": 0.1,
+            # Both sides compute in float32 here: nothing to correct, and a forward pass saved.
+            "vllm_importance_sampling_correction": config.model.dtype not in ("auto", "float32"),
             "dataloader_pin_memory": False,
         }
     options |= given
@@ -147,11 +149,13 @@ def vllm_options(config: Config, dtype: str, on_gpu: bool, max_model_len: int) -
     """What TRL's vLLM engine gets beside TRL's own choices; ``engine.options`` has the last word."""
     chosen: dict[str, Any] = {"dtype": dtype, "enable_prefix_caching": True}
     if not on_gpu:
-        # Compiling costs a small model more than it saves, and seeded requests must be prefilled in one piece.
+        # Compiling costs a small model more than it saves; seeded requests must be prefilled in one piece; blocks of
+        # 128 tokens, the default, would keep the short prefixes that a tree shares out of the cache.
         chosen |= {
             "enforce_eager": True,
             "enable_chunked_prefill": False,
             "max_num_batched_tokens": max(8192, max_model_len),
+            "block_size": 32,
         }
     return chosen | config.engine.options
 

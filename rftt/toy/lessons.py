@@ -156,20 +156,38 @@ def comparison(problem: ToyProblem, rng: random.Random) -> tuple[list[str], str,
     return wrong.lines, rest, found or f"Wrong:{problem.asked}. Work out the steps."
 
 
-def worked(problem: ToyProblem, rng: random.Random) -> str:
-    """A question with all its steps, as a text to read rather than a conversation."""
+def worked(problem: ToyProblem, rng: random.Random, marked: bool) -> str:
+    """A question with all its steps, as a text to read rather than a conversation.
+
+    Args:
+        problem: what is solved.
+        rng: source of all choices.
+        marked: set each line between random marks, so that the skill does not hang on how far apart lines stand.
+    """
     book = Notebook.open(problem)
     fill(book, len(problem.definitions), rng)
-    return "\n".join([problem.question, *book.lines, direct_answer(book)])
+    if marked and rng.random() < 0.3:
+        correction(book, rng)
+        fill(book, len(book.pending), rng)
+    lines = [*book.lines, direct_answer(book)]
+    if marked:
+        lines = [f"{mark(rng)}\n{line}\n{mark(rng)}" for line in lines]
+    return "\n".join([problem.question, *lines])
 
 
-def lesson(rng: random.Random, most: int, reading: float) -> tuple[str, str]:
+def mark(rng: random.Random) -> str:
+    """One to three random printable characters."""
+    return "".join(rng.choices("<>[]{}()#*~|/_^$&%@!;", k=rng.randint(1, 3)))
+
+
+def lesson(rng: random.Random, most: int, reading: float, marked: float = 0.0) -> tuple[str, str]:
     """One text to learn from.
 
     Args:
         rng: source of all choices.
         most: largest number of definitions (the curriculum).
         reading: probability of a worked solution to read instead of a conversation.
+        marked: probability that the lines of such a solution stand between random marks.
 
     Returns:
         user turn and assistant turn; the assistant turn is empty for a text to read.
@@ -177,7 +195,7 @@ def lesson(rng: random.Random, most: int, reading: float) -> tuple[str, str]:
     while (problem := draw(rng, rng.randint(1, most))).split != "train":
         pass
     if rng.random() < reading:
-        return worked(problem, rng), ""
+        return worked(problem, rng, bool(marked) and rng.random() < marked), ""
     kind = rng.choices(list(LESSONS), list(LESSONS.values()))[0]
     if kind == "guess":
         return problem.question, f"The answer is \\boxed{{{problem.answer}}}."

@@ -141,8 +141,11 @@ def _start(model: str, options: dict[str, Any]) -> LLM:
 
     chosen: dict[str, Any] = {"enable_prefix_caching": True}
     if current_platform.is_cpu():
-        # Seeded requests must be prefilled in one piece on a CPU, and the memory share counts one NUMA node.
-        chosen |= {"gpu_memory_utilization": 0.1, "enable_chunked_prefill": False, "max_num_batched_tokens": 8192}
+        # Seeded requests must be prefilled in one piece on a CPU, and the memory share counts one NUMA node. The default
+        # block of 128 tokens would keep the short prefixes that siblings share out of the cache.
+        chosen |= {
+            "gpu_memory_utilization": 0.1, "enable_chunked_prefill": False, "max_num_batched_tokens": 8192, "block_size": 32,
+        }  # fmt: skip
     try:
         return LLM(model=model, **(chosen | options))
     except (ValueError, RuntimeError, OSError) as error:

@@ -48,7 +48,7 @@ def chain_model(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPa
         rows, labels = [], []
         for problem in PROBLEMS * 2:
             prompt = question_ids(tokenizer, problem.question)
-            chain = tokenizer.encode(write_chain(rng, problem), add_special_tokens=False) + [tokenizer.eos_token_id]
+            chain = [*tokenizer.encode(write_chain(rng, problem), add_special_tokens=False), tokenizer.eos_token_id]
             rows.append(torch.tensor(prompt + chain))
             labels.append(torch.tensor([-100] * len(prompt) + chain))
         ids = torch.nn.utils.rnn.pad_sequence(rows, batch_first=True, padding_value=tokenizer.pad_token_id)

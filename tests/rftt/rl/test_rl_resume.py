@@ -86,7 +86,9 @@ def whole_checkpoint(folder: Path, step: int) -> Path:
 @pytest.mark.parametrize("damage", ["short", "missing", "no manifest"])
 def test_a_torn_checkpoint_is_passed_over_with_a_message(tmp_path, caplog, damage):
     before, torn = whole_checkpoint(tmp_path, 9), whole_checkpoint(tmp_path, 10)
-    victim = {"short": "model.safetensors", "missing": "inner/optimizer.pt", "no manifest": checkpoints.MANIFEST}[damage]
+    victim = {"short": "model.safetensors", "missing": "inner/optimizer.pt", "no manifest": checkpoints.MANIFEST}[
+        damage
+    ]
     if damage == "short":
         (torn / victim).write_bytes(b"wei")
     else:

@@ -17,7 +17,14 @@ PATH_FIELDS = ("verdict", "status", "depth", "branch_positions", "refilled", "qu
 def trainer(chain_model, problems, tmp_path_factory):
     from rftt.config import from_dict
 
-    rl = {"questions_per_step": 2, "rollouts": 4, "max_depth": 6, "max_step_tokens": 16, "min_prior": 0.02, "beta": 0.05}
+    rl = {
+        "questions_per_step": 2,
+        "rollouts": 4,
+        "max_depth": 6,
+        "max_step_tokens": 16,
+        "min_prior": 0.02,
+        "beta": 0.05,
+    }
     folder = tmp_path_factory.mktemp("hooks")
     config = from_dict({"run": str(folder), "engine": {"name": "transformers", "max_model_len": 160}, "rl": rl})
     trainer = build_trainer(chain_model, problems, folder, config)
@@ -39,7 +46,9 @@ def batch(trainer, problems):
     return trainer._generate_and_score_completions(rows_of(problems, 0, 1))
 
 
-def test_rollout_func_gets_repeated_prompts_as_messages_and_its_fields_reach_the_rewards(trainer, problems, monkeypatch):
+def test_rollout_func_gets_repeated_prompts_as_messages_and_its_fields_reach_the_rewards(
+    trainer, problems, monkeypatch
+):
     seen, rewarded = [], []
     inner, reward = trainer.rollout_func, trainer.reward_funcs[0]
 
@@ -59,7 +68,9 @@ def test_rollout_func_gets_repeated_prompts_as_messages_and_its_fields_reach_the
     assert given is trainer and prompts == [row["prompt"] for row in inputs], "TRL: rollout_func(prompts, trainer)"
     [fields] = rewarded
     for name in PATH_FIELDS:
-        assert fields[name] == [row[name] for row in inputs], f"TRL: the rollout's field {name} no longer reaches rewards"
+        assert fields[name] == [row[name] for row in inputs], (
+            f"TRL: the rollout's field {name} no longer reaches rewards"
+        )
     assert fields["answer"] == [row["answer"] for row in inputs], "TRL: columns no longer reach rewards"
 
 
