@@ -1,29 +1,74 @@
-"""Checkpoints of a trainer and final models: whole or not there at all."""
+"""Checkpoints and final models that are whole or absent.
+
+A checkpoint is written beside its place, gets a manifest of its files and their sizes, and is renamed. What was killed
+in between, or was damaged later, is recognised and passed over.
+"""
 
 from __future__ import annotations
 
 import json
 import logging
+import os
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 log = logging.getLogger(__name__)
 
+MANIFEST = "manifest.json"
+SCHEMA = "rftt.checkpoint/1"
+PARTIAL = ".partial"  # folder in which a checkpoint is written
+
+
+def publish(partial: Path, target: Path) -> None:
+    """Flush a finished folder to the disk, write its manifest and rename it to `target`, replacing what is there."""
+    files = [path for path in sorted(partial.rglob("*")) if path.is_file()]
+    for path in files:
+        _flush(path)
+    sizes = {str(path.relative_to(partial)): path.stat().st_size for path in files}
+    manifest = partial / MANIFEST
+    manifest.write_text(json.dumps({"schema": SCHEMA, "files": sizes}, indent=1) + "\n", encoding="utf-8")
+    _flush(manifest)
+    if target.exists():
+        replaced = target.with_name(f".{target.name}.replaced")
+        shutil.rmtree(replaced, ignore_errors=True)
+        target.rename(replaced)
+        partial.rename(target)
+        shutil.rmtree(replaced)
+    else:
+        partial.rename(target)
+    _flush(target.parent)
+
+
+def is_whole(folder: Path) -> bool:
+    """Whether every file of the manifest is there in its size."""
+    try:
+        record = json.loads((folder / MANIFEST).read_text(encoding="utf-8"))
+        return all((folder / name).stat().st_size == size for name, size in record["files"].items())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
 
 def last_whole(folder: Path) -> Path | None:
-    """The newest checkpoint in a trainer's output folder that was written to its end.
-
-    A trainer writes ``trainer_state.json`` last. A checkpoint without a readable one, or without weights, was torn by a
-    kill: it is removed with a message, and the one before it is taken.
-    """
-    found = sorted(folder.glob("checkpoint-*"), key=lambda p: int(p.name.rpartition("-")[2]), reverse=True)
-    for checkpoint in found:
-        if _whole(checkpoint):
-            return checkpoint
-        log.warning("%s was torn by a kill; using the checkpoint before it", checkpoint)
-        shutil.rmtree(checkpoint)
+    """The newest whole ``checkpoint-N`` of a folder; torn ones are removed with a message."""
+    shutil.rmtree(folder / PARTIAL, ignore_errors=True)
+    numbered = {int(m[1]): path for path in folder.glob("checkpoint-*") if (m := re.search(r"-(\d+)$", path.name))}
+    for number in sorted(numbered, reverse=True):
+        if is_whole(numbered[number]):
+            return numbered[number]
+        log.warning("%s is torn and is passed over", numbered[number])
+        shutil.rmtree(numbered[number])
     return None
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def step_of(checkpoint: Path | None) -> int:
@@ -31,19 +76,37 @@ def step_of(checkpoint: Path | None) -> int:
 
 
 def save_final(out: Path, save: Callable[[str], None]) -> None:
-    """Write a model folder under a temporary name with `save`, then rename it to `out`."""
-    temporary = out.with_name(out.name + ".partial")
+    """Write a model folder aside with `save`, then publish it as `out`."""
+    temporary = out.with_name(out.name + PARTIAL)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir(parents=True)
     save(str(temporary))
-    shutil.rmtree(out, ignore_errors=True)
-    temporary.rename(out)
+    publish(temporary, out)
 
 
-def _whole(checkpoint: Path) -> bool:
-    try:
-        json.loads((checkpoint / "trainer_state.json").read_text())
-    except (OSError, ValueError):
-        return False
-    weights = [p for p in checkpoint.rglob("*") if p.suffix in {".safetensors", ".bin", ".pt"}]
-    return any(p.stat().st_size for p in weights)
+class WholeCheckpoints:
+    """Mixed into a transformers `Trainer` before it: checkpoints are published whole, older ones go only after that."""
+
+    _writing = False
+
+    def _get_output_dir(self, trial: Any) -> str:
+        folder = super()._get_output_dir(trial)  # type: ignore[misc]
+        return os.path.join(folder, PARTIAL) if self._writing else folder
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
+
+        trainer: Any = self
+        folder = Path(self._get_output_dir(trial))
+        name = f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}"
+        self._writing = True
+        try:
+            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+        finally:
+            self._writing = False
+        trainer.accelerator.wait_for_everyone()
+        if trainer.args.should_save:
+            publish(folder / PARTIAL / name, folder / name)
+            shutil.rmtree(folder / PARTIAL)
+            rotate_checkpoints(str(folder), trainer.args.save_total_limit, trainer.state.best_model_checkpoint)
+        trainer.accelerator.wait_for_everyone()

@@ -29,11 +29,14 @@ class ModelConfig:
     path: model folder or hub name of the un-tuned chat model; ``toy`` is the model that ships with the package.
     dtype: of training and engines.
     pad_token: entry of the vocabulary to pad with, for models that name none or pad with their end-of-sequence token.
+    token_noise: noise on the new rows, as a share of the spread of the rows they are the mean of; more of it where the
+        rows of words say little, as in very small models.
     """
 
     path: str = "toy"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     pad_token: str | None = None
+    token_noise: float = 0.05
 
 
 @dataclass(frozen=True)

@@ -114,7 +114,12 @@ def tokens(config: Config) -> None:
     dtype = None if config.model.dtype == "auto" else config.model.dtype
     out = config.folder / "model-with-tokens"
     summary = add_functional_tokens(
-        model_path(config), out, seed=config.seed, dtype=dtype, pad_token=config.model.pad_token
+        model_path(config),
+        out,
+        seed=config.seed,
+        dtype=dtype,
+        pad_token=config.model.pad_token,
+        noise=config.model.token_noise,
     )
     print(summary["message"])
 

@@ -12,7 +12,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from rftt.checkpoints import last_whole, save_final, step_of
+from rftt.checkpoints import WholeCheckpoints, last_whole, save_final, step_of
 from rftt.config import Config
 from rftt.errors import UsageError
 from rftt.metrics import MetricsLog
@@ -71,12 +71,15 @@ def train_sft(model: Path, chains: Path, out: Path, config: Config) -> dict[str,
     from transformers import AutoTokenizer
     from trl import SFTConfig, SFTTrainer
 
+    class Trainer(WholeCheckpoints, SFTTrainer):
+        """TRL's trainer with checkpoints that are whole or absent."""
+
     options = PAPER | hardware_options(config.model.dtype) | {"seed": config.seed} | config.sft.trainer
     options.setdefault("output_dir", str(out.parent / "checkpoints"))
     options |= _batch(config.sft.batch_size, options)
     checkpoint = last_whole(Path(options["output_dir"]))
     torch.manual_seed(config.seed)
-    trainer = SFTTrainer(
+    trainer = Trainer(
         model=str(model),
         args=SFTConfig(**options, model_init_kwargs={"dtype": training_dtype(config.model.dtype)}),
         train_dataset=chain_dataset(chains),
@@ -89,12 +92,12 @@ def train_sft(model: Path, chains: Path, out: Path, config: Config) -> dict[str,
 
 
 def training_dtype(dtype: str) -> str:
-    """Dtype that a trainer loads weights in: bfloat16 weights where a GPU trains them, else full precision."""
-    import torch
+    """Dtype that a trainer loads weights in.
 
-    if dtype != "auto":
-        return dtype
-    return "bfloat16" if torch.cuda.is_available() else "float32"
+    Full precision unless asked otherwise: at the small learning rates of the method most updates fall below the
+    resolution of bfloat16 weights. On a GPU the computation is in bfloat16 all the same.
+    """
+    return "float32" if dtype == "auto" else dtype
 
 
 def hardware_options(dtype: str) -> dict[str, Any]:

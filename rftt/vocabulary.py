@@ -31,6 +31,7 @@ def add_functional_tokens(
     seed: int = 0,
     dtype: str | None = None,
     pad_token: str | None = None,
+    noise: float = NOISE,
 ) -> dict[str, Any]:
     """Write a copy of a model whose vocabulary holds the functional tokens.
 
@@ -48,6 +49,7 @@ def add_functional_tokens(
         seed: seed of the noise.
         dtype: floating point type to convert to, e.g. ``"bfloat16"``; by default the checkpoint's own.
         pad_token: entry of the vocabulary to pad with, for a model that has no padding token or pads with its eos.
+        noise: standard deviation of the noise on a new row, as a share of that of the rows it is the mean of.
 
     Returns:
         Summary: ``message`` (one line for people), ``model``, ``out``, ``ids`` (tag → token id), ``added`` and ``kept``
@@ -85,7 +87,7 @@ def add_functional_tokens(
         for function in functions.functions
         for tag, word in ((function.open, "start"), (function.close, "end"))
     }
-    tied = _initialise_rows(model, {ids[tag]: described[tag] for tag in added}, seed)
+    tied = _initialise_rows(model, {ids[tag]: described[tag] for tag in added}, seed, noise)
 
     summary = {
         "message": f"{len(added)} functional tokens added, {rows_after - rows_before} embedding rows grown"
@@ -165,13 +167,14 @@ def _add_to_tokenizer(tokenizer: Any, functions: FunctionSet) -> None:
     tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in missing])
 
 
-def _initialise_rows(model: Any, described_ids: Mapping[int, Sequence[int]], seed: int) -> bool:
+def _initialise_rows(model: Any, described_ids: Mapping[int, Sequence[int]], seed: int, noise: float) -> bool:
     """Set the rows of new token ids in place; returns whether the head is tied to the input embedding.
 
     Args:
         model: the model, already large enough.
         described_ids: new token id → ids of the words that describe it.
         seed: seed of the noise.
+        noise: its standard deviation, as a share of that of the described rows.
     """
     import torch
 
@@ -182,7 +185,7 @@ def _initialise_rows(model: Any, described_ids: Mapping[int, Sequence[int]], see
         for layer in [embedding] if tied else [embedding, head]:
             for id, words in described_ids.items():
                 rows_WD = layer.weight[list(words)].float()
-                noise_D = torch.randn(rows_WD.shape[1], generator=generator) * NOISE * rows_WD.std()
+                noise_D = torch.randn(rows_WD.shape[1], generator=generator) * noise * rows_WD.std()
                 layer.weight[id] = (rows_WD.mean(dim=0) + noise_D).to(layer.weight.dtype)
         if (bias_V := getattr(head, "bias", None)) is not None:
             for id, words in described_ids.items():

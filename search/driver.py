@@ -107,6 +107,10 @@ async def search_many(
             if done is not None:
                 await done
 
-    async with asyncio.TaskGroup() as group:
-        for _ in range(config.live_trees):
-            group.create_task(worker())
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(config.live_trees):
+                group.create_task(worker())
+    except ExceptionGroup as errors:
+        # The first error cancelled the other trees.
+        raise errors.exceptions[0] from errors

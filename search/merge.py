@@ -32,9 +32,16 @@ class Pair:
 
 
 def path_score(tree: Tree, leaf: Node) -> float:
-    """Mean PRM score of the path's steps, or mean Q/N where no PRM has scored them."""
+    """Mean PRM score of the path's steps; where no PRM has scored them, mean Q/N of the nodes before the leaf.
+
+    The Q of a leaf is its own verdict, 1 for every correct path: it would only favour short paths, and with them lucky
+    guesses. A path of one step is worth what the question's own Q/N says.
+    """
     path = tree.path(leaf)
-    scores = [n.mean if n.prm is None else n.prm for n in path]
+    if leaf.prm is not None:
+        scores = [n.prm or 0.0 for n in path]
+    else:
+        scores = [n.mean for n in path[:-1]] or [tree.root.mean]
     return sum(scores) / len(scores)
 
 

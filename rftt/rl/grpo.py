@@ -9,22 +9,19 @@ reference model and computes its log-probs, but its loss runs with β = 0, so no
 
 from __future__ import annotations
 
-import os
-import shutil
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import torch
-from transformers.trainer_utils import PREFIX_CHECKPOINT_DIR, rotate_checkpoints
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
+from rftt.checkpoints import WholeCheckpoints
 from rftt.metrics import MetricsLog
-from rftt.rl import batches, checkpoints, measures
+from rftt.rl import batches, measures
 from rftt.rl.advantages import ESTIMATORS, ScoredBatch
 from search.functional import tag_ids
 from search.functions import RFTT, FunctionSet
@@ -34,7 +31,7 @@ SEARCH_FIELDS = ("verdict", "status", "depth", "refilled", "branch_positions")  
 MIXES_LENGTHS = frozenset({"bnpo"})  # loss types that average within a micro-batch, so its rows must be a random draw
 
 
-class RFTTTrainer(GRPOTrainer):
+class RFTTTrainer(WholeCheckpoints, GRPOTrainer):
     """A `GRPOTrainer` for the samples of a `FunctionalRollout`.
 
     Args:
@@ -62,7 +59,6 @@ class RFTTTrainer(GRPOTrainer):
         self._step_begun = time.perf_counter()
         self._rewards_per_func: torch.Tensor | None = None
         self._policy_logps: torch.Tensor | None = None
-        self._writing = False
         super().__init__(*options, **named)
         opens = tag_ids(self.processing_class, [f.open for f in functions.functions])
         self._open_ids = {f.name: opens[f.open] for f in functions.functions}
@@ -252,26 +248,6 @@ class RFTTTrainer(GRPOTrainer):
         generations = len(self.train_dataset) // questions
         micro_batches = generations * self.num_iterations * self.args.steps_per_generation
         return self.state.global_step // max(-(-micro_batches // self.args.gradient_accumulation_steps), 1)
-
-    def _get_output_dir(self, trial: Any) -> str:
-        folder = super()._get_output_dir(trial)
-        return os.path.join(folder, checkpoints.PARTIAL) if self._writing else folder
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """TRL's checkpoint, written aside and renamed when it is whole; older ones go only after that."""
-        folder = Path(self._get_output_dir(trial))
-        name = f"{PREFIX_CHECKPOINT_DIR}-{self.state.global_step}"
-        self._writing = True
-        try:
-            super()._save_checkpoint(model, trial)
-        finally:
-            self._writing = False
-        self.accelerator.wait_for_everyone()
-        if self.args.should_save:
-            checkpoints.publish(folder / checkpoints.PARTIAL / name, folder / name)
-            shutil.rmtree(folder / checkpoints.PARTIAL)
-            rotate_checkpoints(str(folder), self.args.save_total_limit, self.state.best_model_checkpoint)
-        self.accelerator.wait_for_everyone()
 
     def create_model_card(self, *_: Any, **__: Any) -> None:
         """None: a folder holds a model, not a page about TRL."""

@@ -124,10 +124,7 @@ class FunctionalRollout:
         )
         self.stats = RolloutStats(trees=len(problems))
         with self._engine(trainer, len(problems)) as engine:
-            try:
-                paths = asyncio.run(self._sample(problems, engine, config))
-            except ExceptionGroup as group:  # of the tasks that grow the trees; the first error stopped the others
-                raise _first_error(group) from group
+            paths = asyncio.run(self._sample(problems, engine, config))
             self.stats.engine = engine.stats
         self.stats.seconds = time.perf_counter() - begun
         rows = [asdict(path) for path in paths]
@@ -232,11 +229,6 @@ def _group_heads(prompts: Sequence[Sequence[Message]], group_size: int) -> list[
             "per_device_train_batch_size × steps_per_generation must be a multiple of rl.rollouts"
         )
     return [prompts[i] for i in heads]
-
-
-def _first_error(group: BaseExceptionGroup) -> BaseException:
-    first = group.exceptions[0]
-    return _first_error(first) if isinstance(first, BaseExceptionGroup) else first
 
 
 def _path(tree: Tree, leaf: Any) -> Path:

@@ -18,12 +18,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rftt import checkpoints
 from rftt.checkpoints import step_of
 from rftt.config import Config
 from rftt.errors import UsageError
 from rftt.metrics import MetricsLog
 from rftt.problems import Problem
-from rftt.rl import checkpoints, settings
+from rftt.rl import settings
 from rftt.rl.reward import OutcomeReward
 from rftt.rl.rollout import FunctionalRollout, prompt_of
 from rftt.vocabulary import check_model

@@ -117,6 +117,7 @@ class TransformersEngine:
         config = GenerationConfig(
             max_new_tokens=max(limits),
             do_sample=False,
+            repetition_penalty=1.0,  # published models bring one along; samples are to be the model's own
             eos_token_id=stops,
             pad_token_id=pad,
             output_logits=any(s.logprobs or s.watch_ids for _, s, _ in rows),

@@ -4,7 +4,6 @@ import json
 
 import pytest
 
-from rftt.checkpoints import last_whole
 from rftt.config import from_dict
 from rftt.errors import UsageError
 from rftt.metrics import MetricsLog
@@ -80,16 +79,6 @@ def test_no_chain_and_an_impossible_batch_are_told(tmp_path, model, chains):
         train_sft(
             model, chains, tmp_path / "x", from_dict({"sft": {"batch_size": 6, "per_device_train_batch_size": 4}})
         )
-
-
-def test_checkpoints_that_were_torn_are_passed_over(tmp_path):
-    for step, whole in ((5, True), (10, False)):
-        folder = tmp_path / f"checkpoint-{step}"
-        folder.mkdir()
-        (folder / "model.safetensors").write_text("weights")
-        (folder / "trainer_state.json").write_text("{}" if whole else '{"torn')
-    assert last_whole(tmp_path).name == "checkpoint-5"
-    assert last_whole(tmp_path / "none") is None
 
 
 def test_metrics_after_a_checkpoint_are_dropped_on_resume(tmp_path):

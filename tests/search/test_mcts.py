@@ -148,6 +148,5 @@ def test_an_engine_that_breaks_stops_the_search_with_its_own_error():
 
     engine = functional_engine()
     engine.script = broken
-    with pytest.raises(ExceptionGroup) as caught:
+    with pytest.raises(RuntimeError, match="the engine is gone"):
         trees("functional", engine=engine)
-    assert caught.group_contains(RuntimeError, match="the engine is gone")

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rftt.rl import checkpoints, train_rl
+from rftt import checkpoints, train_rl
 
 ROOT = Path(__file__).resolve().parents[3]
 KILLED_IN_STEP = 4
