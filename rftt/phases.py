@@ -133,11 +133,11 @@ def search(config: Config) -> None:
 async def _search(config: Config, train: Sequence[Problem]) -> None:
     folder = config.folder / "search"
     order = [p.id for p in train]
-    work = Journal(folder / "questions.jsonl")
-    metrics = MetricsLog(config.folder / "metrics.jsonl", "search")
-    todo = [p for p in train if p.id not in work]
-    solved = 0
     with running_engine(config, model_path(config)) as engine:
+        work = Journal(folder / "questions.jsonl")
+        metrics = MetricsLog(config.folder / "metrics.jsonl", "search")
+        todo = [p for p in train if p.id not in work]
+        solved = sum(_solved(Tree.from_json(r["tree"])) for r in work.read(order))
         policy = make_policy("prompted", engine, config.search)
         bar = progress_bar(len(train), "search", "questions", len(train) - len(todo))
 
@@ -145,7 +145,7 @@ async def _search(config: Config, train: Sequence[Problem]) -> None:
             nonlocal solved
             written = await chains(tree, policy, config.search)
             work.append({"question_id": tree.question_id, "tree": tree.to_json(), "chains": written})
-            solved += any(n.verdict == "correct" for n in tree.leaves())
+            solved += _solved(tree)
             bar.update()
             bar.set_postfix(solved=f"{solved}/{bar.n}", tokens=engine.stats.generated_tokens, refresh=False)
             if bar.n % 20 == 0 or bar.n == len(train):
@@ -161,6 +161,10 @@ async def _search(config: Config, train: Sequence[Problem]) -> None:
     for chain in read_jsonl(folder / "chains.jsonl"):
         counts[chain["kind"]] = counts.get(chain["kind"], 0) + 1
     print(f"search: {len(train)} questions, chains: {counts}")
+
+
+def _solved(tree: Tree) -> bool:
+    return any(n.verdict == "correct" for n in tree.leaves())
 
 
 def sft(config: Config) -> None:

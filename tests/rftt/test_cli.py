@@ -1,6 +1,7 @@
 """The command line: exit codes, one clear line for bad input, nothing half-written."""
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -89,12 +90,13 @@ def test_a_run_folder_begun_with_other_settings(refused, tmp_path):
 
 @pytest.mark.vllm
 def test_a_kv_cache_that_does_not_fit(tmp_path):
-    command = [sys.executable, "-m", "rftt.cli", "search", TOY, f"run={tmp_path / 'r'}", "data.train_limit=4",
-               "data.eval_limit=4", "engine.options={kv_cache_memory_bytes: 1024, enforce_eager: true}"]  # fmt: skip
-    done = subprocess.run(command, capture_output=True, text=True)
+    run = tmp_path / "r"
+    command = [sys.executable, "-m", "rftt.cli", "search", TOY, f"run={run}", "data.train_limit=4", "data.eval_limit=4"]
+    environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "65536"}  # GiB
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 2
     [line] = [x for x in done.stderr.splitlines() if x.startswith("rftt: ")]
-    assert "engine.max_model_len" in line
+    assert "engine.max_model_len" in line and not (run / "search").exists()
 
 
 def test_grade_one_and_many(capsys, tmp_path):

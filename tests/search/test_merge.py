@@ -13,6 +13,7 @@ from tests.search.fakes import TOKENIZER, prompted_engine
 def example():
     """One correct and two wrong paths, of which one shares its first step with the correct one."""
     tree = Tree("q", "What is 1 + 1?", "2")
+    tree.root.visits, tree.root.value = 4, 2.0
 
     def step(parent, function, text, visits, value, **values):
         ids = TOKENIZER(step_text(text))["input_ids"]
@@ -37,7 +38,9 @@ def make(tree, **settings):
 
 def test_rank_prefers_the_best_correct_and_the_worst_wrong():
     tree = example()
-    assert [tree.depth(n) for n in rank(tree, correct=True)] == [1, 2]
+    assert [tree.depth(n) for n in rank(tree, correct=True)] == [1, 2], "a tie goes to the shorter path"
+    tree.nodes[1].visits, tree.nodes[1].value = 3, 2.0
+    assert [tree.depth(n) for n in rank(tree, correct=True)] == [2, 1], "a leaf's own verdict must not count"
     assert rank(tree, correct=False)[0].answer == "5"
 
 

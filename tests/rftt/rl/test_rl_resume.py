@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from rftt import checkpoints, train_rl
+from rftt import checkpoints
+from rftt.rl import train_rl
 
 ROOT = Path(__file__).resolve().parents[3]
 KILLED_IN_STEP = 4
