@@ -31,6 +31,12 @@ def publish(partial: Path, target: Path) -> None:
     manifest = partial / MANIFEST
     manifest.write_text(json.dumps({"schema": SCHEMA, "files": sizes}, indent=1) + "\n", encoding="utf-8")
     _flush(manifest)
+    put_in_place(partial, target)
+    _flush(target.parent)
+
+
+def put_in_place(partial: Path, target: Path) -> None:
+    """Rename a finished folder to `target`; what stands there is only removed after that."""
     if target.exists():
         replaced = target.with_name(f".{target.name}.replaced")
         shutil.rmtree(replaced, ignore_errors=True)
@@ -39,7 +45,6 @@ def publish(partial: Path, target: Path) -> None:
         shutil.rmtree(replaced)
     else:
         partial.rename(target)
-    _flush(target.parent)
 
 
 def is_whole(folder: Path) -> bool:

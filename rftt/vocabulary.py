@@ -16,6 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rftt.checkpoints import put_in_place
 from rftt.errors import UsageError
 from search.functions import RFTT, FunctionSet
 
@@ -211,14 +212,7 @@ def _save(
         for name, content in (("generation_config.json", generation), (MARKER, summary)):
             if content:
                 (partial / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        if target.exists():
-            replaced = target.with_name(f".{target.name}.replaced")
-            shutil.rmtree(replaced, ignore_errors=True)
-            target.rename(replaced)
-            partial.rename(target)
-            shutil.rmtree(replaced)
-        else:
-            partial.rename(target)
+        put_in_place(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
 
