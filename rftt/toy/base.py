@@ -42,7 +42,7 @@ VOCABULARY = 512
 BATCH = 32  # conversations a step
 POOL = 8  # batches drawn and sorted by length together, so that little is padded
 PEAK_LR = 2e-3
-SECOND = 0.6  # length of the second cycle, as a share of the first
+SECOND = 0.32  # length of the second cycle, as a share of the first
 CHECKPOINT_EVERY = 512  # a multiple of POOL
 
 
@@ -131,7 +131,7 @@ def collate(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor
 
 def learning_rate(step: int, steps: int) -> float:
     """A cosine over the first cycle of `steps`, and a lower one over the second of `SECOND` · `steps`."""
-    peak, at = (PEAK_LR, step / steps) if step < steps else (0.75 * PEAK_LR, (step / steps - 1) / SECOND)
+    peak, at = (PEAK_LR, step / steps) if step < steps else (PEAK_LR / 2, (step / steps - 1) / SECOND)
     warm = min(1.0, (step + 1) / 100) if step < steps else min(1.0, (step - steps + 1) / 50)
     return peak * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * at)))
 
