@@ -1,4 +1,4 @@
-"""Checkpoints and final models that are whole or absent.
+"""Checkpoints, final models and small files that are whole or absent.
 
 A checkpoint is written beside its place, gets a manifest of its files and their sizes, and is renamed. What was killed
 in between, or was damaged later, is recognised and passed over.
@@ -33,6 +33,14 @@ def publish(partial: Path, target: Path) -> None:
     _flush(manifest)
     put_in_place(partial, target)
     _flush(target.parent)
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file under a temporary name and rename it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(path.name + ".tmp")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.rename(path)
 
 
 def put_in_place(partial: Path, target: Path) -> None:

@@ -8,6 +8,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from rftt.checkpoints import write_whole
+
 
 class MetricsLog:
     """Appends one line a call: ``{"phase", "step", "time", NAME: number…}``.
@@ -41,6 +43,4 @@ class MetricsLog:
                 continue
             if after is None or record["phase"] != self.phase or record["step"] <= after:
                 kept.append(line)
-        temporary = self.path.with_name(self.path.name + ".tmp")
-        temporary.write_text("".join(f"{line}\n" for line in kept), encoding="utf-8")
-        temporary.rename(self.path)
+        write_whole(self.path, "".join(f"{line}\n" for line in kept))

@@ -17,6 +17,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
+from rftt.checkpoints import write_whole
 from rftt.config import Config
 from rftt.engines import running_engine
 from rftt.errors import UsageError
@@ -275,7 +276,4 @@ def _versions() -> dict[str, str]:
 
 
 def _write_json(path: Path, value: Any) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(value, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    temporary.rename(path)
+    write_whole(path, json.dumps(value, indent=1, ensure_ascii=False) + "\n")

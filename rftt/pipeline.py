@@ -16,6 +16,7 @@ from pathlib import Path
 
 import yaml
 
+from rftt.checkpoints import write_whole
 from rftt.config import Config, from_dict
 from rftt.errors import UsageError
 from rftt.phases import PHASES, model_path, problems, report, summarise
@@ -48,9 +49,7 @@ def prepare(config: Config) -> Path:
         check_model(model_path(config), pad_token=config.model.pad_token)
     problems(config)
     if not path.exists():
-        temporary = path.with_name(path.name + ".tmp")
-        temporary.write_text(yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True), encoding="utf-8")
-        temporary.rename(path)
+        write_whole(path, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
     return path
 
 
@@ -103,6 +102,4 @@ def _add_seconds(folder: Path, phase: str, seconds: float) -> None:
     path = folder / "seconds.json"
     times = json.loads(path.read_text()) if path.exists() else {}
     times[phase] = round(times.get(phase, 0.0) + seconds, 2)
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_text(json.dumps(times))
-    temporary.rename(path)
+    write_whole(path, json.dumps(times))

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from rewards import grade
+from rewards import extract_answer, grade
 from search.config import SearchConfig
 from search.engines.interface import Engine
 from search.functional import FunctionalPolicy
@@ -60,8 +60,6 @@ async def judge_by_gold(tree: Tree, leaf: Node) -> float:
 
 async def judge_by_agreement(tree: Tree, leaf: Node) -> float:
     """Without gold: the share of the tree's answers that agree with this one (self-consistency)."""
-    from rewards import extract_answer
-
     leaf.answer = extract_answer(leaf.text, rule="boxed") if leaf.status == "answered" else None
     return await agreement(tree, leaf)
 
