@@ -100,6 +100,8 @@ class RLSection:
         exploration: c of the UCT formula.
         max_step_tokens: longest step.
         min_prior: allowed functions less probable than this are not explored.
+        parallel_rollouts: rollouts of one tree in flight at once on vLLM, kept apart by virtual loss; 1 is the paper's
+            search. The transformers engine, which fills its batches in lock-step, takes them one by one.
         wrong_reward: reward of a path with an answer that is not correct.
         advantage: estimator of the per-token advantages.
         trainer: options of TRL's ``GRPOConfig``, e.g. learning_rate, beta, max_steps, use_vllm.
@@ -111,6 +113,7 @@ class RLSection:
     exploration: float = 2.0
     max_step_tokens: int = 512
     min_prior: float = 0.0
+    parallel_rollouts: int = 1
     wrong_reward: float = 0.1
     advantage: Literal["reinforce++", "grpo", "rloo"] = "reinforce++"
     trainer: dict[str, Any] = field(default_factory=dict)

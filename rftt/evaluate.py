@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -66,9 +66,9 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
     trees = await _search(job, searched)
     samples = await _samples(job, "samples", settings.samples)
     metrics = {
-        "greedy": _accuracy(greedy),
-        "pass@1": _accuracy(samples),
-        "format_rate": _rate(samples, "well_formed"),
+        "greedy": _share(greedy, _correct),
+        "pass@1": _share(samples, _correct),
+        "format_rate": _share(samples, lambda sample: sample["well_formed"]),
     }
     mean_tokens = _mean(s["tokens"] for group in samples.values() for s in group)
     curve, votes = [], []
@@ -190,14 +190,14 @@ def _vote_result(pool: dict[str, list[dict[str, Any]]], count: int) -> dict[str,
     return measured(correct, _mean(s["tokens"] for group in pool.values() for s in group[:count]) * count)
 
 
-def _accuracy(samples: dict[str, list[dict[str, Any]]]) -> dict[str, float]:
-    values = [_mean(float(s["verdict"] == "correct") for s in group) for group in samples.values()]
+def _share(samples: dict[str, list[dict[str, Any]]], holds: Callable[[dict[str, Any]], bool]) -> dict[str, float]:
+    """The share of samples for which something holds, by questions."""
+    values = [_mean(float(holds(s)) for s in group) for group in samples.values()]
     return measured(values, _mean(s["tokens"] for group in samples.values() for s in group))
 
 
-def _rate(samples: dict[str, list[dict[str, Any]]], field: str) -> dict[str, float]:
-    values = [_mean(float(s[field]) for s in group) for group in samples.values()]
-    return measured(values, _mean(s["tokens"] for group in samples.values() for s in group))
+def _correct(sample: dict[str, Any]) -> bool:
+    return bool(sample["verdict"] == "correct")
 
 
 def _verdicts(samples: dict[str, list[dict[str, Any]]]) -> dict[str, int]:

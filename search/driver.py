@@ -90,7 +90,8 @@ async def search_many(
     """
     proposer = make_policy(policy, engine, config, functions) if isinstance(policy, str) else policy
     made_by = {"policy": policy if isinstance(policy, str) else type(policy).__name__, "rollouts": config.rollouts,
-               "exploration": config.exploration, "temperature": config.temperature, "seed": config.seed}  # fmt: skip
+               "exploration": config.exploration, "temperature": config.temperature, "seed": config.seed,
+               "parallel_rollouts": config.parallel_rollouts}  # fmt: skip
     pending = iter(questions)
 
     async def worker() -> None:
@@ -100,6 +101,7 @@ async def search_many(
             await grow(
                 tree, proposer, judge,
                 rollouts=config.rollouts, exploration=config.exploration, seed=config.seed,
+                parallel=config.parallel_rollouts,
             )  # fmt: skip
             done = on_tree(tree)
             if done is not None:

@@ -12,7 +12,7 @@ from typing import Any
 
 from search.engines.interface import Engine, Generation, Sampling
 from search.functions import RFTT, FunctionSet
-from search.mcts import derived_seed
+from search.mcts import Expansion, derived_seed
 from search.prompted import encode
 from search.tree import Node, Tree
 
@@ -81,7 +81,7 @@ class FunctionalPolicy:
         tree.root.options = self._options(tree.root, first)
         return 1
 
-    async def expand(self, tree: Tree, node: Node, function: str) -> int:
+    async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:
         """One request for all siblings of a function."""
         prompt_ids = list(tree.prompt_ids)
         steps = tree.path(node)
@@ -90,13 +90,14 @@ class FunctionalPolicy:
         opening = self._open[self.functions[function].open]
         sampling = self._sampling(tree, f"{tree.key(node)}/{function}", self.max_step_tokens, self.siblings)
         generations = await self.engine.generate([*prompt_ids, opening], sampling)
-        options = node.options or {}
+        prior, children = (node.options or {})[function], []
         for sibling, generation in enumerate(generations):
-            child = tree.add(node, function, sibling, prior=options[function])
+            child = Node(-1, None, function, sibling, prior=prior)
             self._fill(child, opening, node.branch_logprobs[function], generation)
             if child.status == "open" and len(steps) + 1 >= self.max_depth:
                 child.status = "truncated"
-        return sum(len(g.ids) for g in generations)
+            children.append(child)
+        return Expansion(children, sum(len(g.ids) for g in generations))
 
     def _sampling(self, tree: Tree, place: str, max_tokens: int, count: int) -> Sampling:
         return Sampling(

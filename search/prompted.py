@@ -8,7 +8,7 @@ from typing import Any
 from search.chain import holds_tags
 from search.engines.interface import Engine, Sampling
 from search.functions import RFTT, FunctionSet
-from search.mcts import derived_seed
+from search.mcts import Expansion, derived_seed
 from search.tree import Node, Tree
 
 _MARK = "\x02question\x03"
@@ -91,17 +91,16 @@ class PromptedPolicy:
         tree.root.options = self._options(tree.root.function)
         return 0
 
-    async def expand(self, tree: Tree, node: Node, function: str) -> int:
+    async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:
         """One request for all siblings; a sibling that repeats another is left out."""
         steps = tree.path(node)
         texts, spent = await self.perform(
             tree, steps, self.functions[function].prompt, self.width(function), f"{tree.key(node)}/{function}"
         )
+        prior, children = (node.options or {})[function], []
         for sibling, text in enumerate(dict.fromkeys(texts)):
-            child = tree.add(
-                node, function, sibling, text=text, ids=encode(self.engine.tokenizer, step_text(text)),
-                prior=(node.options or {})[function],
-            )  # fmt: skip
+            ids = encode(self.engine.tokenizer, step_text(text))
+            child = Node(-1, None, function, sibling, text=text, ids=ids, prior=prior)
             child.options = self._options(function)
             if not text or holds_tags(text, self.functions):
                 child.status = "malformed"
@@ -109,7 +108,8 @@ class PromptedPolicy:
                 child.status = "answered"
             elif len(steps) + 1 >= self.max_depth:
                 child.status = "truncated"
-        return spent
+            children.append(child)
+        return Expansion(children, spent)
 
     async def perform(
         self, tree: Tree, steps: Sequence[Node], instruction: str, count: int, place: str

@@ -99,10 +99,14 @@ class Tree:
         return self.nodes[0]
 
     def add(self, parent: Node, function: str, sibling: int, **values: Any) -> Node:
-        node = Node(len(self.nodes), parent.id, function, sibling, **values)
-        self.nodes.append(node)
-        parent.children.append(node.id)
-        return node
+        return self.attach(parent, Node(-1, None, function, sibling, **values))
+
+    def attach(self, parent: Node, child: Node) -> Node:
+        """Make `child`, which is in no tree yet, a child of `parent`; sets its id and parent."""
+        child.id, child.parent = len(self.nodes), parent.id
+        self.nodes.append(child)
+        parent.children.append(child.id)
+        return child
 
     def children(self, node: Node) -> list[Node]:
         return [self.nodes[i] for i in node.children]

@@ -31,6 +31,14 @@ for _name, _value in {
 SHARED_DATA = Path(__file__).resolve().parents[2] / "shared" / "data"
 
 
+@pytest.fixture(autouse=True)
+def no_launcher(monkeypatch: pytest.MonkeyPatch) -> None:
+    """TRL names itself rank 0 of 1 in the environment when it starts vLLM in this process; a command that a later test
+    starts must not take that for a launcher and wait at, or collide on, its port."""
+    for name in ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT"):
+        monkeypatch.delenv(name, raising=False)
+
+
 @pytest.fixture(scope="session")
 def shared_data() -> Path:
     """Folder with published benchmark files and grader cases, beside the checkout; the test is skipped without it."""

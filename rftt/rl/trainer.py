@@ -142,6 +142,7 @@ def build_trainer(
     search = SearchConfig(
         rollouts=rl.rollouts, max_depth=rl.max_depth, exploration=rl.exploration, temperature=1.0, top_p=1.0,
         max_step_tokens=rl.max_step_tokens, min_prior=rl.min_prior,
+        parallel_rollouts=rl.parallel_rollouts if args.use_vllm else 1,
     )  # fmt: skip
     max_model_len = args.vllm_max_model_length
     rollout = FunctionalRollout(problems, search, seed=config.seed, functions=functions, max_model_len=max_model_len)

@@ -1,10 +1,8 @@
 """Train the toy base model from scratch: `rftt toy build OUT`.
 
-A Qwen2 of about one million parameters learns the lessons of `lessons.py`: a first cycle with a curriculum from one
-definition up, and a second one that sets the lines of worked solutions apart, so that a step does not depend on where
-the one before it stands. The result is a model folder like any other. The trained weights ship with the package; this
-file makes them again from a seed. Killed, the same command goes on from its last checkpoint: the lessons of a step depend
-on (seed, step) only.
+A Qwen2 of about one million parameters learns the lessons of `lessons.py`, with a curriculum from one definition up.
+The result is a model folder like any other. The trained weights ship with the package; this file makes them again from
+a seed. Killed, the same command goes on from its last checkpoint: the lessons of a step depend on (seed, step) only.
 """
 
 from __future__ import annotations
@@ -42,7 +40,6 @@ VOCABULARY = 512
 BATCH = 32  # conversations a step
 POOL = 8  # batches drawn and sorted by length together, so that little is padded
 PEAK_LR = 2e-3
-SECOND = 0.32  # length of the second cycle, as a share of the first
 CHECKPOINT_EVERY = 512  # a multiple of POOL
 
 
@@ -54,14 +51,18 @@ def written(user: str, assistant: str) -> str:
 
 
 def build_tokenizer(seed: int) -> PreTrainedTokenizerFast:
-    """Byte-level BPE in which digits stand alone; any text can be encoded."""
+    """Byte-level BPE in which digits and signs stand alone; any text can be encoded."""
     from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
     from transformers import PreTrainedTokenizerFast
 
     rng = random.Random(f"{seed}/tokenizer")
     core = Tokenizer(models.BPE())
     core.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Digits(individual_digits=True), pre_tokenizers.ByteLevel(add_prefix_space=False)]
+        [
+            pre_tokenizers.Digits(individual_digits=True),
+            pre_tokenizers.Punctuation("isolated"),
+            pre_tokenizers.ByteLevel(add_prefix_space=False),
+        ]
     )
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
@@ -105,14 +106,14 @@ def build_model(tokenizer: PreTrainedTokenizerFast, seed: int) -> Qwen2ForCausal
 def batches(tokenizer: PreTrainedTokenizerFast, seed: int, step: int, steps: int) -> list[list[list[int]]]:
     """The batches of the pool that `step` belongs to, `POOL` lists of `BATCH` rows of ids.
 
-    The curriculum: at first one definition and only reading, then more definitions, then also conversations; after
-    `steps` steps, in the second cycle, half of the texts are to be read, and most of these are marked.
+    The curriculum: at first one definition, only reading and every second text a drill, then more definitions, then
+    also conversations, and most of what is read is marked.
     """
     rng = random.Random(f"{seed}/lessons/{step // POOL}")
     progress = step / steps
     most = min(max(LEVELS), 1 + int(progress / 0.15 * max(LEVELS)))
-    reading, marked = (1.0, 0.0) if progress < 0.15 else (0.25, 0.0) if progress < 1 else (0.5, 0.8)
-    drawn = [written(*lessons.lesson(rng, most, reading, marked)) for _ in range(BATCH * POOL)]
+    reading, marked, drills = (1.0, 0.0, 0.5) if progress < 0.15 else (0.3, 0.6, 0.05)
+    drawn = [written(*lessons.lesson(rng, most, reading, marked, drills)) for _ in range(BATCH * POOL)]
     rows = sorted(tokenizer(drawn)["input_ids"], key=len)
     result = [rows[i : i + BATCH] for i in range(0, len(rows), BATCH)]
     rng.shuffle(result)
@@ -130,25 +131,17 @@ def collate(rows: list[list[int]], pad: int) -> tuple[torch.Tensor, torch.Tensor
 
 
 def learning_rate(step: int, steps: int) -> float:
-    """A cosine over the first cycle of `steps`, and a lower one over the second of `SECOND` · `steps`."""
-    peak, at = (PEAK_LR, step / steps) if step < steps else (PEAK_LR / 2, (step / steps - 1) / SECOND)
-    warm = min(1.0, (step + 1) / 100) if step < steps else min(1.0, (step - steps + 1) / 50)
-    return peak * warm * (0.05 + 0.95 * 0.5 * (1 + math.cos(math.pi * at)))
+    """A cosine with a short warm-up."""
+    return PEAK_LR * min(1.0, (step + 1) / 100) * (0.03 + 0.97 * 0.5 * (1 + math.cos(math.pi * step / steps)))
 
 
-def new_optimizer(model: Qwen2ForCausalLM) -> torch.optim.Optimizer:
-    import torch
-
-    return torch.optim.AdamW(model.parameters(), lr=PEAK_LR, betas=(0.9, 0.98), weight_decay=0.01)
-
-
-def build(out: Path, *, seed: int = 0, steps: int = 2_800, report: Callable[[str], None] = print) -> Path:
+def build(out: Path, *, seed: int = 0, steps: int = 3_200, report: Callable[[str], None] = print) -> Path:
     """Train and save the toy base model.
 
     Args:
         out: model folder to write; `out`.partial holds the checkpoint until the end.
         seed: of tokenizer, initial weights and lessons.
-        steps: optimiser steps of the first cycle, `BATCH` texts each, a multiple of `POOL`.
+        steps: optimiser steps, `BATCH` texts each, a multiple of `POOL`.
         report: receives one progress line every 100 steps.
     """
     import torch
@@ -157,7 +150,7 @@ def build(out: Path, *, seed: int = 0, steps: int = 2_800, report: Callable[[str
     partial.mkdir(parents=True, exist_ok=True)
     tokenizer = build_tokenizer(seed)
     model = build_model(tokenizer, seed)
-    optimizer = new_optimizer(model)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=PEAK_LR, betas=(0.9, 0.98), weight_decay=0.01)
     begin, checkpoint = 0, partial / "checkpoint.pt"
     if checkpoint.exists():
         state = torch.load(checkpoint, weights_only=True)
@@ -166,12 +159,9 @@ def build(out: Path, *, seed: int = 0, steps: int = 2_800, report: Callable[[str
         begin = state["step"]
     started, losses, tokens = time.monotonic(), 0.0, 0
     pool: list[list[list[int]]] = []
-    total = steps + int(SECOND * steps) // POOL * POOL
-    for step in range(begin, total):
+    for step in range(begin, steps):
         if not pool:
             pool = batches(tokenizer, seed, step, steps)
-        if step == steps:
-            optimizer = new_optimizer(model)
         ids_BT, labels_BT = collate(pool.pop(0), tokenizer.pad_token_id)
         for group in optimizer.param_groups:
             group["lr"] = learning_rate(step, steps)
@@ -184,9 +174,9 @@ def build(out: Path, *, seed: int = 0, steps: int = 2_800, report: Callable[[str
         losses, tokens = losses + loss.item(), tokens + ids_BT.numel()
         if (step + 1) % 100 == 0:
             spent = time.monotonic() - started
-            left = spent / (step + 1 - begin) * (total - step - 1)
+            left = spent / (step + 1 - begin) * (steps - step - 1)
             report(
-                f"step {step + 1}/{total}  loss {losses / 100:.4f}  {tokens / spent:,.0f} tok/s  "
+                f"step {step + 1}/{steps}  loss {losses / 100:.4f}  {tokens / spent:,.0f} tok/s  "
                 f"{left / 60:.0f} min left"
             )
             losses = 0.0

@@ -10,7 +10,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
-from rftt.toy.world import MODULUS, Definition, ToyProblem, draw, evaluate, operand, raw_result
+from rftt.toy.world import MODULUS, Definition, ToyProblem, draw, evaluate, raw_result
 from search.functions import RFTT
 from search.prompted import user_text
 
@@ -19,9 +19,9 @@ SLIP_WRAP = 0.25  # … when the result has to be reduced modulo 10
 
 # How often each lesson is taught.
 LESSONS = {
-    "guess": 18,
-    "next_step": 34,
-    "direct_answer": 16,
+    "guess": 12,
+    "next_step": 36,
+    "direct_answer": 14,
     "clarify": 4,
     "analyze": 8,
     "subquestion": 8,
@@ -60,7 +60,7 @@ def slipped(d: Definition, values: dict[str, int], rng: random.Random) -> int:
 
 
 def working(d: Definition, values: dict[str, int], result: int) -> str:
-    return f"{d.name}={operand(d.left, values)}{d.op}{operand(d.right, values)}={result}"
+    return f"{d.name}={d.left}{d.op}{d.right}={values[d.left]}{d.op}{d.right}={result}"
 
 
 def clarify(book: Notebook) -> str:
@@ -78,7 +78,7 @@ def subquestion(book: Notebook) -> str:
 def next_step(book: Notebook, rng: random.Random) -> str:
     """Compute the first pending definition; with nothing pending, state the result."""
     if not book.pending:
-        return f"Result:{book.problem.asked}={book.values[book.problem.asked]}"
+        return f"{book.problem.asked}={book.problem.answer_from(book.values)}"
     d = book.pending[0]
     line = working(d, book.values, result := slipped(d, book.values, rng))
     book.values[d.name] = result
@@ -90,16 +90,20 @@ def remark(d: Definition, values: dict[str, int], truth: int) -> str:
     return f"Wrong:{d.name}. Right:{working(d, values, truth)}"
 
 
-def finish(book: Notebook) -> int:
+def finish(book: Notebook) -> str:
     """The answer that follows from the notebook, without further slips."""
     values = dict(book.values)
     for d in book.pending:
         values[d.name] = evaluate(d, values)
-    return values[book.problem.asked]
+    return book.problem.answer_from(values)
 
 
 def direct_answer(book: Notebook) -> str:
-    return f"Result:{book.problem.asked}={(answer := finish(book))}. The answer is \\boxed{{{answer}}}."
+    return stated(book.problem, finish(book))
+
+
+def stated(problem: ToyProblem, answer: str) -> str:
+    return f"{problem.asked}={answer}. The answer is \\boxed{{{answer}}}."
 
 
 def fill(book: Notebook, steps: int, rng: random.Random) -> None:
@@ -145,8 +149,12 @@ def comparison(problem: ToyProblem, rng: random.Random) -> tuple[list[str], str,
             found = remark(d, wrong.values, truth)
         if found and rng.random() < 0.5:
             break
-    answer = (finish(wrong) + (0 if found else rng.randrange(1, MODULUS))) % MODULUS
-    wrong.write(f"Result:{problem.asked}={answer}. The answer is \\boxed{{{answer}}}.")
+    if not found:  # the steps are right, the answer is not what follows from them
+        last = problem.definitions[-1]
+        for pending in wrong.pending:
+            wrong.values[pending.name] = evaluate(pending, wrong.values)
+        wrong.values[last.name] = (wrong.values[last.name] + rng.randrange(1, MODULUS)) % MODULUS
+    wrong.write(direct_answer(wrong))
     while right.pending and rng.random() < 0.7:
         d = right.pending[0]
         right.write(working(d, right.values, value := evaluate(d, right.values)))
@@ -175,12 +183,23 @@ def worked(problem: ToyProblem, rng: random.Random, marked: bool) -> str:
     return "\n".join([problem.question, *lines])
 
 
+def drill(rng: random.Random) -> str:
+    """Calculations in a row, without slips."""
+    lines = []
+    for _ in range(12):
+        d, values = Definition("", "a", rng.choice("+-*"), rng.randrange(2, MODULUS)), {"a": rng.randrange(MODULUS)}
+        lines.append(f"{values['a']}{d.op}{d.right}={evaluate(d, values)}")
+    return "\n".join(lines)
+
+
 def mark(rng: random.Random) -> str:
     """One to three random printable characters."""
     return "".join(rng.choices("<>[]{}()#*~|/_^$&%@!;", k=rng.randint(1, 3)))
 
 
-def lesson(rng: random.Random, most: int, reading: float, marked: float = 0.0) -> tuple[str, str]:
+def lesson(
+    rng: random.Random, most: int, reading: float, marked: float = 0.0, drills: float = 0.0
+) -> tuple[str, str]:
     """One text to learn from.
 
     Args:
@@ -188,10 +207,13 @@ def lesson(rng: random.Random, most: int, reading: float, marked: float = 0.0) -
         most: largest number of definitions (the curriculum).
         reading: probability of a worked solution to read instead of a conversation.
         marked: probability that the lines of such a solution stand between random marks.
+        drills: probability of bare calculations instead of either.
 
     Returns:
         user turn and assistant turn; the assistant turn is empty for a text to read.
     """
+    if rng.random() < drills:
+        return drill(rng), ""
     while (problem := draw(rng, rng.randint(1, most))).split != "train":
         pass
     if rng.random() < reading:
@@ -203,7 +225,8 @@ def lesson(rng: random.Random, most: int, reading: float, marked: float = 0.0) -
         lines, rest, remark = comparison(problem, rng)
         return user_text(problem.question, lines, RFTT.merge_prompt.format(reference=rest)), remark
     book = Notebook.open(problem)
-    fill(book, rng.randint(0, len(problem.definitions)), rng)
+    done = len(problem.definitions) if kind == "direct_answer" and rng.random() < 0.6 else None
+    fill(book, rng.randint(0, len(problem.definitions)) if done is None else done, rng)
     if len(book.values) > 1 and rng.random() < 0.15:
         correction(book, rng)
     replies = {

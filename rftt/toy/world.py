@@ -1,9 +1,10 @@
 """The embedded world: chains of small definitions modulo 10, with exact answers and exact steps.
 
-    Work modulo 10: k=3,l=k+4,m=l*k.m=?
+    Work modulo 10:k=3,l=k+4,m=l*2.(l,m)=?
 
-A solver computes one definition a step (``l=3+4=7``). Each definition uses the one before it, so nothing can be
-skipped. The split of a problem is a hash of its text, so train, validation and test are disjoint by construction.
+A solver computes one definition a step (``l=k+4=3+4=7``). Each definition uses the one before it, so nothing can be
+skipped, and a pair is asked for, so a guess is right once in a hundred times. The split of a problem is a hash of its
+text, so train, validation and test are disjoint by construction.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ import hashlib
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import pairwise
 
 MODULUS = 10
 NAMES = "abcdefghijklmnopqrstuvwxyz"
@@ -21,17 +23,17 @@ LEVELS = range(3, 6)  # number of definitions to compute
 
 @dataclass(frozen=True)
 class Definition:
-    """``name=left op right``; `left` and `right` are earlier names or digits."""
+    """``name=left op right``; `left` is the name defined before, `right` a digit."""
 
     name: str
     left: str
     op: str
-    right: str
+    right: int
 
 
 @dataclass(frozen=True)
 class ToyProblem:
-    """``first=value`` followed by definitions; asked is the last name."""
+    """``first=value`` followed by definitions; asked are the last two names."""
 
     first: str
     value: int
@@ -44,14 +46,18 @@ class ToyProblem:
 
     @property
     def asked(self) -> str:
-        return self.definitions[-1].name
+        return f"({self.definitions[-1].left},{self.definitions[-1].name})"
 
     @property
-    def answer(self) -> int:
+    def answer(self) -> str:
         values = {self.first: self.value}
         for d in self.definitions:
             values[d.name] = evaluate(d, values)
-        return values[self.asked]
+        return self.answer_from(values)
+
+    def answer_from(self, values: dict[str, int]) -> str:
+        """The pair that is asked for, by the values that someone holds."""
+        return f"({values[self.definitions[-1].left]},{values[self.definitions[-1].name]})"
 
     @property
     def split(self) -> str:
@@ -59,14 +65,10 @@ class ToyProblem:
         return next(name for name, buckets in SPLITS.items() if bucket in buckets)
 
 
-def operand(text: str, values: dict[str, int]) -> int:
-    return int(text) if text.isdigit() else values[text]
-
-
 def raw_result(d: Definition, values: dict[str, int]) -> int:
     """The integer result before it is reduced; outside 0…9 it has to wrap."""
-    left, right = operand(d.left, values), operand(d.right, values)
-    return {"+": left + right, "-": left - right, "*": left * right}[d.op]
+    left = values[d.left]
+    return {"+": left + d.right, "-": left - d.right, "*": left * d.right}[d.op]
 
 
 def evaluate(d: Definition, values: dict[str, int]) -> int:
@@ -74,15 +76,13 @@ def evaluate(d: Definition, values: dict[str, int]) -> int:
 
 
 def draw(rng: random.Random, definitions: int) -> ToyProblem:
-    """A problem with that many definitions: neighbouring letters, each defined by the one before it."""
-    at = rng.randrange(len(NAMES) - definitions)
-    names = NAMES[at : at + definitions + 1]
-    steps = []
-    for i in range(1, definitions + 1):
-        op = rng.choices("+-*", (4, 4, 2))[0]
-        right = rng.choice(names[: i - 1]) if i > 1 and rng.random() < 0.3 else str(rng.randrange(2, MODULUS))
-        steps.append(Definition(names[i], names[i - 1], op, right))
-    return ToyProblem(names[0], rng.randrange(MODULUS), tuple(steps))
+    """A problem with that many definitions: letters in alphabetical order, each defined by the one before it."""
+    names = sorted(rng.sample(NAMES, definitions + 1))
+    steps = tuple(
+        Definition(name, before, rng.choices("+-*", (4, 4, 2))[0], rng.randrange(2, MODULUS))
+        for before, name in pairwise(names)
+    )
+    return ToyProblem(names[0], rng.randrange(MODULUS), steps)
 
 
 def problems(split: str, seed: int, levels: range = LEVELS) -> Iterator[ToyProblem]:
@@ -112,7 +112,7 @@ def rows(split: str, count: int, seed: int) -> list[dict]:
         {
             "id": f"toy-{split}-{seed}-{i}",
             "question": (p := next(stream)).question,
-            "answer": str(p.answer),
+            "answer": p.answer,
             "level": str(len(p.definitions)),
             "subject": "modular chains",
             "source": "toy",

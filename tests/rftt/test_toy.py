@@ -16,12 +16,13 @@ def test_splits_are_disjoint_by_construction_whatever_the_seed():
 def test_answers_are_what_the_definitions_give():
     for row in rows("train", 200, 3):
         text = row["question"].removeprefix(f"Work modulo {MODULUS}:")
-        body, asked = text.removesuffix("=?").rsplit(".", 1)
+        body, asked = text.removesuffix("=?").split(".")
         values: dict[str, int] = {}
         for part in body.split(","):
             name, expression = part.split("=")
             values[name] = eval(expression, {}, dict(values)) % MODULUS
-        assert str(values[asked]) == row["answer"]
+        first, second = list(values)[-2:]
+        assert asked == f"({first},{second})" and row["answer"] == f"({values[first]},{values[second]})"
 
 
 def test_levels_are_balanced_and_ids_unique():
@@ -48,7 +49,7 @@ def test_the_base_never_learns_from_a_held_out_problem():
 
 def test_slips_come_at_the_known_rate():
     rng = random.Random(0)
-    wraps, easy = Definition("b", "a", "-", "9"), Definition("b", "a", "+", "2")
+    wraps, easy = Definition("b", "a", "-", 9), Definition("b", "a", "+", 2)
     for definition, rate in ((wraps, lessons.SLIP_WRAP), (easy, lessons.SLIP_EASY)):
         right = evaluate(definition, {"a": 3})
         slips = sum(lessons.slipped(definition, {"a": 3}, rng) != right for _ in range(4000)) / 4000
@@ -61,4 +62,10 @@ def test_a_comparison_names_a_step_that_is_wrong():
         problem = draw(rng, 4)
         lines, rest, remark = lessons.comparison(problem, rng)
         assert remark.startswith("Wrong:")
-        assert lines[-1].startswith("Result:") and rest.splitlines()[-1].endswith(f"\\boxed{{{rest[-3]}}}.")
+        assert lines[-1].startswith(problem.asked) and rest.splitlines()[-1].startswith(problem.asked)
+
+
+def test_a_drill_is_right():
+    for line in lessons.drill(random.Random(2)).splitlines():
+        calculation, result = line.split("=")
+        assert eval(calculation) % MODULUS == int(result)

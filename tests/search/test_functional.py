@@ -22,8 +22,8 @@ def expand(text, function="next_step", stopped=True):
     ids = tuple(TOKENIZER(text)["input_ids"])
     watched = {TOKENIZER.vocabulary[f.open]: -float(i) for i, f in enumerate(RFTT.functions)}
     engine.script = lambda prompt, sampling: [Generation(ids, stopped, tuple(-0.1 for _ in ids), watched)]
-    asyncio.run(policy.expand(tree, tree.root, function))
-    return tree.nodes[-1], ids
+    [child] = asyncio.run(policy.expand(tree, tree.root, function)).children
+    return child, ids
 
 
 def test_a_step_ends_before_the_opening_token_that_stopped_it():

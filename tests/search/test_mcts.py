@@ -2,13 +2,16 @@
 
 import asyncio
 import json
+import random
+from collections import Counter
 
 import pytest
 
 from search import Question, SearchConfig, Tree, search_many
+from search.engines import FakeEngine
 from search.functions import RFTT
-from search.mcts import back_up, derived_seed, select, uct
-from tests.search.fakes import functional_engine, prompted_engine
+from search.mcts import Flight, back_up, derived_seed, select, uct
+from tests.search.fakes import TOKENIZER, functional_engine, functional_script, prompted_engine, prompted_script
 
 
 def trees(policy="functional", count=6, engine=None, **settings):
@@ -24,9 +27,10 @@ def trees(policy="functional", count=6, engine=None, **settings):
     return [found[q.id] for q in questions], engine
 
 
-@pytest.fixture(params=["functional", "prompted"])
+@pytest.fixture(params=[("functional", 1), ("prompted", 1), ("functional", 6), ("prompted", 6)], ids=str)
 def grown(request):
-    return trees(request.param)
+    policy, parallel = request.param
+    return trees(policy, parallel_rollouts=parallel)
 
 
 def test_visits_of_a_node_are_its_childrens_or_its_own_rollout(grown):
@@ -82,12 +86,63 @@ def test_the_depth_limit_truncates_and_earns_nothing():
     assert max(t.depth(n) for t in found for n in t.nodes) == 2
 
 
-@pytest.mark.parametrize("policy", ["functional", "prompted"])
-def test_a_tree_does_not_depend_on_how_many_are_in_flight(policy):
-    alone, _ = trees(policy, live_trees=1)
-    engine = functional_engine(turns=3) if policy == "functional" else prompted_engine(turns=3)
-    together, _ = trees(policy, live_trees=64, engine=engine)
+class Uneven(FakeEngine):
+    """Answers after a time of its own for every request, so that answers come in another order than questions."""
+
+    async def generate(self, prompt_ids, sampling):
+        self.turns = random.Random(f"{len(prompt_ids)}/{sampling.seed}").randrange(30)
+        return await super().generate(prompt_ids, sampling)
+
+
+@pytest.mark.parametrize("parallel", [1, 5])
+@pytest.mark.parametrize(("policy", "script"), [("functional", functional_script), ("prompted", prompted_script)])
+def test_a_tree_does_not_depend_on_how_many_are_in_flight(policy, script, parallel):
+    alone, _ = trees(policy, live_trees=1, parallel_rollouts=parallel)
+    uneven = Uneven(script, TOKENIZER, eos_ids=frozenset({0}))
+    together, _ = trees(policy, live_trees=64, parallel_rollouts=parallel, engine=uneven)
     assert [t.to_json() for t in alone] == [t.to_json() for t in together]
+
+
+def test_parallel_rollouts_are_in_flight_together_and_never_more_than_wanted():
+    class Counting(FakeEngine):
+        now = most = 0
+
+        async def generate(self, prompt_ids, sampling):
+            self.now += 1
+            self.most = max(self.most, self.now)
+            found = await super().generate(prompt_ids, sampling)
+            self.now -= 1
+            return found
+
+    def counting():
+        return Counting(functional_script, TOKENIZER, eos_ids=frozenset({0}), turns=5)
+
+    for parallel, rollouts, most in ((1, 20, 1), (8, 20, 8), (8, 3, 3)):
+        [tree], engine = trees(count=1, parallel_rollouts=parallel, rollouts=rollouts, engine=counting())
+        assert tree.root.visits == rollouts and engine.most == most
+
+
+def test_a_lost_rollout_cancels_the_others_of_its_tree():
+    cancelled = []
+
+    class Breaking(FakeEngine):
+        async def generate(self, prompt_ids, sampling):
+            number = len(self.log)
+            found = await super().generate(prompt_ids, sampling)
+            if number == 8:
+                await asyncio.sleep(0.1)
+                raise RuntimeError("the engine is gone")
+            try:
+                await asyncio.sleep(60 if number > 8 else 0)
+            except asyncio.CancelledError:
+                cancelled.append(number)
+                raise
+            return found
+
+    engine = Breaking(functional_script, TOKENIZER, eos_ids=frozenset({0}))
+    with pytest.raises(RuntimeError, match="the engine is gone"):
+        trees(count=1, parallel_rollouts=4, engine=engine)
+    assert cancelled
 
 
 def test_the_seed_changes_the_tree():
@@ -128,6 +183,21 @@ def test_select_takes_the_likeliest_fresh_function_then_the_best_uct():
         leaf.options = {"output": 1.0}
         tree.root.visits, leaf.visits, leaf.value = tree.root.visits + 1, 1, value
     assert select(tree, tree.root, 0.5, width, 0).function == "analyze"
+
+
+def test_virtual_loss_sends_the_next_rollout_elsewhere():
+    tree = Tree("q", "?")
+    tree.root.options = {"analyze": 0.6, "next_step": 0.4}
+    width = {"analyze": 1, "next_step": 1}.__getitem__
+    flight = Flight(asked={(0, "analyze")})
+    assert select(tree, tree.root, 2.0, width, 0, flight) == "next_step"
+    flight.asked.add((0, "next_step"))
+    assert select(tree, tree.root, 2.0, width, 0, flight) is None
+    nodes = [tree.add(tree.root, f, 0, visits=2, value=v, options={"output": 1.0}) for f, v in
+             (("analyze", 2.0), ("next_step", 1.0))]  # fmt: skip
+    tree.root.visits = 4
+    assert select(tree, tree.root, 0.1, width, 0) is nodes[0]
+    assert select(tree, tree.root, 0.1, width, 0, Flight(visits=Counter({nodes[0].id: 4}))) is nodes[1]
 
 
 def test_back_up_closes_an_exhausted_branch():
