@@ -29,10 +29,13 @@ Arguments = argparse.Namespace
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the command; returns the exit code."""
+    from rftt.children import end_with_parent
+
+    end_with_parent()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     arguments = build_parser().parse_args(argv)
-    from rftt.errors import UsageError
+    from rftt.errors import PhaseFailed, UsageError
     from search.engines.interface import EngineError
 
     try:
@@ -45,12 +48,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         return 1
     except BrokenPipeError:
         return 1
+    except PhaseFailed as error:
+        print(f"rftt: {error}; the same command goes on from here", file=sys.stderr)
+        return 2 if error.code == 2 else 1
     except Exception as error:
-        from rftt.pipeline import PhaseFailed
-
-        if isinstance(error, PhaseFailed):
-            print(f"rftt: {error}; the same command goes on from here", file=sys.stderr)
-            return 2 if error.code == 2 else 1
         import traceback
 
         traceback.print_exc()
@@ -76,12 +77,14 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "overrides", nargs="*", metavar="section.key=value", help="settings that win over the file"
         )
+        if name == "eval":
+            command.add_argument("--model", choices=("base", "sft", "rl"), help="measure only this one of eval.models")
 
     tokens = _command(commands, "tokens", "add the functional tokens to a model's vocabulary", _tokens)
+    tokens.add_argument("model", metavar="MODEL", help="model folder or hub name; or the config of a run")
     tokens.add_argument(
-        "model", metavar="MODEL", help="model folder or hub name; or a config, as the pipeline calls it"
+        "out", metavar="OUT", nargs="*", help="folder of the new model; after a config: section.key=value …"
     )
-    tokens.add_argument("out", metavar="OUT", nargs="?", help="folder of the new model")
     tokens.add_argument("--seed", type=int, default=0, help="of the noise on new rows")
     tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
     tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
@@ -125,24 +128,30 @@ def _run(arguments: Arguments) -> None:
 
 def _phase(arguments: Arguments) -> None:
     from rftt.config import load_config
-    from rftt.phases import PHASES, summarise
+    from rftt.phases import PHASES, measure, summarise
     from rftt.pipeline import prepare
 
     config = load_config(arguments.config, arguments.overrides)
     prepare(config)
+    if arguments.command == "eval" and arguments.model:
+        return measure(config, arguments.model)
     next(p for p in PHASES if p.name == arguments.command).run(config)
     if arguments.command == "eval":
         summarise(config)
+    return None
 
 
 def _tokens(arguments: Arguments) -> None:
-    if arguments.out is None:
-        arguments.config, arguments.overrides = arguments.model, []
+    if arguments.model.endswith((".yaml", ".yml")):
+        arguments.config, arguments.overrides = arguments.model, arguments.out
         return _phase(arguments)
+    from rftt.errors import UsageError
     from rftt.vocabulary import add_functional_tokens
 
+    if len(arguments.out) != 1:
+        raise UsageError("tokens: give MODEL and the folder OUT of the new model, or the CONFIG of a run")
     summary = add_functional_tokens(
-        arguments.model, arguments.out, seed=arguments.seed, dtype=arguments.dtype, pad_token=arguments.pad_token
+        arguments.model, arguments.out[0], seed=arguments.seed, dtype=arguments.dtype, pad_token=arguments.pad_token
     )
     print(summary["message"])
     return None

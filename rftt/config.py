@@ -129,6 +129,7 @@ class RLSection:
 class EvalConfig:
     """Args:
     models: which models are measured: base, sft, rl.
+    processes: how many of them at once, each by a process of its own; they share cores and GPU memory.
     search_limit: measure searches and votes on only the first so many questions.
     rollouts: budgets of the search; one tree serves all of them.
     samples: independent chains per question for pass@1.
@@ -138,6 +139,7 @@ class EvalConfig:
     """
 
     models: tuple[str, ...] = ("base", "sft", "rl")
+    processes: int = 1
     search_limit: int | None = None
     rollouts: tuple[int, ...] = (1, 4, 16)
     samples: int = 4
@@ -155,8 +157,9 @@ class EvalConfig:
             raise ValueError(f"models: {', '.join(sorted(unknown))} is not allowed, expected base, sft, rl")
         if list(self.rollouts) != sorted(set(self.rollouts)) or not self.rollouts or self.rollouts[0] < 1:
             raise ValueError(f"rollouts: {self.rollouts} is not allowed, expected growing numbers from 1 up")
-        if self.samples < 1:
-            raise ValueError(f"samples: {self.samples} is not allowed, expected 1 or more")
+        for name in ("samples", "processes"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected 1 or more")
 
 
 @dataclass(frozen=True)

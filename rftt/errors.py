@@ -1,4 +1,4 @@
-"""Errors that are the user's to mend."""
+"""Errors that the command line tells in one line."""
 
 
 class UsageError(Exception):
@@ -10,3 +10,16 @@ class UsageError(Exception):
 
     def __init__(self, message: str) -> None:
         super().__init__(" ".join(message.split()))
+
+
+class PhaseFailed(Exception):
+    """A process of ours ended with an exit code other than 0.
+
+    Args:
+        phase: what it was to do.
+        code: its exit code.
+    """
+
+    def __init__(self, phase: str, code: int) -> None:
+        super().__init__(f"{phase} ended with exit code {code}")
+        self.phase, self.code = phase, code

@@ -11,6 +11,7 @@ import asyncio
 import json
 import logging
 import random
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
@@ -18,9 +19,10 @@ from pathlib import Path
 from typing import Any
 
 from rftt.checkpoints import write_whole
+from rftt.children import run_children
 from rftt.config import Config
 from rftt.engines import running_engine
-from rftt.errors import UsageError
+from rftt.errors import PhaseFailed, UsageError
 from rftt.metrics import MetricsLog
 from rftt.problems import Problem, load_problems, refuse_overlap
 from rftt.progress import progress_bar
@@ -189,25 +191,42 @@ def rl(config: Config) -> None:
 
 
 def evaluate(config: Config) -> None:
-    """Measure the models of ``eval.models`` and write the summary."""
+    """Measure the models of ``eval.models``.
+
+    Raises:
+        PhaseFailed: a process that measured one of them ended with an error.
+    """
+    left = [name for name in config.eval.models if not _results(config, name).exists()]
+    if config.eval.processes == 1 or len(left) < 2:
+        for name in left:
+            measure(config, name)
+        return
+    # The results of those who take longest are waited for last: the base has the shortest chains.
+    left.sort(key=lambda name: name == "base")
+    path = str(config.folder / "config.yaml")
+    commands = [[sys.executable, "-m", "rftt.cli", "eval", path, "--model", name] for name in left]
+    for name, code in zip(left, run_children(commands, config.eval.processes), strict=True):
+        if code:
+            raise PhaseFailed(f"measuring {name}", code)
+
+
+def measure(config: Config, name: str) -> None:
+    """Measure the model ``base``, ``sft`` or ``rl``."""
     from rftt.evaluate import Job, evaluate_model
 
     _, held_out = problems(config)
-    folder = config.folder / "eval"
-    for name in config.eval.models:
-        out = folder / f"{name}.json"
-        if not out.exists():
-            with running_engine(config, trained_model(config, name)) as engine:
-                _write_json(out, asyncio.run(evaluate_model(Job(name, engine, held_out, config, folder))))
+    with running_engine(config, trained_model(config, name)) as engine:
+        job = Job(name, engine, held_out, config, config.folder / "eval")
+        _write_json(_results(config, name), asyncio.run(evaluate_model(job)))
+
+
+def _results(config: Config, name: str) -> Path:
+    return config.folder / "eval" / f"{name}.json"
 
 
 def summarise(config: Config, command: str = "") -> None:
     """Collect what was measured in ``summary.json`` and print the table."""
-    results = {
-        name: json.loads(path.read_text())
-        for name in MODELS
-        if (path := config.folder / "eval" / f"{name}.json").exists()
-    }
+    results = {name: json.loads(path.read_text()) for name in MODELS if (path := _results(config, name)).exists()}
     counts, times = config.folder / "data" / "counts.json", config.folder / "seconds.json"
     summary = {
         "models": {name: r["metrics"] for name, r in results.items()},

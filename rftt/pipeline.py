@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import shlex
-import subprocess
 import sys
 import time
 from collections.abc import Sequence
@@ -17,17 +16,10 @@ from pathlib import Path
 import yaml
 
 from rftt.checkpoints import write_whole
+from rftt.children import run_children
 from rftt.config import Config, from_dict
-from rftt.errors import UsageError
+from rftt.errors import PhaseFailed, UsageError
 from rftt.phases import PHASES, model_path, problems, report, summarise
-
-
-class PhaseFailed(Exception):
-    """A phase ended with an exit code other than 0."""
-
-    def __init__(self, phase: str, code: int) -> None:
-        super().__init__(f"phase {phase} ended with exit code {code}")
-        self.phase, self.code = phase, code
 
 
 def prepare(config: Config) -> Path:
@@ -73,10 +65,10 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
             continue
         print(f"[{phase.name}]", flush=True)
         begun = time.monotonic()
-        code = subprocess.call([sys.executable, "-m", "rftt.cli", phase.name, str(path)])
+        [code] = run_children([[sys.executable, "-m", "rftt.cli", phase.name, str(path)]])
         _add_seconds(config.folder, phase.name, time.monotonic() - begun)
         if code:
-            raise PhaseFailed(phase.name, code)
+            raise PhaseFailed(f"phase {phase.name}", code)
     summarise(config, shlex.join(command))
     report(config)
     return json.loads((config.folder / "seconds.json").read_text())

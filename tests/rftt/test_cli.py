@@ -122,3 +122,8 @@ def test_toy_data_is_what_the_pipeline_reads(tmp_path, refused):
     assert main(["toy", "data", str(out), "--count", "12", "--split", "validation"]) == 0
     assert len(load_problems(out)) == 12
     assert "exists already" in refused("toy", "data", out)
+
+
+def test_tokens_wants_a_folder_or_a_config(refused):
+    assert "OUT" in refused("tokens", "some/model")
+    assert "OUT" in refused("tokens", "some/model", "out", "one-too-many")

@@ -1,0 +1,62 @@
+"""Child processes that end with the process that started them, however that one ends.
+
+A killed parent cannot tell its children. So each child holds the reading end of a pipe whose writing end only the parent
+has: when it closes, the parent is gone, and the child goes too. Otherwise the same command, given again, would work on the
+same files as what was left of the first.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+
+LIFELINE = "RFTT_LIFELINE"  # file descriptor of the pipe's reading end
+
+
+def run_children(commands: Sequence[Sequence[str]], at_once: int = 1) -> list[int]:
+    """Run commands of ours, at most `at_once` at a time, which share the cores.
+
+    Returns:
+        Exit codes in order. Once one has failed no further command is started: its code is 1.
+    """
+    failed = threading.Event()
+
+    def run(place: int) -> int:
+        if failed.is_set():
+            return 1
+        code = _run(commands[place], place % at_once, at_once)
+        if code:
+            failed.set()
+        return code
+
+    with ThreadPoolExecutor(at_once) as threads:
+        return list(threads.map(run, range(len(commands))))
+
+
+def _run(command: Sequence[str], place: int, at_once: int) -> int:
+    reading, writing = os.pipe()
+    environment = {**os.environ, LIFELINE: str(reading)}
+    if at_once > 1:
+        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // at_once)))
+        environment["TQDM_POSITION"] = str(place)
+    try:
+        with subprocess.Popen(command, env=environment, pass_fds=(reading,)) as process:
+            os.close(reading)
+            return process.wait()
+    finally:
+        os.close(writing)
+
+
+def end_with_parent() -> None:
+    """End this process when the one that started it with `run_children` is gone; does nothing in any other process."""
+    lifeline = os.environ.pop(LIFELINE, None)
+    if lifeline is not None:
+        threading.Thread(target=_wait_for_end, args=(int(lifeline),), daemon=True).start()
+
+
+def _wait_for_end(lifeline: int) -> None:
+    os.read(lifeline, 1)
+    os._exit(1)
