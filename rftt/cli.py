@@ -137,7 +137,7 @@ def _phase(arguments: Arguments) -> None:
         return measure(config, arguments.model)
     next(p for p in PHASES if p.name == arguments.command).run(config)
     if arguments.command == "eval":
-        summarise(config)
+        print(summarise(config))
     return None
 
 

@@ -224,8 +224,8 @@ def _results(config: Config, name: str) -> Path:
     return config.folder / "eval" / f"{name}.json"
 
 
-def summarise(config: Config, command: str = "") -> None:
-    """Collect what was measured in ``summary.json`` and print the table."""
+def summarise(config: Config, command: str = "") -> str:
+    """Collect what was measured in ``summary.json``; returns it as a table."""
     results = {name: json.loads(path.read_text()) for name in MODELS if (path := _results(config, name)).exists()}
     counts, times = config.folder / "data" / "counts.json", config.folder / "seconds.json"
     summary = {
@@ -240,7 +240,7 @@ def summarise(config: Config, command: str = "") -> None:
         "versions": _versions(),
     }
     _write_json(config.folder / "summary.json", summary)
-    print(table(summary["models"]))
+    return table(summary["models"])
 
 
 def report(config: Config) -> None:

@@ -59,6 +59,7 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
         UsageError: bad settings; PhaseFailed: a phase ended with an error.
     """
     path = prepare(config)
+    measured = False
     for phase in PHASES:
         if (config.folder / phase.result).exists():
             print(f"[{phase.name}] done before")
@@ -69,7 +70,10 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
         _add_seconds(config.folder, phase.name, time.monotonic() - begun)
         if code:
             raise PhaseFailed(f"phase {phase.name}", code)
-    summarise(config, shlex.join(command))
+        measured = phase.name == "eval"
+    results = summarise(config, shlex.join(command))
+    if not measured:  # else the evaluation has just shown it
+        print(results)
     report(config)
     return json.loads((config.folder / "seconds.json").read_text())
 

@@ -197,9 +197,7 @@ def mark(rng: random.Random) -> str:
     return "".join(rng.choices("<>[]{}()#*~|/_^$&%@!;", k=rng.randint(1, 3)))
 
 
-def lesson(
-    rng: random.Random, most: int, reading: float, marked: float = 0.0, drills: float = 0.0
-) -> tuple[str, str]:
+def lesson(rng: random.Random, most: int, reading: float, marked: float = 0.0, drills: float = 0.0) -> tuple[str, str]:
     """One text to learn from.
 
     Args:
