@@ -171,22 +171,23 @@ async def grow(
                 break
             rollout = turns.popleft()
             if rollout.request is not None:
-                spent += _grown(tree, flight, rollout, await rollout.request)
+                spent += _take_in(tree, flight, rollout, await rollout.request)
             _walk(tree, policy, exploration, seed, flight, rollout)
             if rollout.node.terminal:
                 reward = await judge(tree, rollout.node)
                 rollout.node.rollout = tree.root.visits + 1
-                _return(tree, flight, rollout)
+                _come_back(tree, flight, rollout)
                 back_up(tree, rollout.node, reward)
                 tree.spent.append(spent)
             elif rollout.node.closed:  # others finished what was left below
-                _return(tree, flight, rollout)
+                _come_back(tree, flight, rollout)
             else:
                 turns.append(rollout)
     finally:
-        for rollout in turns:
-            if rollout.request is not None:
-                rollout.request.cancel()
+        left = [rollout.request for rollout in turns if rollout.request is not None]
+        for request in left:
+            request.cancel()
+        await asyncio.gather(*left, return_exceptions=True)
     return tree
 
 
@@ -205,7 +206,7 @@ def _walk(tree: Tree, policy: Policy, exploration: float, seed: int, flight: Fli
         return
 
 
-def _grown(tree: Tree, flight: Flight, rollout: _Rollout, expansion: Expansion) -> int:
+def _take_in(tree: Tree, flight: Flight, rollout: _Rollout, expansion: Expansion) -> int:
     """Put what a rollout asked for into the tree; returns the tokens it took."""
     for child in expansion.children:
         tree.attach(rollout.node, child)
@@ -214,6 +215,7 @@ def _grown(tree: Tree, flight: Flight, rollout: _Rollout, expansion: Expansion) 
     return expansion.tokens
 
 
-def _return(tree: Tree, flight: Flight, rollout: _Rollout) -> None:
+def _come_back(tree: Tree, flight: Flight, rollout: _Rollout) -> None:
+    """Take the rollout's virtual loss off its path."""
     for node in [tree.root, *tree.path(rollout.node)]:
         flight.visits[node.id] -= 1

@@ -14,7 +14,7 @@ from search.chain import check, parse
 from search.journal import read_jsonl
 
 SMALL = [
-    "data.train_limit=12", "data.eval_limit=8", "search.rollouts=6", "sft.num_train_epochs=2", "rl.max_steps=2",
+    "data.train_limit=12", "data.eval_limit=8", "search.rollouts=12", "sft.num_train_epochs=2", "rl.max_steps=2",
     "rl.questions_per_step=4", "rl.rollouts=4", "eval.rollouts=[1,2]", "eval.samples=2", "eval.search_limit=4",
 ]  # fmt: skip
 
