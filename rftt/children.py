@@ -20,34 +20,39 @@ def run_children(commands: Sequence[Sequence[str]], at_once: int = 1) -> list[in
     """Run commands of ours, at most `at_once` at a time, which share the cores.
 
     Returns:
-        Exit codes in order. Once one has failed no further command is started: its code is 1.
+        Exit codes in order. Once one has failed the others are ended, and no further one is started: their code is 0,
+        since they have not failed.
     """
+    running: dict[int, subprocess.Popen[bytes]] = {}
     failed = threading.Event()
+    lock = threading.Lock()
 
     def run(place: int) -> int:
-        if failed.is_set():
-            return 1
-        code = _run(commands[place], place % at_once, at_once)
-        if code:
+        reading, writing = os.pipe()
+        environment = {**os.environ, LIFELINE: str(reading)}
+        if at_once > 1:
+            environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // at_once)))
+            environment["TQDM_POSITION"] = str(place % at_once)
+        try:
+            with lock:
+                if failed.is_set():
+                    return 0
+                running[place] = subprocess.Popen(commands[place], env=environment, pass_fds=(reading,))
+            code = running[place].wait()
+        finally:
+            os.close(reading)
+            os.close(writing)
+        with lock:
+            del running[place]
+            if code == 0 or failed.is_set():
+                return 0
             failed.set()
+            for other in running.values():
+                other.terminate()
         return code
 
     with ThreadPoolExecutor(at_once) as threads:
         return list(threads.map(run, range(len(commands))))
-
-
-def _run(command: Sequence[str], place: int, at_once: int) -> int:
-    reading, writing = os.pipe()
-    environment = {**os.environ, LIFELINE: str(reading)}
-    if at_once > 1:
-        environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // at_once)))
-        environment["TQDM_POSITION"] = str(place)
-    try:
-        with subprocess.Popen(command, env=environment, pass_fds=(reading,)) as process:
-            os.close(reading)
-            return process.wait()
-    finally:
-        os.close(writing)
 
 
 def end_with_parent() -> None:

@@ -49,8 +49,10 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         return 1
     except PhaseFailed as error:
+        if error.code == 2:  # it has said itself what is wrong
+            return 2
         print(f"rftt: {error}; the same command goes on from here", file=sys.stderr)
-        return 2 if error.code == 2 else 1
+        return 1
     except Exception as error:
         import traceback
 
@@ -77,6 +79,8 @@ def build_parser() -> argparse.ArgumentParser:
         command.add_argument(
             "overrides", nargs="*", metavar="section.key=value", help="settings that win over the file"
         )
+        if name == "search":
+            command.add_argument("--share", type=int, help="search only this share, from 0, of search.processes")
         if name == "eval":
             command.add_argument("--model", choices=("base", "sft", "rl"), help="measure only this one of eval.models")
 
@@ -128,13 +132,15 @@ def _run(arguments: Arguments) -> None:
 
 def _phase(arguments: Arguments) -> None:
     from rftt.config import load_config
-    from rftt.phases import PHASES, measure, summarise
+    from rftt.phases import PHASES, measure, search, summarise
     from rftt.pipeline import prepare
 
     config = load_config(arguments.config, arguments.overrides)
     prepare(config)
     if arguments.command == "eval" and arguments.model:
         return measure(config, arguments.model)
+    if arguments.command == "search" and arguments.share is not None:
+        return search(config, arguments.share)
     next(p for p in PHASES if p.name == arguments.command).run(config)
     if arguments.command == "eval":
         print(summarise(config))

@@ -36,11 +36,13 @@ class MetricsLog:
     def _trim(self, after: int | None) -> None:
         """Drop a torn last line, and this phase's lines after step `after`."""
         kept = []
-        for line in self.path.read_text(encoding="utf-8").splitlines():
+        lines = self.path.read_text(encoding="utf-8").splitlines()
+        for line in lines:
             try:
                 record = json.loads(line)
             except ValueError:
                 continue
             if after is None or record["phase"] != self.phase or record["step"] <= after:
                 kept.append(line)
-        write_whole(self.path, "".join(f"{line}\n" for line in kept))
+        if kept != lines:  # another process may be writing: leave a file alone that is in order
+            write_whole(self.path, "".join(f"{line}\n" for line in kept))

@@ -12,7 +12,7 @@ import json
 import logging
 import random
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -127,22 +127,55 @@ def tokens(config: Config) -> None:
     print(summary["message"])
 
 
-def search(config: Config) -> None:
-    """Phase 1: prompted trees of the training questions, and the SFT chains that come out of them."""
+def search(config: Config, share: int | None = None) -> None:
+    """Phase 1: prompted trees of the training questions, and the SFT chains that come out of them.
+
+    Args:
+        config: of the run.
+        share: search only every ``search.processes``-th question from this one on, and leave the rest to others.
+
+    Raises:
+        PhaseFailed: a process that searched a share ended with an error.
+        UsageError: there is no such share.
+    """
     train, _ = problems(config)
-    asyncio.run(_search(config, train))
+    count = config.search.processes
+    if share is not None:
+        if not 0 <= share < count:
+            raise UsageError(f"--share {share}: expected 0 to {count - 1}, since search.processes is {count}")
+        asyncio.run(_search(config, train, share))
+        return
+    if count == 1:
+        asyncio.run(_search(config, train, 0))
+    else:
+        path = str(config.folder / "config.yaml")
+        commands = [[sys.executable, "-m", "rftt.cli", "search", path, "--share", str(i)] for i in range(count)]
+        for i, code in enumerate(run_children(commands, count)):
+            if code:
+                raise PhaseFailed(f"share {i} of the search", code)
+    _collect(config, train)
 
 
-async def _search(config: Config, train: Sequence[Problem]) -> None:
-    folder = config.folder / "search"
+def _journal(config: Config, share: int) -> Journal:
+    name = "questions" if config.search.processes == 1 else f"questions-{share}"
+    return Journal(config.folder / "search" / f"{name}.jsonl")
+
+
+async def _search(config: Config, train: Sequence[Problem], share: int) -> None:
+    """Trees and chains of one share of the questions, kept in its journal."""
+    count = config.search.processes
+    label = "search" if count == 1 else f"search {share + 1}/{count}"
+    work = _journal(config, share)
+    if work.finished:
+        return
+    train = train[share::count]
     order = [p.id for p in train]
     with running_engine(config, model_path(config)) as engine:
-        work = Journal(folder / "questions.jsonl")
-        metrics = MetricsLog(config.folder / "metrics.jsonl", "search")
+        metrics = MetricsLog(config.folder / "metrics.jsonl", label)
         todo = [p for p in train if p.id not in work]
         solved = sum(_solved(Tree.from_json(r["tree"])) for r in work.read(order))
         policy = make_policy("prompted", engine, config.search)
-        bar = progress_bar(len(train), "search", "questions", len(train) - len(todo))
+        bar = progress_bar(len(train), label, "questions", len(train) - len(todo))
 
         async def keep(tree: Tree) -> None:
             nonlocal solved
@@ -157,9 +190,22 @@ async def _search(config: Config, train: Sequence[Problem]) -> None:
         questions = [Question(p.id, p.question, p.answer) for p in todo]
         await search_many(questions, engine, config.search, keep, policy=policy)
         bar.close()
-    write_jsonl(folder / "trees.jsonl", (r["tree"] for r in work.read(order)))
-    write_jsonl(folder / "chains.jsonl", (c for r in work.read(order) for c in r["chains"]))
-    work.discard()
+    work.finish(order)
+
+
+def _collect(config: Config, train: Sequence[Problem]) -> None:
+    """Write trees and chains of all shares in the order of the questions."""
+    folder, count = config.folder / "search", config.search.processes
+    shares = [_journal(config, i) for i in range(count)]
+
+    def records() -> Iterator[dict[str, Any]]:
+        readers = [journal.read(()) for journal in shares]
+        return (next(readers[i % count]) for i in range(len(train)))
+
+    write_jsonl(folder / "trees.jsonl", (r["tree"] for r in records()))
+    write_jsonl(folder / "chains.jsonl", (c for r in records() for c in r["chains"]))
+    for journal in shares:
+        journal.path.unlink()
     counts: dict[str, int] = {}
     for chain in read_jsonl(folder / "chains.jsonl"):
         counts[chain["kind"]] = counts.get(chain["kind"], 0) + 1

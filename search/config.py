@@ -20,6 +20,7 @@ class SearchConfig:
         siblings: functional policy only: steps sampled per chosen function.
         live_trees: questions in flight at once; bounds memory.
         parallel_rollouts: rollouts of one question in flight at once, kept apart by virtual loss.
+        processes: phase 1 only: engines at once, each in a process of its own with its share of the questions.
         chains_per_question: phase 1 only: most SFT chains of one question.
         merged_share: phase 1 only: share of chains that hold a mistake, its verification and its correction, where a wrong
             path exists.
@@ -39,13 +40,14 @@ class SearchConfig:
     siblings: int = 1
     live_trees: int = 64
     parallel_rollouts: int = 1
+    processes: int = 1
     chains_per_question: int = 1
     merged_share: float = 0.5
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("rollouts", "max_depth", "max_step_tokens", "siblings", "live_trees", "parallel_rollouts",
-                     "chains_per_question"):  # fmt: skip
+                     "processes", "chains_per_question"):  # fmt: skip
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected 1 or more")
         for name in ("exploration", "temperature"):

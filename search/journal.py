@@ -73,11 +73,6 @@ class Journal:
         self._file = None
         self._partial.unlink()
 
-    def discard(self) -> None:
-        """Remove the partial file, when what it holds stands elsewhere."""
-        self.close()
-        self._partial.unlink(missing_ok=True)
-
     def close(self) -> None:
         """Close the file without finishing it."""
         if self._file is not None:

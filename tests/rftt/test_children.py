@@ -22,8 +22,14 @@ def test_codes_come_in_order():
 
 
 def test_after_a_failure_nothing_more_is_started(tmp_path):
-    assert run_children([python("raise SystemExit(2)"), python(f"open({str(tmp_path / 'x')!r}, 'w')")]) == [2, 1]
+    assert run_children([python("raise SystemExit(2)"), python(f"open({str(tmp_path / 'x')!r}, 'w')")]) == [2, 0]
     assert not list(tmp_path.iterdir())
+
+
+def test_a_failure_ends_the_others():
+    begun = time.monotonic()
+    assert run_children([python("import time; time.sleep(60)"), python("raise SystemExit(2)")], at_once=2) == [0, 2]
+    assert time.monotonic() - begun < 30
 
 
 def test_several_at_once_share_the_cores(tmp_path, monkeypatch):

@@ -91,7 +91,8 @@ def test_a_run_folder_begun_with_other_settings(refused, tmp_path):
 @pytest.mark.vllm
 def test_a_kv_cache_that_does_not_fit(tmp_path):
     run = tmp_path / "r"
-    command = [sys.executable, "-m", "rftt.cli", "search", TOY, f"run={run}", "data.train_limit=4", "data.eval_limit=4"]
+    command = [sys.executable, "-m", "rftt.cli", "search", TOY, f"run={run}", "data.train_limit=4", "data.eval_limit=4",
+               "search.processes=1"]  # fmt: skip
     environment = {**os.environ, "VLLM_CPU_KVCACHE_SPACE": "65536"}  # GiB
     done = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert done.returncode == 2
@@ -127,3 +128,8 @@ def test_toy_data_is_what_the_pipeline_reads(tmp_path, refused):
 def test_tokens_wants_a_folder_or_a_config(refused):
     assert "OUT" in refused("tokens", "some/model")
     assert "OUT" in refused("tokens", "some/model", "out", "one-too-many")
+
+
+def test_a_share_that_is_not_there(refused, tmp_path):
+    common = [TOY, f"run={tmp_path / 'r'}", "data.train_limit=8", "data.eval_limit=8", "search.processes=2"]
+    assert "expected 0 to 1" in refused("search", *common, "--share", "2")

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import pytest
 
@@ -41,7 +42,7 @@ def test_questions_to_report(engine, tmp_path):
     for chain in read_jsonl(run / "search" / "chains.jsonl"):
         check(parse(chain["messages"][-1]["content"]))
     phases = {json.loads(line)["phase"] for line in (run / "metrics.jsonl").read_text().splitlines()}
-    assert {"search", "sft", "rl"} <= phases
+    assert {"search 1/2", "search 2/2", "sft", "rl"} <= phases
     assert (run / "report.html").stat().st_size > 10_000
     assert not list(run.rglob("*.tmp")) and not list(run.rglob("*.partial"))
     again = subprocess.run(command("run", run, f"engine.name={engine}", *options), capture_output=True, text=True)
@@ -52,23 +53,41 @@ def test_questions_to_report(engine, tmp_path):
 @pytest.mark.resume
 def test_a_killed_search_goes_on_and_loses_nothing(tmp_path):
     run = tmp_path / "run"
-    arguments = command("search", run, "engine.name=transformers", "engine.options={}", "search.live_trees=2")
-    partial = run / "search" / "questions.jsonl.partial"
+    options = ["engine.name=transformers", "engine.options={}", "search.live_trees=2", "search.processes=2"]
+    arguments = command("search", run, *options)
+    partials = [run / "search" / f"questions-{i}.jsonl.partial" for i in (0, 1)]
     process = subprocess.Popen(arguments, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     deadline = time.monotonic() + 120
-    while not (partial.exists() and partial.read_bytes().count(b"\n") >= 2):
+    while not all(p.exists() and p.read_bytes().count(b"\n") for p in partials):
         assert process.poll() is None and time.monotonic() < deadline
         time.sleep(0.05)
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
-    kept = partial.read_bytes()
-    kept = kept[: kept.rfind(b"\n") + 1]
-    partial.write_bytes(kept + b'{"question_id": "torn')
+    while at_work(run):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    before = []
+    for partial in partials:
+        kept = partial.read_bytes()
+        kept = kept[: kept.rfind(b"\n") + 1]
+        before += [json.loads(line)["tree"] for line in kept.splitlines()]
+        partial.write_bytes(kept + b'{"question_id": "torn')
     done = subprocess.run(arguments, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     trees = list(read_jsonl(run / "search" / "trees.jsonl"))
     train = [r["id"] for r in read_jsonl(run / "data" / "train.jsonl")]
     assert [t["question_id"] for t in trees] == train
-    before = [json.loads(line)["tree"] for line in kept.splitlines()]
     by_id = {t["question_id"]: t for t in trees}
     assert len(before) >= 2 and all(by_id[t["question_id"]] == t for t in before)
+    assert not list(run.glob("search/questions*"))
+
+
+def at_work(run):
+    """Whether a process is still there that was started for this run folder."""
+    for path in Path("/proc").glob("[0-9]*/cmdline"):
+        try:
+            if str(run).encode() in path.read_bytes() and int(path.parent.name) != os.getpid():
+                return True
+        except OSError:
+            continue
+    return False
