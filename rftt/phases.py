@@ -156,21 +156,22 @@ def search(config: Config, share: int | None = None) -> None:
     _collect(config, train)
 
 
-def _journal(config: Config, share: int) -> Journal:
+def _journal(config: Config, share: int) -> Path:
     name = "questions" if config.search.processes == 1 else f"questions-{share}"
-    return Journal(config.folder / "search" / f"{name}.jsonl")
+    return config.folder / "search" / f"{name}.jsonl"
 
 
 async def _search(config: Config, train: Sequence[Problem], share: int) -> None:
     """Trees and chains of one share of the questions, kept in its journal."""
     count = config.search.processes
     label = "search" if count == 1 else f"search {share + 1}/{count}"
-    work = _journal(config, share)
-    if work.finished:
+    path = _journal(config, share)
+    if path.exists():
         return
     train = train[share::count]
     order = [p.id for p in train]
     with running_engine(config, model_path(config)) as engine:
+        work = Journal(path)
         metrics = MetricsLog(config.folder / "metrics.jsonl", label)
         todo = [p for p in train if p.id not in work]
         solved = sum(_solved(Tree.from_json(r["tree"])) for r in work.read(order))
@@ -190,7 +191,7 @@ async def _search(config: Config, train: Sequence[Problem], share: int) -> None:
         questions = [Question(p.id, p.question, p.answer) for p in todo]
         await search_many(questions, engine, config.search, keep, policy=policy)
         bar.close()
-    work.finish(order)
+        work.finish(order)
 
 
 def _collect(config: Config, train: Sequence[Problem]) -> None:
@@ -199,13 +200,13 @@ def _collect(config: Config, train: Sequence[Problem]) -> None:
     shares = [_journal(config, i) for i in range(count)]
 
     def records() -> Iterator[dict[str, Any]]:
-        readers = [journal.read(()) for journal in shares]
+        readers = [read_jsonl(path) for path in shares]
         return (next(readers[i % count]) for i in range(len(train)))
 
     write_jsonl(folder / "trees.jsonl", (r["tree"] for r in records()))
     write_jsonl(folder / "chains.jsonl", (c for r in records() for c in r["chains"]))
-    for journal in shares:
-        journal.path.unlink()
+    for path in shares:
+        path.unlink()
     counts: dict[str, int] = {}
     for chain in read_jsonl(folder / "chains.jsonl"):
         counts[chain["kind"]] = counts.get(chain["kind"], 0) + 1
