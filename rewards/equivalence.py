@@ -25,7 +25,8 @@ MAX_QUICK_ITEMS = 12
 _EQUAL = ("=",)
 _INEQUALITIES = {"<": 1, "le": 1, ">": -1, "ge": -1}
 _LITERAL = re.compile(r"-?\d{1,300}(?:\.\d{1,300})?")
-_CLOCK = re.compile(r"\d{1,2}:\d\d")
+_CLOCK = re.compile(r"\d{1,2}(?::\d\d)+")
+_CLOCK_LAYOUT = re.compile(r"\\!|(?<=:)\}|\{(?=:)")  # 8\!:\!34 and 8{:}34 are 8:34
 
 
 def decide(gold: str, answer: str, depth: str = "symbolic") -> str:
@@ -52,8 +53,10 @@ def _decide(gold: str, answer: str, depth: str) -> str:
         return "correct"
     if _LITERAL.fullmatch(plain_gold) and _LITERAL.fullmatch(plain_answer):
         return "correct" if Fraction(plain_gold) == Fraction(plain_answer) else "wrong"
-    if _CLOCK.search(gold) and _CLOCK.search(answer):
-        return "correct" if _same_clock(gold, answer) else "wrong"
+    if ":" in gold and ":" in answer:
+        ours, theirs = _CLOCK_LAYOUT.sub("", gold), _CLOCK_LAYOUT.sub("", answer)
+        if _CLOCK.search(ours) and _CLOCK.search(theirs):
+            return "correct" if _same_clock(ours, theirs) else "wrong"
     wanted, given = read(gold), read(answer)
     if not given.readable and not (given.unsupported or wanted.unsupported):
         return "unparseable"
