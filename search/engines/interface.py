@@ -19,6 +19,7 @@ class Sampling:
         stop_ids: a continuation ends with the first of these ids, which is kept; the end-of-sequence ids always stop.
         watch_ids: ids whose log-probabilities are wanted at the last position of each continuation.
         logprobs: whether the log-probability of every sampled id is wanted.
+        tree: names the tree that asks; its requests share a prefix, so an engine of several servers keeps them together.
     """
 
     max_tokens: int
@@ -29,6 +30,7 @@ class Sampling:
     stop_ids: tuple[int, ...] = ()
     watch_ids: tuple[int, ...] = ()
     logprobs: bool = False
+    tree: str = ""
 
 
 @dataclass(frozen=True)
@@ -63,7 +65,11 @@ class EngineStats:
 
 
 class EngineError(RuntimeError):
-    """The engine cannot serve a request; the message is one line with the remedy."""
+    """The engine cannot serve a request; the message is one line with the remedy. Other requests may succeed."""
+
+
+class EngineGone(EngineError):
+    """The engine cannot serve any request any more."""
 
 
 class Engine(Protocol):

@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from search.engines.interface import EngineError, EngineStats, Generation, Sampling
+from search.engines.interface import EngineError, EngineGone, EngineStats, Generation, Sampling
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -119,7 +119,7 @@ class VLLMEngine:
             waiting, self._waiting = self._waiting, {}
             for future in waiting.values():
                 if not future.done():
-                    future.set_exception(EngineError(f"vLLM failed: {type(error).__name__}: {error}"))
+                    future.set_exception(EngineGone(f"vLLM failed: {type(error).__name__}: {error}"))
 
     def reset_prefix_cache(self) -> None:
         """Forget cached prefixes; due after every weight update."""
