@@ -141,7 +141,7 @@ def _phase(arguments: Arguments) -> None:
         return measure(config, arguments.model)
     if arguments.command == "search" and arguments.share is not None:
         return search(config, arguments.share)
-    next(p for p in PHASES if p.name == arguments.command).run(config)
+    PHASES[arguments.command](config)
     if arguments.command == "eval":
         print(summarise(config))
     return None

@@ -19,7 +19,8 @@ from rftt.checkpoints import write_whole
 from rftt.children import run_children
 from rftt.config import Config, from_dict
 from rftt.errors import PhaseFailed, UsageError
-from rftt.phases import PHASES, model_path, problems, report, summarise
+from rftt.inputs import model_path, problems
+from rftt.phases import plan, report, summarise
 
 
 def prepare(config: Config) -> Path:
@@ -60,17 +61,17 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
     """
     path = prepare(config)
     measured = False
-    for phase in PHASES:
-        if (config.folder / phase.result).exists():
-            print(f"[{phase.name}] done before")
+    for phase, result in plan(config):
+        if result.exists():
+            print(f"[{phase}] done before")
             continue
-        print(f"[{phase.name}]", flush=True)
+        print(f"[{phase}]", flush=True)
         begun = time.monotonic()
-        [code] = run_children([[sys.executable, "-m", "rftt.cli", phase.name, str(path)]])
-        _add_seconds(config.folder, phase.name, time.monotonic() - begun)
+        [code] = run_children([[sys.executable, "-m", "rftt.cli", phase, str(path)]])
+        _add_seconds(config.folder, phase, time.monotonic() - begun)
         if code:
-            raise PhaseFailed(f"phase {phase.name}", code)
-        measured = phase.name == "eval"
+            raise PhaseFailed(f"phase {phase}", code)
+        measured = phase == "eval"
     results = summarise(config, shlex.join(command))
     if not measured:  # else the evaluation has just shown it
         print(results)

@@ -55,7 +55,7 @@ def chain_dataset(chains: Path) -> Dataset:
     return Dataset.from_list(rows)
 
 
-def train_sft(model: Path, chains: Path, out: Path, config: Config) -> dict[str, float]:
+def train_sft(model: Path, chains: Path, out: Path, config: Config, label: str = "sft") -> dict[str, float]:
     """Tune `model` on `chains` and save it to `out`.
 
     Args:
@@ -63,6 +63,7 @@ def train_sft(model: Path, chains: Path, out: Path, config: Config) -> dict[str,
         chains: JSONL of records with `messages`.
         out: folder of the final model; checkpoints stand beside it.
         config: ``config.sft.trainer`` goes to TRL's ``SFTConfig``.
+        label: of this training in the metrics.
 
     Returns:
         TRL's metrics of the training.
@@ -84,7 +85,7 @@ def train_sft(model: Path, chains: Path, out: Path, config: Config) -> dict[str,
         args=SFTConfig(**options, model_init_kwargs={"dtype": training_dtype(config.model.dtype)}),
         train_dataset=chain_dataset(chains),
         processing_class=AutoTokenizer.from_pretrained(model),
-        callbacks=[metrics_callback(MetricsLog(config.folder / "metrics.jsonl", "sft", after=step_of(checkpoint)))],
+        callbacks=[metrics_callback(MetricsLog(config.folder / "metrics.jsonl", label, after=step_of(checkpoint)))],
     )
     result = trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     save_final(out, trainer.save_model)

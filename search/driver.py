@@ -5,19 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
-from rewards import extract_answer, grade
 from search.config import SearchConfig
-from search.engines.interface import Engine
+from search.engines.interface import Engine, EngineError, EngineGone
 from search.functional import FunctionalPolicy
 from search.functions import RFTT, FunctionSet
-from search.mcts import Judge, Policy, grow
+from search.judging import AgreementJudge, GoldJudge, Scorer, ScorerJudge
+from search.mcts import Decided, Judge, Policy, Rule, grow
 from search.prompted import PromptedPolicy
-from search.tree import Node, Tree
-from search.voting import agreement
+from search.tree import Tree
 
 POLICIES = {"prompted": PromptedPolicy, "functional": FunctionalPolicy}
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -27,7 +28,7 @@ class Question:
     Args:
         id: names it in files; part of every seed.
         text: the question.
-        gold: the right answer; None makes the search guide itself by agreement.
+        gold: the right answer; None makes the search guide itself by agreement or by a process reward model.
     """
 
     id: str
@@ -44,24 +45,83 @@ def make_policy(name: str, engine: Engine, config: SearchConfig, functions: Func
     if name not in POLICIES:
         raise ValueError(f"policy {name!r}: expected one of {', '.join(POLICIES)}")
     shared = {k: getattr(config, k) for k in ("temperature", "top_p", "max_step_tokens", "max_depth", "seed")}
-    own = {k: getattr(config, k) for k in ("min_prior", "siblings")} if name == "functional" else {}
+    functional = ("min_prior", "branch_entropy", "siblings")
+    own = {k: getattr(config, k) for k in functional} if name == "functional" else {}
     return POLICIES[name](engine, functions, **shared, **own)
 
 
-async def judge_by_gold(tree: Tree, leaf: Node) -> float:
-    """1 if the answer of a finished path equals gold, else 0; sets answer and verdict (RFTT, section 3.2)."""
-    if leaf.status != "answered":
-        leaf.verdict = "no_answer"
-        return 0.0
-    verdict = await asyncio.to_thread(grade, tree.gold or "", leaf.text, extract="boxed")
-    leaf.answer, leaf.verdict = verdict.answer, verdict.status
-    return float(verdict.correct)
+async def grow_tree(
+    question: Question, policy: Policy, config: SearchConfig, *, made_by: str, scorer: Scorer | None = None
+) -> Tree:
+    """The tree of one question, grown as `config` says.
+
+    Args:
+        question: with gold where it may be used.
+        policy: generates children.
+        config: settings.
+        made_by: name of the policy, kept with the tree.
+        scorer: without gold, a process reward model guides the search instead of agreement.
+    """
+    about = {"policy": made_by, "rollouts": config.rollouts, "budget_tokens": config.budget_tokens,
+             "selection": config.selection, "exploration": config.exploration, "temperature": config.temperature,
+             "seed": config.seed, "parallel_rollouts": config.parallel_rollouts}  # fmt: skip
+    tree = Tree(question.id, question.text, question.gold, made_by=about)
+    judge: Judge
+    decided: Decided | None = None
+    if question.gold is not None:
+        judge = GoldJudge(question.gold)
+    else:
+        judge = agreement = AgreementJudge(tree) if scorer is None else ScorerJudge(tree, scorer)
+        decided = agreement.poll.decided if config.early_stop else None
+    return await grow(
+        tree, policy, judge, Rule(config.exploration, config.seed, config.selection == "puct"),
+        rollouts=config.rollouts, budget_tokens=config.budget_tokens, decided=decided, parallel=config.parallel_rollouts,
+    )  # fmt: skip
 
 
-async def judge_by_agreement(tree: Tree, leaf: Node) -> float:
-    """Without gold: the share of the tree's answers that agree with this one (self-consistency)."""
-    leaf.answer = extract_answer(leaf.text, rule="boxed") if leaf.status == "answered" else None
-    return await agreement(tree, leaf)
+async def run_many(
+    items: Iterable[Item],
+    work: Callable[[Item], Awaitable[Result]],
+    on_result: Callable[[Result], Awaitable[None] | None],
+    *,
+    at_once: int,
+    on_failure: Callable[[Item, EngineError], None] | None = None,
+) -> None:
+    """Work on many items, at most `at_once` at a time and without a barrier between them.
+
+    Args:
+        items: in any number; one is taken when there is room for it.
+        work: what is done with one.
+        on_result: receives each result when it is there; may be a coroutine function.
+        at_once: bounds memory and what waits at the engine.
+        on_failure: receives an item that the engine could not serve, and why; the others go on. Without it, such an error
+            is raised.
+
+    Raises:
+        Exception: what `work` or `on_result` raises, and `EngineGone` always; the other items are cancelled.
+    """
+    pending = iter(items)
+
+    async def worker() -> None:
+        for item in pending:
+            try:
+                done = on_result(await work(item))
+                if done is not None:
+                    await done
+            except EngineGone:
+                raise
+            except EngineError as error:
+                if on_failure is None:
+                    raise
+                on_failure(item, error)
+
+    try:
+        async with asyncio.TaskGroup() as group:
+            for _ in range(at_once):
+                group.create_task(worker())
+    except ExceptionGroup as errors:
+        # The first error cancelled the others.
+        raise errors.exceptions[0] from errors
 
 
 async def search_many(
@@ -72,6 +132,8 @@ async def search_many(
     *,
     policy: str | Policy = "functional",
     functions: FunctionSet = RFTT,
+    scorer: Scorer | None = None,
+    on_failure: Callable[[Question, EngineError], None] | None = None,
 ) -> None:
     """Grow one tree a question, many at once, without a barrier between them.
 
@@ -84,33 +146,16 @@ async def search_many(
         on_tree: receives each tree when it is done; may be a coroutine function.
         policy: ``"prompted"``, ``"functional"`` or an object with that interface.
         functions: the token set.
+        scorer: a process reward model that guides the search where no gold is known.
+        on_failure: receives a question that the engine could not serve, and why; the others go on.
 
     Raises:
         Exception: what the engine, the policy or `on_tree` raises; the other trees are cancelled.
     """
     proposer = make_policy(policy, engine, config, functions) if isinstance(policy, str) else policy
-    made_by = {"policy": policy if isinstance(policy, str) else type(policy).__name__, "rollouts": config.rollouts,
-               "exploration": config.exploration, "temperature": config.temperature, "seed": config.seed,
-               "parallel_rollouts": config.parallel_rollouts}  # fmt: skip
-    pending = iter(questions)
+    name = policy if isinstance(policy, str) else type(policy).__name__
 
-    async def worker() -> None:
-        for question in pending:
-            tree = Tree(question.id, question.text, question.gold, made_by=made_by)
-            judge: Judge = judge_by_agreement if question.gold is None else judge_by_gold
-            await grow(
-                tree, proposer, judge,
-                rollouts=config.rollouts, exploration=config.exploration, seed=config.seed,
-                parallel=config.parallel_rollouts,
-            )  # fmt: skip
-            done = on_tree(tree)
-            if done is not None:
-                await done
+    def work(question: Question) -> Awaitable[Tree]:
+        return grow_tree(question, proposer, config, made_by=name, scorer=scorer)
 
-    try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(config.live_trees):
-                group.create_task(worker())
-    except ExceptionGroup as errors:
-        # The first error cancelled the other trees.
-        raise errors.exceptions[0] from errors
+    await run_many(questions, work, on_tree, at_once=config.live_trees, on_failure=on_failure)

@@ -34,6 +34,8 @@ class FunctionalPolicy:
         max_step_tokens: longest step; a longer one truncates its path.
         max_depth: a path of this many steps without an answer is truncated.
         min_prior: allowed functions less probable than this are not explored, unless none is left.
+        branch_entropy: where the entropy of the allowed functions, in nats, is below this, only the most probable one is
+            explored: the tree branches where the model is uncertain.
         siblings: steps sampled per chosen function.
         seed: of the run.
 
@@ -51,6 +53,7 @@ class FunctionalPolicy:
         max_step_tokens: int = 512,
         max_depth: int = 18,
         min_prior: float = 0.0,
+        branch_entropy: float = 0.0,
         siblings: int = 1,
         seed: int = 0,
     ) -> None:
@@ -61,6 +64,7 @@ class FunctionalPolicy:
         self.max_step_tokens = max_step_tokens
         self.max_depth = max_depth
         self.min_prior = min_prior
+        self.branch_entropy = branch_entropy
         self.siblings = siblings
         self.seed = seed
         self._open = tag_ids(engine.tokenizer, [f.open for f in functions.functions])
@@ -109,6 +113,7 @@ class FunctionalPolicy:
             stop_ids=self._open_ids,
             watch_ids=self._open_ids,
             logprobs=True,
+            tree=tree.question_id,
         )
 
     def _fill(self, child: Node, opening: int, branch_logprob: float, generation: Generation) -> None:
@@ -145,6 +150,9 @@ class FunctionalPolicy:
         weights = {name: math.exp(logprob - top) for name, logprob in node.branch_logprobs.items()}
         total = sum(weights.values())
         priors = {name: weight / total for name, weight in weights.items()}
+        if -sum(p * math.log(p) for p in priors.values() if p) < self.branch_entropy:
+            likeliest = max(priors, key=priors.__getitem__)
+            return {likeliest: priors[likeliest]}
         kept = {name: p for name, p in priors.items() if p >= self.min_prior}
         return kept or priors
 

@@ -1,9 +1,10 @@
 """Functional Monte-Carlo tree search: select, expand, simulate, back up (RFTT, section 3.2 and 3.4).
 
-A rollout walks from the root to the end of a path. At each node it goes to a child that no rollout has visited, the one
-with the highest prior first, and else to the child with the highest UCT; what is missing is generated on the way. Children
-are generated when they are first wanted, so none is paid for that is never visited (but for siblings of one request).
-Finished subtrees are closed: no rollout walks an exhausted path again.
+A rollout walks from the root to the end of a path. With UCT it goes at each node to a child that no rollout has visited,
+the one with the highest prior first, and else to the child with the highest UCT; with PUCT priors and visits decide
+together. What is missing is generated on the way. Children are generated when they are first wanted, so none is paid for
+that is never visited (but for siblings of one request). Finished subtrees are closed: no rollout walks an exhausted path
+again.
 
 Several rollouts of one tree may be in flight. They take turns in a fixed order, and what the engine answers enters the
 tree only when it is the turn of who asked: a tree depends on the seed and the settings, never on the engine's timing.
@@ -22,6 +23,22 @@ from typing import Protocol
 from search.tree import Node, Tree
 
 Judge = Callable[[Tree, Node], Awaitable[float]]
+Decided = Callable[[int], bool]
+
+
+@dataclass(frozen=True)
+class Rule:
+    """How rollouts choose their way.
+
+    Args:
+        exploration: c of the formula.
+        seed: breaks ties between equal choices.
+        puct: weigh exploration with the prior (PUCT) instead of visiting every child once first (UCT).
+    """
+
+    exploration: float
+    seed: int
+    puct: bool = False
 
 
 @dataclass(frozen=True)
@@ -64,11 +81,12 @@ class Flight:
 
 @dataclass
 class _Rollout:
-    """One rollout on its way: where it stands, and what it waits for there."""
+    """One rollout on its way: where it stands, what it waits for there, and after how many waits one after the other."""
 
     node: Node
     function: str = ""
     request: asyncio.Task[Expansion] | None = None
+    round: int = 0
 
 
 def derived_seed(*parts: object) -> int:
@@ -83,17 +101,21 @@ def uct(child: Node, parent_visits: int, exploration: float, in_flight: int = 0)
     return child.value / visits + exploration * math.sqrt(math.log(max(parent_visits, 1)) / visits)
 
 
+def puct(value: float, visits: int, prior: float, parent_visits: int, exploration: float) -> float:
+    """Q/N + c · P · sqrt(N_parent) / (1 + N) (AlphaZero, arXiv 1712.01815); `value` is Q/N, or a guess where N is 0."""
+    return value + exploration * prior * math.sqrt(parent_visits) / (1 + visits)
+
+
 def select(
-    tree: Tree, node: Node, exploration: float, width: Callable[[str], int], seed: int, flight: Flight | None = None
+    tree: Tree, node: Node, rule: Rule, width: Callable[[str], int], flight: Flight | None = None
 ) -> Node | str | None:
     """Where a rollout goes from `node`.
 
     Args:
         tree: the tree.
         node: an open node whose options are known and which is not closed.
-        exploration: c of the UCT formula.
+        rule: how to choose.
         width: number of siblings that expanding a function gives.
-        seed: breaks ties between equal priors.
         flight: the other rollouts of this tree that are on their way.
 
     Returns:
@@ -101,27 +123,38 @@ def select(
     """
     assert node.options is not None
     flight = flight or Flight()
-    children = tree.children(node)
-    expanded = {c.function for c in children}
+    children = [c for c in tree.children(node) if not c.closed]
+    expanded = {tree.nodes[i].function for i in node.children}
+    unasked = [f for f in node.options if f not in expanded and (node.id, f) not in flight.asked]
     place = tree.key(node)
 
     def tie(function: str, sibling: int) -> int:
-        return derived_seed(seed, tree.question_id, place, function, sibling)
+        return derived_seed(rule.seed, tree.question_id, place, function, sibling)
 
-    fresh: list[tuple[float, int, Node | str]] = [
-        (c.prior, tie(c.function, c.sibling), c) for c in children if not c.visits and not flight.visits[c.id]
-    ]
-    for function, prior in node.options.items():
-        if function not in expanded and (node.id, function) not in flight.asked:
-            fresh.append((prior, max(tie(function, i) for i in range(width(function))), function))
-    if fresh:
-        return max(fresh, key=lambda item: item[:2])[2]
+    def first_tie(function: str) -> int:
+        return max(tie(function, i) for i in range(width(function)))
+
     visits = node.visits + flight.visits[node.id]
-    return max(
-        (c for c in children if not c.closed),
-        key=lambda c: uct(c, visits, exploration, flight.visits[c.id]),
-        default=None,
-    )
+    choices: list[tuple[float, int, Node | str]] = []
+    if rule.puct:
+        for child in children:
+            count = child.visits + flight.visits[child.id]
+            # What was never visited is taken to be worth what its parent is.
+            value = child.value / count if count else node.mean
+            prior = child.prior / width(child.function)
+            score = puct(value, count, prior, visits, rule.exploration)
+            choices.append((score, tie(child.function, child.sibling), child))
+        for function in unasked:
+            prior = node.options[function] / width(function)
+            choices.append((puct(node.mean, 0, prior, visits, rule.exploration), first_tie(function), function))
+        return max(choices, key=lambda choice: choice[:2])[2] if choices else None
+    for child in children:
+        if not child.visits and not flight.visits[child.id]:
+            choices.append((child.prior, tie(child.function, child.sibling), child))
+    choices += [(node.options[function], first_tie(function), function) for function in unasked]
+    if choices:
+        return max(choices, key=lambda choice: choice[:2])[2]
+    return max(children, key=lambda c: uct(c, visits, rule.exploration, flight.visits[c.id]), default=None)
 
 
 def back_up(tree: Tree, leaf: Node, reward: float) -> None:
@@ -140,47 +173,58 @@ async def grow(
     tree: Tree,
     policy: Policy,
     judge: Judge,
+    rule: Rule,
     *,
     rollouts: int,
-    exploration: float,
-    seed: int,
+    budget_tokens: int | None = None,
+    decided: Decided | None = None,
     parallel: int = 1,
 ) -> Tree:
-    """Add rollouts to a tree until it has `rollouts` of them or is exhausted.
+    """Add rollouts to a tree until it has `rollouts` of them, is exhausted, or stops before.
 
     Args:
         tree: new, or one that was grown before: it goes on.
         policy: generates children.
         judge: value of a finished path; sets answer and verdict of its leaf.
+        rule: how rollouts choose their way.
         rollouts: total number of rollouts wanted.
-        exploration: c of the UCT formula.
-        seed: of the run.
+        budget_tokens: once so many tokens are generated, nothing more is asked for, but to finish a first path.
+        decided: asked after every rollout with the number of rollouts that are left; True stops the search.
         parallel: rollouts in flight at once.
+
+    Returns:
+        The tree, with the reason why it stopped.
     """
-    spent = tree.spent[-1] if tree.spent else 0
     if tree.root.options is None:
-        spent += await policy.start(tree)
+        tree.tokens = await policy.start(tree)
+        tree.requests = tree.rounds = int(tree.tokens > 0)
     flight = Flight()
     turns: deque[_Rollout] = deque()
+    tree.stopped = ""
     try:
         while not tree.root.terminal:
-            while len(turns) < min(parallel, rollouts - tree.root.visits) and not tree.root.closed:
+            wanted = 0 if tree.stopped or tree.root.closed else min(parallel, rollouts - tree.root.visits)
+            while len(turns) < wanted:
                 turns.append(_Rollout(tree.root))
                 flight.visits[tree.root.id] += 1
             if not turns:
                 break
             rollout = turns.popleft()
             if rollout.request is not None:
-                spent += _take_in(tree, flight, rollout, await rollout.request)
-            _walk(tree, policy, exploration, seed, flight, rollout)
+                _take_in(tree, flight, rollout, await rollout.request)
+            if budget_tokens is not None and tree.tokens >= budget_tokens and tree.root.visits:
+                tree.stopped = tree.stopped or "budget"
+            _walk(tree, policy, rule, flight, rollout, may_ask=not tree.stopped)
             if rollout.node.terminal:
                 reward = await judge(tree, rollout.node)
                 rollout.node.rollout = tree.root.visits + 1
                 _come_back(tree, flight, rollout)
                 back_up(tree, rollout.node, reward)
-                tree.spent.append(spent)
-            elif rollout.node.closed:  # others finished what was left below
-                _come_back(tree, flight, rollout)
+                tree.spent.append(tree.tokens)
+                if decided is not None and not tree.stopped and decided(rollouts - tree.root.visits):
+                    tree.stopped = "decided"
+            elif rollout.node.closed or (tree.stopped and rollout.request is None):
+                _come_back(tree, flight, rollout)  # others finished what was left below, or nothing more may be asked
             else:
                 turns.append(rollout)
     finally:
@@ -188,31 +232,36 @@ async def grow(
         for request in left:
             request.cancel()
         await asyncio.gather(*left, return_exceptions=True)
+    if not tree.stopped:
+        tree.stopped = "rollouts" if tree.root.visits >= rollouts else "exhausted"
     return tree
 
 
-def _walk(tree: Tree, policy: Policy, exploration: float, seed: int, flight: Flight, rollout: _Rollout) -> None:
+def _walk(tree: Tree, policy: Policy, rule: Rule, flight: Flight, rollout: _Rollout, may_ask: bool) -> None:
     """Go down to the end of a path, to a request, or to where all that is left is being expanded."""
     while not rollout.node.terminal and not rollout.node.closed:
-        target = select(tree, rollout.node, exploration, policy.width, seed, flight)
+        target = select(tree, rollout.node, rule, policy.width, flight)
         if isinstance(target, Node):
             rollout.node = target
             flight.visits[target.id] += 1
             continue
-        if target is not None:
+        if target is not None and may_ask:
             flight.asked.add((rollout.node.id, target))
             rollout.function = target
             rollout.request = asyncio.ensure_future(policy.expand(tree, rollout.node, target))
+            rollout.round = tree.rounds + 1
+            tree.requests += 1
         return
 
 
-def _take_in(tree: Tree, flight: Flight, rollout: _Rollout, expansion: Expansion) -> int:
-    """Put what a rollout asked for into the tree; returns the tokens it took."""
+def _take_in(tree: Tree, flight: Flight, rollout: _Rollout, expansion: Expansion) -> None:
+    """Put what a rollout asked for into the tree."""
     for child in expansion.children:
         tree.attach(rollout.node, child)
     flight.asked.remove((rollout.node.id, rollout.function))
     rollout.request = None
-    return expansion.tokens
+    tree.rounds = max(tree.rounds, rollout.round)
+    tree.tokens += expansion.tokens
 
 
 def _come_back(tree: Tree, flight: Flight, rollout: _Rollout) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 from rewards import extract_answer
 from search.chain import ChainError, Step, check, holds_tags, render
 from search.config import SearchConfig
-from search.functions import FunctionSet
+from search.functions import RFTT, FunctionSet
 from search.mcts import derived_seed
 from search.prompted import PromptedPolicy
 from search.tree import Node, Tree
@@ -71,8 +71,10 @@ def pairs(tree: Tree, leaf: Node) -> list[Pair]:
 
 
 def plain(path: list[Node], functions: FunctionSet) -> list[Step]:
-    """A path as a chain: its last step states the answer, which the terminal function repeats."""
+    """A path as a chain. The last step of a prompted path states the answer, which the terminal function repeats."""
     steps = [Step(n.function, n.text) for n in path]
+    if path[-1].function == functions.terminal:
+        return steps
     return [*steps, Step(functions.terminal, f"\\boxed{{{extract_answer(path[-1].text, rule='boxed')}}}")]
 
 
@@ -96,30 +98,33 @@ async def verification(tree: Tree, pair: Pair, policy: PromptedPolicy) -> str:
     return texts[0]
 
 
-async def chains(tree: Tree, policy: PromptedPolicy, config: SearchConfig) -> list[dict[str, Any]]:
+async def chains(
+    tree: Tree, policy: PromptedPolicy | None, config: SearchConfig, functions: FunctionSet = RFTT
+) -> list[dict[str, Any]]:
     """SFT chains of one tree.
 
     Args:
-        tree: a finished phase 1 tree with verdicts.
-        policy: writes the verification.
+        tree: a finished tree with verdicts.
+        policy: writes the verification; None writes plain chains only, as for the trees of a tuned model, which verifies
+            and corrects itself.
         config: how many chains, and which share of them merged.
+        functions: the token set.
 
     Returns:
         Records ``{"schema", "question_id", "messages", "kind", "answer", "score", "path"}``; chains that the functional
         transition table forbids are left out, as are repeated ones.
     """
-    functions = policy.functions
     rng = random.Random(derived_seed(config.seed, tree.question_id, "chains"))
     records: list[dict[str, Any]] = []
     seen: set[str] = set()
     for leaf in rank(tree, correct=True):
         if len(records) == config.chains_per_question:
             break
-        candidates = pairs(tree, leaf) if rng.random() < config.merged_share else []
+        candidates = pairs(tree, leaf) if policy and rng.random() < config.merged_share else []
         steps, kind = None, "plain"
         for pair in candidates:
             # Legality does not depend on the words of the verification: ask for them once, for the pair that is taken.
-            if _legal(merged(pair, "…", functions), functions):
+            if policy and _legal(merged(pair, "…", functions), functions):
                 text = await verification(tree, pair, policy)
                 if text and not holds_tags(text, functions):
                     steps, kind = merged(pair, text, functions), "merged"

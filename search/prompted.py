@@ -129,6 +129,7 @@ class PromptedPolicy:
             temperature=self.temperature,
             top_p=self.top_p,
             seed=derived_seed(self.seed, tree.question_id, place),
+            tree=tree.question_id,
         )
         generations = await self.engine.generate(prompt_ids, sampling)
         texts = [

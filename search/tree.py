@@ -79,6 +79,10 @@ class Tree:
         prompt_ids: ids of the prompt that every path continues.
         nodes: all nodes; the first is the root.
         spent: tokens generated after each finished rollout, cumulative, siblings and priors included.
+        tokens: generated in all.
+        requests: made to the engine.
+        rounds: longest series of requests each of which had to wait for the one before.
+        stopped: why it grew no further: ``"rollouts"``, ``"budget"`` of tokens, vote ``"decided"``, tree ``"exhausted"``.
         made_by: what made the tree: policy, model, settings, seed.
     """
 
@@ -88,6 +92,10 @@ class Tree:
     prompt_ids: list[int] = field(default_factory=list)
     nodes: list[Node] = field(default_factory=list)
     spent: list[int] = field(default_factory=list)
+    tokens: int = 0
+    requests: int = 0
+    rounds: int = 0
+    stopped: str = ""
     made_by: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

@@ -1,13 +1,14 @@
-"""Voting over answers by mathematical equivalence (methods: RFTT, section 3.4; the paper leaves the rule open)."""
+"""Voting over answers by mathematical equivalence (RFTT, section 3.4; the paper leaves the rule open)."""
 
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 from rewards import grade
-from search.tree import Node, Tree
 
 
 @dataclass
@@ -18,6 +19,51 @@ class Group:
     count: int = 0
     weight: float = 0.0
     members: list[int] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        return {"answer": self.answer, "count": self.count, "weight": round(self.weight, 6), "members": self.members}
+
+
+class Poll:
+    """Answers that come one by one, grouped by mathematical equivalence. Each spelling is compared only once."""
+
+    def __init__(self) -> None:
+        self.groups: list[Group] = []
+        self.total = 0
+        self._known: dict[str, Group] = {}
+
+    def add(self, answer: str | None, weight: float = 1.0) -> Group | None:
+        """Count one candidate; None is no vote, but a candidate.
+
+        Returns:
+            The group that it joined.
+        """
+        place, self.total = self.total, self.total + 1
+        if answer is None:
+            return None
+        group = self._known.get(answer) or next((g for g in self.groups if equal(g.answer, answer)), None)
+        if group is None:
+            self.groups.append(group := Group(answer))
+        self._known[answer] = group
+        group.count += 1
+        group.weight += weight
+        group.members.append(place)
+        return group
+
+    async def add_later(self, answer: str | None) -> Group | None:
+        """`add` for an event loop: a comparison that may take long runs in a thread."""
+        if answer is None or answer in self._known or not self.groups:
+            return self.add(answer)
+        return await asyncio.to_thread(self.add, answer)
+
+    def ranking(self) -> list[Group]:
+        """Groups, heaviest first; equal weights keep the order in which the answers came."""
+        return sorted(self.groups, key=lambda g: -g.weight)
+
+    def decided(self, left: int) -> bool:
+        """Whether `left` more candidates of weight 1 cannot change who wins."""
+        weights = [*sorted((g.weight for g in self.groups), reverse=True), 0.0, 0.0]
+        return weights[0] - weights[1] > left
 
 
 def group(answers: Iterable[str | None], weights: Sequence[float] | None = None) -> list[Group]:
@@ -30,17 +76,10 @@ def group(answers: Iterable[str | None], weights: Sequence[float] | None = None)
     Returns:
         Groups, heaviest first; equal weights keep the order in which the answers came.
     """
-    groups: list[Group] = []
+    poll = Poll()
     for i, answer in enumerate(answers):
-        if answer is None:
-            continue
-        found = next((g for g in groups if equal(g.answer, answer)), None)
-        if found is None:
-            groups.append(found := Group(answer))
-        found.count += 1
-        found.weight += 1.0 if weights is None else weights[i]
-        found.members.append(i)
-    return sorted(groups, key=lambda g: -g.weight)
+        poll.add(answer, 1.0 if weights is None else weights[i])
+    return poll.ranking()
 
 
 def majority(answers: Iterable[str | None]) -> str | None:
@@ -49,17 +88,35 @@ def majority(answers: Iterable[str | None]) -> str | None:
     return groups[0].answer if groups else None
 
 
+def weights(
+    rule: str, answers: Sequence[str | None], logprobs: Sequence[float | None], scores: Sequence[float | None]
+) -> list[float]:
+    """What each candidate's vote weighs.
+
+    Args:
+        rule: ``"majority"`` 1 each; ``"prior"`` exp of the mean log-probability per token; ``"prm"`` the score of the
+            process reward model; ``"best_prm"`` 1 for the candidate with the highest score among those with an answer.
+        answers, logprobs, scores: of the candidates; log-probs natural, per token; scores in [0, 1].
+
+    Raises:
+        ValueError: there is no such rule, or a candidate lacks what it weighs by.
+    """
+    if rule == "majority":
+        return [1.0] * len(answers)
+    if rule not in ("prior", "prm", "best_prm"):
+        raise ValueError(f"vote {rule!r}: expected majority, prior, prm or best_prm")
+    known = logprobs if rule == "prior" else scores
+    if any(value is None and answer is not None for value, answer in zip(known, answers, strict=True)):
+        lacking = "log-probabilities" if rule == "prior" else "scores of a process reward model"
+        raise ValueError(f"vote {rule!r}: the candidates have no {lacking}")
+    if rule == "prior":
+        return [math.exp(value) if value is not None else 0.0 for value in known]
+    if rule == "prm":
+        return [value or 0.0 for value in known]
+    ranked = [-1.0 if answer is None else value or 0.0 for value, answer in zip(known, answers, strict=True)]
+    best = max(range(len(ranked)), key=ranked.__getitem__, default=None)
+    return [float(i == best) for i in range(len(ranked))]
+
+
 def equal(one: str, other: str) -> bool:
     return one == other or grade(one, other, extract="none").correct
-
-
-async def agreement(tree: Tree, leaf: Node) -> float:
-    """Value of a path where no gold is known: the share of this tree's answers so far that agree with its answer."""
-    return await asyncio.to_thread(_agreement, tree, leaf)
-
-
-def _agreement(tree: Tree, leaf: Node) -> float:
-    if leaf.answer is None:
-        return 0.0
-    answers = [n.answer for n in tree.leaves()] + [leaf.answer]
-    return sum(a is not None and equal(a, leaf.answer) for a in answers) / len(answers)

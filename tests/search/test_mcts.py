@@ -10,7 +10,7 @@ import pytest
 from search import Question, SearchConfig, Tree, search_many
 from search.engines import FakeEngine
 from search.functions import RFTT
-from search.mcts import Flight, back_up, derived_seed, select, uct
+from search.mcts import Flight, Rule, back_up, derived_seed, select, uct
 from tests.search.fakes import TOKENIZER, functional_engine, functional_script, prompted_engine, prompted_script
 
 
@@ -177,12 +177,12 @@ def test_select_takes_the_likeliest_fresh_function_then_the_best_uct():
     tree = Tree("q", "?")
     tree.root.options = {"analyze": 0.2, "next_step": 0.7, "clarify": 0.1}
     width = {"analyze": 1, "next_step": 1, "clarify": 1}.__getitem__
-    assert select(tree, tree.root, 2.0, width, 0) == "next_step"
+    assert select(tree, tree.root, Rule(2.0, 0), width) == "next_step"
     for function, value in (("next_step", 0.0), ("analyze", 1.0), ("clarify", 0.0)):
         leaf = tree.add(tree.root, function, 0, prior=tree.root.options[function])
         leaf.options = {"output": 1.0}
         tree.root.visits, leaf.visits, leaf.value = tree.root.visits + 1, 1, value
-    assert select(tree, tree.root, 0.5, width, 0).function == "analyze"
+    assert select(tree, tree.root, Rule(0.5, 0), width).function == "analyze"
 
 
 def test_virtual_loss_sends_the_next_rollout_elsewhere():
@@ -190,14 +190,14 @@ def test_virtual_loss_sends_the_next_rollout_elsewhere():
     tree.root.options = {"analyze": 0.6, "next_step": 0.4}
     width = {"analyze": 1, "next_step": 1}.__getitem__
     flight = Flight(asked={(0, "analyze")})
-    assert select(tree, tree.root, 2.0, width, 0, flight) == "next_step"
+    assert select(tree, tree.root, Rule(2.0, 0), width, flight) == "next_step"
     flight.asked.add((0, "next_step"))
-    assert select(tree, tree.root, 2.0, width, 0, flight) is None
+    assert select(tree, tree.root, Rule(2.0, 0), width, flight) is None
     nodes = [tree.add(tree.root, f, 0, visits=2, value=v, options={"output": 1.0}) for f, v in
              (("analyze", 2.0), ("next_step", 1.0))]  # fmt: skip
     tree.root.visits = 4
-    assert select(tree, tree.root, 0.1, width, 0) is nodes[0]
-    assert select(tree, tree.root, 0.1, width, 0, Flight(visits=Counter({nodes[0].id: 4}))) is nodes[1]
+    assert select(tree, tree.root, Rule(0.1, 0), width) is nodes[0]
+    assert select(tree, tree.root, Rule(0.1, 0), width, Flight(visits=Counter({nodes[0].id: 4}))) is nodes[1]
 
 
 def test_back_up_closes_an_exhausted_branch():

@@ -1,11 +1,6 @@
 """Votes count what is mathematically equal."""
 
-import asyncio
-
-import pytest
-
-from search.tree import Tree
-from search.voting import agreement, group, majority
+from search.voting import group, majority
 
 
 def test_equal_answers_vote_together():
@@ -22,12 +17,3 @@ def test_the_earlier_answer_wins_a_tie_and_nothing_wins_nothing():
 
 def test_weights_decide():
     assert group(["1", "2"], [0.2, 0.9])[0].answer == "2"
-
-
-def test_agreement_is_the_share_of_answers_so_far():
-    tree = Tree("q", "?")
-    for i, answer in enumerate(["4", "5", "4"], 1):
-        tree.add(tree.root, "output", i, answer=answer, rollout=i)
-    leaf = tree.add(tree.root, "output", 9, answer="4.0")
-    assert asyncio.run(agreement(tree, leaf)) == pytest.approx(3 / 4)
-    assert asyncio.run(agreement(tree, tree.add(tree.root, "output", 10))) == 0.0

@@ -1,0 +1,127 @@
+"""What a search costs: an engine that counts what passes through it.
+
+Redundancy R is (prefill computed + decoded) / unique tokens, where the unique tokens of a tree are the distinct positions of
+all its requests and their continuations, written into one prefix tree. R is 1 when no token is computed twice.
+"""
+
+from __future__ import annotations
+
+import time
+from array import array
+from bisect import bisect
+from collections import defaultdict
+from dataclasses import replace
+from typing import Any
+
+from search.engines.interface import Engine, Generation, Sampling
+from search.tree import Tree
+
+
+class PrefixCount:
+    """Distinct positions in a growing set of token sequences.
+
+    The sequences are kept sorted: the longest prefix that a new one shares with any of them, it shares with a neighbour.
+    """
+
+    def __init__(self) -> None:
+        self.unique = 0
+        self._sorted: list[bytes] = []
+
+    def add(self, ids: array[int]) -> None:
+        sequence = ids.tobytes()
+        place = bisect(self._sorted, sequence)
+        shared = max((_shared(sequence, other) for other in self._sorted[max(place - 1, 0) : place + 1]), default=0)
+        self.unique += (len(sequence) - shared * ids.itemsize) // ids.itemsize
+        self._sorted.insert(place, sequence)
+
+
+def _shared(one: bytes, other: bytes, width: int = array("I").itemsize) -> int:
+    """Length of the common prefix in tokens."""
+    low, high = 0, min(len(one), len(other)) // width
+    while low < high:  # comparing slices is fast, comparing items is not
+        middle = (low + high + 1) // 2
+        if one[low * width : middle * width] == other[low * width : middle * width]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
+class CountedEngine:
+    """Passes requests on to an engine and counts them, tree by tree.
+
+    Args:
+        engine: does the work.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.tokenizer = engine.tokenizer
+        self.eos_ids = engine.eos_ids
+        self.max_model_len = engine.max_model_len
+        self.stats = engine.stats
+        self._before = replace(engine.stats)
+        self._begun: float | None = None
+        self._ended = 0.0
+        self._open: dict[str, PrefixCount] = defaultdict(PrefixCount)
+        self._unique = self._trees = self._tree_requests = self._tree_rounds = 0
+
+    async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
+        if self._begun is None:
+            self._begun = time.perf_counter()
+        generations = await self.engine.generate(prompt_ids, sampling)
+        prefixes = self._open[sampling.tree]
+        prompt = array("I", prompt_ids)
+        for generation in generations:
+            prefixes.add(prompt + array("I", generation.ids))
+        self._ended = time.perf_counter()
+        return generations
+
+    def close(self) -> None:
+        self.engine.close()
+
+    def finished(self, tree: Tree) -> None:
+        """Count a tree that will ask for nothing more, and forget its tokens."""
+        prefixes = self._open.pop(tree.question_id, None)
+        self._unique += prefixes.unique if prefixes else 0
+        self._trees += 1
+        self._tree_requests += tree.requests
+        self._tree_rounds += tree.rounds
+
+    def figures(self) -> dict[str, float]:
+        """What was done since this object was made: totals, and rates over the time from the first request to the last
+        answer. ``outside_engine`` is the share of that time in which the engine did nothing.
+        """
+        now, before = self.stats, self._before
+        seconds = self._ended - self._begun if self._begun is not None else 0.0
+        prompt, cached = now.prompt_tokens - before.prompt_tokens, now.cached_tokens - before.cached_tokens
+        decoded = now.generated_tokens - before.generated_tokens
+        unique = self._unique + sum(prefixes.unique for prefixes in self._open.values())
+        return {
+            "questions": self._trees,
+            "generated_tokens": decoded,
+            "requests": now.requests - before.requests,
+            "prompt_tokens": prompt,
+            "cached_tokens": cached,
+            "redundancy": (prompt - cached + decoded) / unique if unique else 1.0,
+            "requests_per_question": self._tree_requests / self._trees if self._trees else 0.0,
+            "rounds_per_question": self._tree_rounds / self._trees if self._trees else 0.0,
+            "seconds": seconds,
+            "tokens_per_s": decoded / seconds if seconds else 0.0,
+            "questions_per_s": self._trees / seconds if seconds else 0.0,
+            "outside_engine": max(0.0, 1 - (now.seconds - before.seconds) / seconds) if seconds else 0.0,
+        }
+
+    def progress(self) -> dict[str, Any]:
+        """The figures that a progress line shows."""
+        found = self.figures()
+        prompt = found["prompt_tokens"] or 1
+        return {
+            "tok": f"{found['generated_tokens']:.0f}",
+            "tok/s": f"{found['tokens_per_s']:.0f}",
+            "req": f"{found['requests']:.0f}",
+            "rounds/q": f"{found['rounds_per_question']:.1f}",
+            "cached": f"{found['cached_tokens'] / prompt:.0%}",
+            "R": f"{found['redundancy']:.2f}",
+            "outside": f"{found['outside_engine']:.1%}",
+        }

@@ -1,0 +1,74 @@
+"""What a finished path is worth: one judge a tree, with what it has learned about its answers.
+
+With gold a path earns 1 if its answer is right (RFTT, section 3.2). Without gold it earns the share of the tree's answers
+that agree with its own (self-consistency), or the score that a process reward model gives its last step.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Sequence
+from typing import Protocol
+
+from rewards import extract_answer, grade
+from search.tree import Node, Tree
+from search.voting import Poll
+
+
+class Scorer(Protocol):
+    """A process reward model: one score in [0, 1] for each step of a solution."""
+
+    def __call__(self, question: str, steps: Sequence[str]) -> Awaitable[list[float]]: ...
+
+
+class GoldJudge:
+    """1 if the answer of a finished path equals gold, else 0; sets answer and verdict."""
+
+    def __init__(self, gold: str) -> None:
+        self.gold = gold
+        self._verdicts: dict[str, tuple[str | None, str]] = {}
+
+    async def __call__(self, tree: Tree, leaf: Node) -> float:
+        if leaf.status != "answered":
+            leaf.verdict = "no_answer"
+            return 0.0
+        if leaf.text not in self._verdicts:
+            verdict = await asyncio.to_thread(grade, self.gold, leaf.text, extract="boxed")
+            self._verdicts[leaf.text] = (verdict.answer, verdict.status)
+        leaf.answer, leaf.verdict = self._verdicts[leaf.text]
+        return float(leaf.verdict == "correct")
+
+
+class AgreementJudge:
+    """The share of the tree's answers so far that agree with this one.
+
+    Args:
+        tree: new, or grown before: its answers count.
+    """
+
+    def __init__(self, tree: Tree) -> None:
+        self.poll = Poll()
+        for leaf in tree.leaves():
+            self.poll.add(leaf.answer)
+
+    async def __call__(self, tree: Tree, leaf: Node) -> float:
+        leaf.answer = extract_answer(leaf.text, rule="boxed") if leaf.status == "answered" else None
+        group = await self.poll.add_later(leaf.answer)
+        return group.count / self.poll.total if group else 0.0
+
+
+class ScorerJudge(AgreementJudge):
+    """The score of the path's last step; 0 for a path without an answer. Every node of the path keeps its score."""
+
+    def __init__(self, tree: Tree, scorer: Scorer) -> None:
+        super().__init__(tree)
+        self.scorer = scorer
+
+    async def __call__(self, tree: Tree, leaf: Node) -> float:
+        await super().__call__(tree, leaf)
+        path = tree.path(leaf)
+        if leaf.answer is None or not path:
+            return 0.0
+        for node, score in zip(path, await self.scorer(tree.question, [n.text for n in path]), strict=True):
+            node.prm = score
+        return leaf.prm or 0.0
