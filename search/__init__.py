@@ -2,6 +2,19 @@
 
 from search.config import SearchConfig
 from search.driver import Question, search_many
+from search.solution import Candidate, Solution
+from search.strategies import STRATEGIES, Solver, solve_many
 from search.tree import Node, Tree
 
-__all__ = ["Node", "Question", "SearchConfig", "Tree", "search_many"]
+__all__ = [
+    "STRATEGIES",
+    "Candidate",
+    "Node",
+    "Question",
+    "SearchConfig",
+    "Solution",
+    "Solver",
+    "Tree",
+    "search_many",
+    "solve_many",
+]

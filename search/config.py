@@ -29,7 +29,8 @@ class SearchConfig:
         siblings: functional policy only: steps sampled per chosen function.
         beam_width: beam strategies only: continuations of one beam; `rollouts` must be a multiple of it.
         vote: how finished paths elect the answer: ``"majority"``, ``"prior"`` (weighted by the length-normalised
-            probability of the chain), ``"prm"`` (weighted by the score of the process reward model) or ``"best_prm"``.
+            probability of the chain), ``"prm"`` (weighted by the score of the process reward model), ``"best_prior"`` or
+            ``"best_prm"`` (the one best candidate).
         live_trees: questions in flight at once; bounds memory.
         parallel_rollouts: rollouts of one question in flight at once, kept apart by virtual loss.
         processes: phase 1 only: engines at once, each in a process of its own with its share of the questions.
@@ -59,7 +60,7 @@ class SearchConfig:
     branch_entropy: float = 0.0
     siblings: int = 1
     beam_width: int = 4
-    vote: Literal["majority", "prior", "prm", "best_prm"] = "majority"
+    vote: Literal["majority", "prior", "prm", "best_prior", "best_prm"] = "majority"
     live_trees: int = 64
     parallel_rollouts: int = 1
     processes: int = 1
@@ -76,6 +77,8 @@ class SearchConfig:
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: {value} is not allowed, expected 1 or more")
+        if self.early_stop and self.vote != "majority":
+            raise ValueError(f"early_stop: True is not allowed with vote {self.vote}, expected vote majority")
         for name in ("exploration", "temperature", "branch_entropy", "preferences"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected 0 or more")

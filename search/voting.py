@@ -10,6 +10,8 @@ from typing import Any
 
 from rewards import grade
 
+RULES = ("majority", "prior", "prm", "best_prior", "best_prm")
+
 
 @dataclass
 class Group:
@@ -95,7 +97,8 @@ def weights(
 
     Args:
         rule: ``"majority"`` 1 each; ``"prior"`` exp of the mean log-probability per token; ``"prm"`` the score of the
-            process reward model; ``"best_prm"`` 1 for the candidate with the highest score among those with an answer.
+            process reward model; ``"best_prior"`` and ``"best_prm"`` 1 for the candidate with the highest of these, among
+            those with an answer.
         answers, logprobs, scores: of the candidates; log-probs natural, per token; scores in [0, 1].
 
     Raises:
@@ -103,19 +106,21 @@ def weights(
     """
     if rule == "majority":
         return [1.0] * len(answers)
-    if rule not in ("prior", "prm", "best_prm"):
-        raise ValueError(f"vote {rule!r}: expected majority, prior, prm or best_prm")
-    known = logprobs if rule == "prior" else scores
+    if rule not in RULES:
+        raise ValueError(f"vote {rule!r}: expected one of {', '.join(RULES)}")
+    by_prior = rule.endswith("prior")
+    known = logprobs if by_prior else scores
     if any(value is None and answer is not None for value, answer in zip(known, answers, strict=True)):
-        lacking = "log-probabilities" if rule == "prior" else "scores of a process reward model"
+        lacking = "log-probabilities" if by_prior else "scores of a process reward model"
         raise ValueError(f"vote {rule!r}: the candidates have no {lacking}")
-    if rule == "prior":
-        return [math.exp(value) if value is not None else 0.0 for value in known]
-    if rule == "prm":
-        return [value or 0.0 for value in known]
-    ranked = [-1.0 if answer is None else value or 0.0 for value, answer in zip(known, answers, strict=True)]
-    best = max(range(len(ranked)), key=ranked.__getitem__, default=None)
-    return [float(i == best) for i in range(len(ranked))]
+    found = [
+        0.0 if value is None or answer is None else math.exp(value) if by_prior else value
+        for value, answer in zip(known, answers, strict=True)
+    ]
+    if not rule.startswith("best"):
+        return found
+    best = max((i for i, answer in enumerate(answers) if answer is not None), key=found.__getitem__, default=None)
+    return [float(i == best) for i in range(len(found))]
 
 
 def equal(one: str, other: str) -> bool:

@@ -45,6 +45,11 @@ def functional_script(prompt_ids: list[int], sampling: Sampling) -> list[Generat
     for sibling in range(sampling.n):
         rng = random.Random(f"{sampling.seed}/{sibling}")
         function = OPEN.get(prompt_ids[-1])
+        if not sampling.stop_ids:
+            ids = TOKENIZER(_chain(rng))["input_ids"]
+            kept = ids[: sampling.max_tokens]
+            generations.append(Generation(tuple(kept), len(kept) == len(ids), tuple(-rng.random() for _ in kept)))
+            continue
         following = rng.choice(RFTT.functional.get(function or "question", ()) or ("output",))
         if function is None:
             text = RFTT[following].open
@@ -56,6 +61,15 @@ def functional_script(prompt_ids: list[int], sampling: Sampling) -> list[Generat
         watched = {i: -rng.random() * 4 for i in sampling.watch_ids}
         generations.append(Generation(tuple(ids), True, tuple(-0.5 for _ in ids), watched))
     return generations
+
+
+def _chain(rng: random.Random) -> str:
+    """A whole chain, as a tuned model writes it when nothing stops it."""
+    function, text = rng.choice(RFTT.functional["question"]), ""
+    while function != RFTT.terminal:
+        text += f"{RFTT[function].open}\nstep {rng.randrange(1000)}\n{RFTT[function].close}\n"
+        function = rng.choice(RFTT.functional[function])
+    return f"{text}{RFTT[function].open}\n\\boxed{{{rng.randrange(3)}}}\n{RFTT[function].close}\n<eos>"
 
 
 def prompted_script(prompt_ids: list[int], sampling: Sampling) -> list[Generation]:

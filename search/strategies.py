@@ -1,0 +1,313 @@
+"""Ways to spend inference on a question, behind one result: greedy, majority, best-of-n, beam, DVTS and functional MCTS.
+
+Every strategy keeps to `SearchConfig`: `rollouts` chains, or fewer when `budget_tokens` are generated before or the vote
+cannot change any more. What it returns holds all candidates in the order in which they were finished, with the tokens that
+were spent until then, so that one run answers for every smaller budget as well.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from dataclasses import dataclass
+
+from rewards import extract_answer
+from search.config import SearchConfig
+from search.driver import Question, grow_tree, make_policy, run_many
+from search.engines.interface import Engine, EngineError, Generation, Sampling
+from search.functional import question_ids, tag_ids
+from search.functions import RFTT, FunctionSet
+from search.judging import Scorer
+from search.mcts import derived_seed
+from search.solution import Candidate, Solution
+from search.voting import Poll
+
+
+class Solver:
+    """Answers questions with one strategy and one engine.
+
+    Args:
+        engine: a model; without functional tokens in its vocabulary it searches by prompting.
+        config: settings.
+        strategy: one of `STRATEGIES`.
+        functions: the token set.
+        scorer: a process reward model: it guides the search, ranks beams and candidates.
+
+    Raises:
+        ValueError: there is no such strategy, or the settings or the model do not fit it.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        config: SearchConfig,
+        strategy: str = "mcts",
+        *,
+        functions: FunctionSet = RFTT,
+        scorer: Scorer | None = None,
+    ) -> None:
+        if strategy not in STRATEGIES:
+            raise ValueError(f"strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
+        if "prm" in config.vote and scorer is None:
+            raise ValueError(f"vote {config.vote!r} needs a process reward model")
+        self.engine, self.config, self.strategy, self.functions, self.scorer = (
+            engine,
+            config,
+            strategy,
+            functions,
+            scorer,
+        )
+        self.special_ids = frozenset(engine.tokenizer.all_special_ids) | engine.eos_ids
+        vocabulary = engine.tokenizer.get_vocab()
+        self.tuned = all(tag in vocabulary for tag in functions.tags)
+        if not self.tuned and strategy == "mcts" and config.vote.endswith("prior"):
+            raise ValueError(f"vote {config.vote!r} needs a model with functional tokens: prompted steps have no prior")
+        if strategy in ("beam", "dvts"):
+            if not self.tuned:
+                raise ValueError(
+                    f"strategy {strategy!r} needs a model with functional tokens; add them with `rftt tokens`"
+                )
+            if config.rollouts % config.beam_width:
+                raise ValueError(
+                    f"rollouts: {config.rollouts} is not allowed, expected a multiple of beam_width {config.beam_width}"
+                )
+            self.opening_ids = tuple(tag_ids(engine.tokenizer, [f.open for f in functions.functions]).values())
+        self.policy = make_policy("functional" if self.tuned else "prompted", engine, config, functions)
+
+    async def solve(self, question: Question) -> Solution:
+        """Answer one question; its gold, if it has one, is not used.
+
+        Raises:
+            EngineError: the engine cannot serve the question, e.g. because it is too long.
+        """
+        length, room = len(self.prompt_ids(question)), self.engine.max_model_len
+        if length + 1 >= room:
+            raise EngineError(
+                f"question {question.id}: its prompt of {length} tokens leaves no room for an answer in the engine's "
+                f"{room}; shorten it or raise max_model_len"
+            )
+        solution = await STRATEGIES[self.strategy](self, Question(question.id, question.text))
+        return await asyncio.to_thread(solution.elect)
+
+    def prompt_ids(self, question: Question) -> list[int]:
+        return question_ids(self.engine.tokenizer, question.text)
+
+    def begin(self, question: Question, vote: str | None = None) -> Solution:
+        return Solution(question.id, question.text, self.strategy, vote or self.config.vote)
+
+    def seed(self, question: Question, *place: object) -> int:
+        return derived_seed(self.config.seed, question.id, self.strategy, *place)
+
+    async def candidate(
+        self,
+        question: Question,
+        ids: list[int],
+        spent: int,
+        logprob: float | None,
+        *,
+        finished: bool,
+        node: int | None = None,
+    ) -> Candidate:
+        text = self.engine.tokenizer.decode([i for i in ids if i not in self.special_ids])
+        answer = extract_answer(text, rule="boxed") if finished else None
+        score = None
+        if self.scorer is not None and answer is not None:
+            score = (await self.scorer(question.text, _steps(text, self.functions)))[-1]
+        return Candidate(text, answer, len(ids), spent, logprob, score, node)
+
+
+async def solve_many(
+    questions: Iterable[Question],
+    solver: Solver,
+    on_solution: Callable[[Solution], Awaitable[None] | None],
+    *,
+    on_failure: Callable[[Question, EngineError], None] | None = None,
+) -> None:
+    """Answer many questions, at most ``live_trees`` at a time; see `run_many`."""
+    await run_many(questions, solver.solve, on_solution, at_once=solver.config.live_trees, on_failure=on_failure)
+
+
+async def greedy(solver: Solver, question: Question) -> Solution:
+    """One chain at temperature 0."""
+    return await _sampled(solver, question, solver.begin(question), count=1, temperature=0.0)
+
+
+async def majority(solver: Solver, question: Question) -> Solution:
+    """Independent samples and a vote (self-consistency, arXiv 2203.11171)."""
+    return await _sampled(solver, question, solver.begin(question))
+
+
+async def best_of_n(solver: Solver, question: Question) -> Solution:
+    """Independent samples, of which the one with the best score wins; without a process reward model the most probable."""
+    return await _sampled(
+        solver, question, solver.begin(question, "best_prior" if solver.scorer is None else "best_prm")
+    )
+
+
+async def _sampled(
+    solver: Solver, question: Question, solution: Solution, count: int | None = None, temperature: float | None = None
+) -> Solution:
+    """Samples in one request; in several, `parallel_rollouts` each, where the search may stop before the last."""
+    config, poll = solver.config, Poll()
+    count = config.rollouts if count is None else count
+    at_once = config.parallel_rollouts if config.budget_tokens is not None or config.early_stop else count
+    while len(solution.candidates) < count:
+        sampling = Sampling(
+            config.max_tokens,
+            n=min(at_once, count - len(solution.candidates)),
+            temperature=config.temperature if temperature is None else temperature,
+            top_p=config.top_p,
+            seed=solver.seed(question, len(solution.candidates)),
+            logprobs=solution.vote.endswith("prior"),
+            tree=question.id,
+        )
+        for generation in await solver.engine.generate(solver.prompt_ids(question), sampling):
+            solution.tokens += len(generation.ids)
+            candidate = await solver.candidate(
+                question, list(generation.ids), solution.tokens, _mean(generation.logprobs), finished=generation.stopped
+            )
+            solution.candidates.append(candidate)
+            await poll.add_later(candidate.answer)
+        solution.requests, solution.rounds = solution.requests + 1, solution.rounds + 1
+        if config.budget_tokens is not None and solution.tokens >= config.budget_tokens:
+            solution.stopped = "budget"
+            break
+        if config.early_stop and poll.decided(count - len(solution.candidates)):
+            solution.stopped = "decided"
+            break
+    return solution
+
+
+@dataclass(frozen=True)
+class Beam:
+    """A path on its way: its ids with their log-probs, what it is worth, and whether it is at its end."""
+
+    ids: tuple[int, ...] = ()
+    logprobs: tuple[float, ...] = ()
+    score: float = 0.0
+    ended: bool = False
+    finished: bool = False
+
+
+async def beam(solver: Solver, question: Question) -> Solution:
+    """Step beam search: `rollouts` continuations of one step, the best ``rollouts / beam_width`` of which go on."""
+    return await _beams(solver, question, groups=1, keep=solver.config.rollouts // solver.config.beam_width)
+
+
+async def dvts(solver: Solver, question: Question) -> Solution:
+    """Diverse verifier tree search: ``rollouts / beam_width`` beams that never meet, each the best of `beam_width` steps
+    (Beeching et al., "Scaling test-time compute with open models", 2024).
+    """
+    return await _beams(solver, question, groups=solver.config.rollouts // solver.config.beam_width, keep=1)
+
+
+async def _beams(solver: Solver, question: Question, groups: int, keep: int) -> Solution:
+    """Beams in groups: every step, each group keeps its best.
+
+    A path that ends is a candidate. Beams are worth what the process reward model says of their last step, else the mean
+    log-probability of their tokens.
+    """
+    config, solution = solver.config, solver.begin(question)
+    width = config.rollouts // groups
+    live = [[Beam()] for _ in range(groups)]
+    for depth in range(config.max_depth + 1):
+        places = [(g, b) for g, beams in enumerate(live) for b in range(len(beams))]
+        if not places or len(solution.candidates) >= config.rollouts:
+            break
+        steps = [_extend(solver, question, live[g][b], max(1, width // len(live[g])), (depth, g, b)) for g, b in places]
+        found: list[list[Beam]] = [[] for _ in live]
+        for (g, _), (children, tokens) in zip(places, await asyncio.gather(*steps), strict=True):
+            found[g] += children
+            solution.tokens += tokens
+        solution.requests, solution.rounds = solution.requests + len(places), solution.rounds + 1
+        for child in (c for children in found for c in children if c.ended or depth == config.max_depth):
+            logprob = _mean(child.logprobs)
+            solution.candidates.append(
+                await solver.candidate(question, list(child.ids), solution.tokens, logprob, finished=child.finished)
+            )
+        # The first step is one token, the function that opens the chain: nothing to choose by yet.
+        live = [_best(children, keep if depth else width) for children in found]
+        if config.budget_tokens is not None and solution.tokens >= config.budget_tokens:
+            solution.stopped = "budget"
+            if solution.candidates:
+                break
+            live, width = [_best([b for beams in live for b in beams], 1)], 1
+    return solution
+
+
+async def _extend(
+    solver: Solver, question: Question, beam: Beam, count: int, place: tuple[int, ...]
+) -> tuple[list[Beam], int]:
+    """Sample `count` next steps of a beam, each up to the token that opens the step after it.
+
+    Returns:
+        The longer beams, and the number of tokens generated.
+    """
+    sampling = Sampling(
+        solver.config.max_step_tokens,
+        n=count,
+        temperature=solver.config.temperature,
+        top_p=solver.config.top_p,
+        seed=solver.seed(question, *place),
+        stop_ids=solver.opening_ids,
+        logprobs=True,
+        tree=question.id,
+    )
+    generations = await solver.engine.generate([*solver.prompt_ids(question), *beam.ids], sampling)
+    children = [await _longer(solver, question, beam, generation) for generation in generations]
+    return children, sum(len(g.ids) for g in generations)
+
+
+async def _longer(solver: Solver, question: Question, beam: Beam, generation: Generation) -> Beam:
+    ids, logprobs = beam.ids + generation.ids, beam.logprobs + generation.logprobs
+    finished = generation.stopped and bool(generation.ids) and generation.ids[-1] not in solver.opening_ids
+    score = _mean(logprobs) or 0.0
+    if solver.scorer is not None:
+        text = solver.engine.tokenizer.decode([i for i in ids if i not in solver.special_ids])
+        score = (await solver.scorer(question.text, _steps(text, solver.functions)))[-1]
+    return Beam(ids, logprobs, score, finished or not generation.stopped, finished)
+
+
+def _best(beams: list[Beam], count: int) -> list[Beam]:
+    """Those of the `count` best that can go on."""
+    return [b for b in sorted(beams, key=lambda b: -b.score)[:count] if not b.ended]
+
+
+async def mcts(solver: Solver, question: Question) -> Solution:
+    """Functional Monte-Carlo tree search (RFTT, section 3.4); guided by agreement, or by the process reward model."""
+    solution = solver.begin(question)
+    name = "functional" if solver.tuned else "prompted"
+    tree = await grow_tree(question, solver.policy, solver.config, made_by=name, scorer=solver.scorer)
+    solution.tree, solution.tokens, solution.stopped = tree, tree.tokens, tree.stopped
+    solution.requests, solution.rounds = tree.requests, tree.rounds
+    for leaf, spent in zip(tree.leaves(), tree.spent, strict=True):
+        path = tree.path(leaf)
+        ids, logprobs = [i for n in path for i in n.ids], tuple(p for n in path for p in n.logprobs)
+        text = solver.engine.tokenizer.decode([i for i in ids if i not in solver.special_ids])
+        solution.candidates.append(Candidate(text, leaf.answer, len(ids), spent, _mean(logprobs), leaf.prm, leaf.id))
+    return solution
+
+
+Strategy = Callable[[Solver, Question], Awaitable[Solution]]
+STRATEGIES: dict[str, Strategy] = {
+    "greedy": greedy,
+    "majority": majority,
+    "best_of_n": best_of_n,
+    "beam": beam,
+    "dvts": dvts,
+    "mcts": mcts,
+}
+
+
+def _steps(text: str, functions: FunctionSet) -> list[str]:
+    """Texts of the steps of a chain, also of one that is not at its end; of other text its paragraphs."""
+    pieces = re.split("|".join(re.escape(tag) for tag in functions.tags), text)
+    steps = [piece.strip() for piece in pieces if piece.strip()]
+    if len(steps) < 2:
+        steps = [paragraph.strip() for paragraph in text.split("\n\n") if paragraph.strip()]
+    return steps or [text]
+
+
+def _mean(values: tuple[float, ...]) -> float | None:
+    return sum(values) / len(values) if values else None
