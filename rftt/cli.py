@@ -93,6 +93,25 @@ def build_parser() -> argparse.ArgumentParser:
     tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
     tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
 
+    solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve)
+    solve.add_argument("question", metavar="QUESTION", nargs="?", help="the question; or use --file")
+    solve.add_argument("--file", help="questions as text lines or JSON lines; - reads standard input")
+    solve.add_argument("--model", required=True, metavar="M", help="model folder or hub name")
+    solve.add_argument("--strategy", default="mcts", help="greedy, majority, best_of_n, beam, dvts, mcts (default)")
+    solve.add_argument("--rollouts", type=int, default=16, help="budget in paths (default: 16)")
+    solve.add_argument("--budget-tokens", type=int, help="budget in generated tokens; stops at the one reached first")
+    solve.add_argument(
+        "--json", action="store_true", help="one JSON object a question, with all candidates and the tree"
+    )
+    solve.add_argument("--out", help="JSONL file for the solutions; the same command goes on after a kill")
+    solve.add_argument("--seed", type=int, default=0)
+    solve.add_argument(
+        "--engine", choices=("vllm", "transformers", "server"), help="default: vllm, or server with --server"
+    )
+    solve.add_argument("--server", action="append", default=[], metavar="URL", help="a running vLLM server; repeatable")
+    solve.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides",
+                       help="any setting of the sections model, engine and search, e.g. search.selection=puct")  # fmt: skip
+
     grade = _command(commands, "grade", "verdict of the math grader", _grade)
     grade.add_argument("--gold", help="the right answer")
     grade.add_argument("--answer", help="the text to grade")
@@ -161,6 +180,28 @@ def _tokens(arguments: Arguments) -> None:
     )
     print(summary["message"])
     return None
+
+
+def _solve(arguments: Arguments) -> None:
+    from rftt.errors import UsageError
+    from rftt.solve import checked, read_questions, settings, solve
+    from search import Question
+
+    if (arguments.question is None) == (arguments.file is None):
+        raise UsageError("solve: give a question, or --file with many")
+    if arguments.question is not None:
+        questions = [checked(Question("question", arguments.question), "solve")]
+    elif arguments.file == "-":
+        questions = read_questions("standard input", sys.stdin.read())
+    else:
+        questions = read_questions(arguments.file, "\n".join(_lines(arguments.file)))
+    values = {"rollouts": arguments.rollouts, "budget_tokens": arguments.budget_tokens, "seed": arguments.seed,
+              "engine": arguments.engine or ("server" if arguments.server else "vllm"),
+              "servers": arguments.server}  # fmt: skip
+    config = settings(arguments.model, values, arguments.overrides)
+    out = Path(arguments.out) if arguments.out else None
+    if solve(questions, config, arguments.strategy, as_json=arguments.json, out=out):
+        raise SystemExit(1)
 
 
 def _grade(arguments: Arguments) -> None:

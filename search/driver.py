@@ -16,7 +16,7 @@ from search.mcts import Decided, Judge, Policy, Rule, grow
 from search.prompted import PromptedPolicy
 from search.tree import Tree
 
-POLICIES = {"prompted": PromptedPolicy, "functional": FunctionalPolicy}
+POLICIES = {policy.name: policy for policy in (PromptedPolicy, FunctionalPolicy)}
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -50,19 +50,16 @@ def make_policy(name: str, engine: Engine, config: SearchConfig, functions: Func
     return POLICIES[name](engine, functions, **shared, **own)
 
 
-async def grow_tree(
-    question: Question, policy: Policy, config: SearchConfig, *, made_by: str, scorer: Scorer | None = None
-) -> Tree:
+async def grow_tree(question: Question, policy: Policy, config: SearchConfig, scorer: Scorer | None = None) -> Tree:
     """The tree of one question, grown as `config` says.
 
     Args:
         question: with gold where it may be used.
         policy: generates children.
         config: settings.
-        made_by: name of the policy, kept with the tree.
         scorer: without gold, a process reward model guides the search instead of agreement.
     """
-    about = {"policy": made_by, "rollouts": config.rollouts, "budget_tokens": config.budget_tokens,
+    about = {"policy": policy.name, "rollouts": config.rollouts, "budget_tokens": config.budget_tokens,
              "selection": config.selection, "exploration": config.exploration, "temperature": config.temperature,
              "seed": config.seed, "parallel_rollouts": config.parallel_rollouts}  # fmt: skip
     tree = Tree(question.id, question.text, question.gold, made_by=about)
@@ -153,9 +150,8 @@ async def search_many(
         Exception: what the engine, the policy or `on_tree` raises; the other trees are cancelled.
     """
     proposer = make_policy(policy, engine, config, functions) if isinstance(policy, str) else policy
-    name = policy if isinstance(policy, str) else type(policy).__name__
 
     def work(question: Question) -> Awaitable[Tree]:
-        return grow_tree(question, proposer, config, made_by=name, scorer=scorer)
+        return grow_tree(question, proposer, config, scorer)
 
     await run_many(questions, work, on_tree, at_once=config.live_trees, on_failure=on_failure)

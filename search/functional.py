@@ -43,6 +43,8 @@ class FunctionalPolicy:
         ValueError: the tokenizer lacks a functional token.
     """
 
+    name = "functional"
+
     def __init__(
         self,
         engine: Engine,

@@ -52,6 +52,8 @@ class Expansion:
 class Policy(Protocol):
     """Proposes the functions that may follow a node and generates the children of one of them."""
 
+    name: str
+
     async def start(self, tree: Tree) -> int:
         """Fill the prompt and the root's options; returns the number of tokens generated."""
         ...

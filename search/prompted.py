@@ -61,6 +61,8 @@ class PromptedPolicy:
         seed: of the run.
     """
 
+    name = "prompted"
+
     def __init__(
         self,
         engine: Engine,

@@ -277,8 +277,7 @@ def _best(beams: list[Beam], count: int) -> list[Beam]:
 async def mcts(solver: Solver, question: Question) -> Solution:
     """Functional Monte-Carlo tree search (RFTT, section 3.4); guided by agreement, or by the process reward model."""
     solution = solver.begin(question)
-    name = "functional" if solver.tuned else "prompted"
-    tree = await grow_tree(question, solver.policy, solver.config, made_by=name, scorer=solver.scorer)
+    tree = await grow_tree(question, solver.policy, solver.config, solver.scorer)
     solution.tree, solution.tokens, solution.stopped = tree, tree.tokens, tree.stopped
     solution.requests, solution.rounds = tree.requests, tree.rounds
     for leaf, spent in zip(tree.leaves(), tree.spent, strict=True):
