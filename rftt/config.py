@@ -68,14 +68,22 @@ class DataConfig:
 @dataclass(frozen=True)
 class EngineConfig:
     """Args:
-    name: ``vllm`` or ``transformers``.
+    name: ``vllm``, ``transformers``, or ``server``: vLLM servers that run already, e.g. by ``launch/servers.sh``.
+    servers: URLs of the servers, for ``server``.
     max_model_len: longest prompt plus continuation.
-    options: passed to ``vllm.LLM`` or ``AutoModelForCausalLM.from_pretrained`` as they are.
+    options: passed to ``vllm.LLM``, ``AutoModelForCausalLM.from_pretrained`` or ``ServerEngine`` as they are.
     """
 
-    name: Literal["vllm", "transformers"] = "vllm"
+    name: Literal["vllm", "transformers", "server"] = "vllm"
+    servers: tuple[str, ...] = ()
     max_model_len: int = 4096
     options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.name == "server" and not self.servers:
+            raise ValueError("servers: () is not allowed with name: server, expected the URLs of vLLM servers")
+        if self.servers and self.name != "server":
+            raise ValueError(f"servers: {self.servers} is not allowed with name: {self.name}, expected name: server")
 
 
 @dataclass(frozen=True)
@@ -210,9 +218,18 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
         raise UsageError(f"{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected a mapping of sections, found {type(values).__name__}")
-    for override in overrides:
-        _apply(values, override)
-    return from_dict(values, str(path))
+    return override(values, overrides, str(path))
+
+
+def override(values: dict[str, Any], overrides: typing.Iterable[str], where: str) -> Config:
+    """Apply ``section.key=value`` overrides to `values`, which are changed, and build the config.
+
+    Raises:
+        UsageError: as `load_config`.
+    """
+    for text in overrides:
+        _apply(values, text)
+    return from_dict(values, where)
 
 
 def from_dict(values: dict[str, Any], where: str = "config") -> Config:
