@@ -180,7 +180,7 @@ async def _answer(
         nonlocal failed
         failed += 1
         waiting[question.id] = ""
-        print(f"rftt: {error}", file=sys.stderr)
+        (print if bar is None else bar.write)(f"rftt: {error}", file=sys.stderr)
         advance()
 
     await solve_many(questions, solver, keep, on_failure=fail)

@@ -62,7 +62,8 @@ def _below(tree: Tree, node: Node, indent: str, width: int, marks: tuple[str, ..
             if node.terminal
             else ""
         )
-        line = f"{indent}{marks[1] if last else marks[0]}{about}{end}  "
+        shown = indent if len(indent) <= width // 2 else f"{marks[3]} {len(indent) // 3} deep "
+        line = f"{shown}{marks[1] if last else marks[0]}{about}{end}  "
         room = max(width - len(line), 12)
         text = printable(node.text)
         yield line + (text if len(text) <= room else text[: room - 1] + marks[3])
