@@ -239,6 +239,8 @@ def from_dict(values: dict[str, Any], where: str = "config") -> Config:
         UsageError: an unknown key or a value of the wrong type or range.
     """
     values = dict(values)
+    if "seed" in values and isinstance(values.get("search", {}), dict):
+        values["search"] = {"seed": values["seed"]} | values.get("search", {})
     for section, trl in (("sft", "sft"), ("rl", "grpo")):
         if isinstance(values.get(section), dict):
             values[section] = _route_to_trainer(values[section], section, trl, where)

@@ -68,6 +68,12 @@ def test_a_missing_file_is_one_line(tmp_path):
         load_config(tmp_path / "none.yaml")
 
 
+def test_one_seed_reaches_every_section():
+    assert from_dict({"seed": 7}).search.seed == 7
+    assert from_dict({"seed": 7, "search": {"seed": 3}}).search.seed == 3
+    assert from_dict({}).search.seed == 0
+
+
 def test_the_resolved_config_builds_the_same_config():
     config = from_dict({"rl": {"learning_rate": "1e-6"}, "eval": {"rollouts": [1, 2]}})
     assert from_dict(config.to_dict()) == config
