@@ -20,9 +20,11 @@ from typing import Any
 from rewards import grade
 from rftt.config import Config
 from rftt.intervals import measured
+from rftt.metrics import MetricsLog
 from rftt.problems import Problem
 from rftt.progress import progress_bar
 from search import Question, SearchConfig, Tree, search_many
+from search.accounting import CountedEngine
 from search.chain import well_formed
 from search.engines import Engine, Sampling
 from search.functional import question_ids
@@ -144,12 +146,16 @@ async def _search(job: Job, problems: Sequence[Problem]) -> list[dict[str, Any]]
         seed=derived_seed(job.config.seed, "eval", "search"),
     )  # fmt: skip
 
+    engine = CountedEngine(job.engine)
+
     async def keep(tree: Tree) -> None:
         problem = asked[tree.question_id]
         votes = await asyncio.to_thread(_votes, tree, problem.answer, settings.rollouts)
         about = {"model": job.model, "gold": problem.answer, "level": problem.level, "votes": votes}
         journal.append({**tree.to_json(), **about})
+        engine.finished(tree)
         bar.update()
+        bar.set_postfix(**engine.progress(), refresh=False)
 
     if not journal.finished:
         todo = [p for p in problems if p.id not in journal]
@@ -157,8 +163,9 @@ async def _search(job: Job, problems: Sequence[Problem]) -> list[dict[str, Any]]
         questions = [Question(p.id, p.question) for p in todo]
         # A model that was never tuned has no functional tokens: it searches by prompting.
         policy = "prompted" if job.model == "base" else "functional"
-        await search_many(questions, job.engine, search, keep, policy=policy)
+        await search_many(questions, engine, search, keep, policy=policy)
         bar.close()
+        MetricsLog(job.config.folder / "metrics.jsonl", f"eval {job.model}").write(len(problems), engine.figures())
         journal.finish([p.id for p in problems])
     return [record["votes"] for record in journal.read([p.id for p in problems])]
 

@@ -15,7 +15,7 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -28,33 +28,44 @@ from rftt.inputs import problems, trained_model
 from rftt.intervals import measured
 from search import Question, SearchConfig, Solution, Solver, solve_many
 
-BUDGETS = (75, 150, 300, 600, 1200, 2400, 4800)
-WIDTHS = (4, 8, 16, 32, 64)
-SAMPLES = 64
+BUDGETS = (75, 150, 300, 600, 1200, 2400)
+WIDTHS = (4, 8, 16)
+SAMPLES = 20
 # The control arm that the others are compared with.
 CONTROL = "majority"
 
 
-def arms(config: SearchConfig) -> dict[str, tuple[str, list[SearchConfig]]]:
-    """Name → strategy and settings, one for each run that the arm needs."""
-    sampled = replace(config, rollouts=SAMPLES)
-    tree = replace(config, rollouts=4 * SAMPLES, budget_tokens=BUDGETS[-1])
+@dataclass(frozen=True)
+class Arm:
+    """One curve.
+
+    Args:
+        strategy: of `search.STRATEGIES`.
+        runs: settings, one for each run that the curve needs.
+        votes: curves that differ only in how the same candidates vote: name → rule.
+    """
+
+    strategy: str
+    runs: list[SearchConfig]
+    votes: dict[str, str]
+
+
+def arms(config: SearchConfig) -> list[Arm]:
+    sampled = replace(config, rollouts=SAMPLES, vote="prior")
+    tree = replace(config, rollouts=256, budget_tokens=BUDGETS[-1])
     wide = replace(tree, siblings=4)
     beams = [replace(config, rollouts=width) for width in WIDTHS]
-    return {
-        "greedy": ("greedy", [config]),
-        CONTROL: ("majority", [sampled]),
-        "majority by prior": ("majority", [replace(sampled, vote="prior")]),
-        "best of n by probability": ("best_of_n", [sampled]),
-        "beam": ("beam", beams),
-        "DVTS": ("dvts", beams),
-        "MCTS uct": ("mcts", [tree]),
-        "MCTS uct, 4 siblings": ("mcts", [wide]),
-        "MCTS puct, 4 siblings": ("mcts", [replace(wide, selection="puct")]),
-        "MCTS puct, 4 siblings, branching above 0.3 nats": (
-            "mcts", [replace(wide, selection="puct", branch_entropy=0.3)],
-        ),
-    }  # fmt: skip
+    puct = replace(wide, selection="puct")
+    return [
+        Arm("greedy", [config], {"greedy": "majority"}),
+        Arm("majority", [sampled], {CONTROL: "majority", "majority by prior": "prior", "best of n": "best_prior"}),
+        Arm("beam", beams, {"beam": "majority"}),
+        Arm("dvts", beams, {"DVTS": "majority"}),
+        Arm("mcts", [tree], {"MCTS uct": "majority"}),
+        Arm("mcts", [wide], {"MCTS uct, 4 siblings": "majority", "MCTS uct, 4 siblings, by prior": "prior"}),
+        Arm("mcts", [puct], {"MCTS puct, 4 siblings": "majority"}),
+        Arm("mcts", [replace(puct, branch_entropy=0.3)], {"MCTS puct, 4 siblings, entropy above 0.3": "majority"}),
+    ]
 
 
 def main() -> None:
@@ -93,18 +104,22 @@ def measure(run: Path, model: str, count: int) -> dict[str, Any]:
     curves: dict[str, list[dict[str, Any]]] = {}
     verdicts: dict[str, dict[int, list[bool]]] = {}
     with running_engine(config, trained_model(config, model)) as engine:
-        for name, (strategy, runs) in arms(search).items():
+        for arm in arms(search):
             begun = time.monotonic()
-            points: dict[int, tuple[list[bool], float]] = {}
-            for settings_of_run in runs:
-                solutions = _solve(questions, Solver(engine, settings_of_run, strategy))
-                points |= _points(solutions, gold, single=len(runs) > 1 or strategy == "greedy")
-            curves[name] = [
-                {"budget": budget, **measured([float(v) for v in right], tokens)}
-                for budget, (right, tokens) in sorted(points.items())
-            ]
-            verdicts[name] = {budget: right for budget, (right, _) in points.items()}
-            print(f"{model}: {name}: {time.monotonic() - begun:.0f} s", flush=True)
+            runs = [_solve(questions, Solver(engine, chosen, arm.strategy)) for chosen in arm.runs]
+            for name, rule in arm.votes.items():
+                points: dict[int, tuple[list[bool], float]] = {}
+                for solutions in runs:
+                    for solution in solutions:
+                        solution.vote = rule
+                        solution.elect()
+                    points |= _points(solutions, gold, single=len(runs) > 1 or arm.strategy == "greedy")
+                curves[name] = [
+                    {"budget": budget, **measured([float(v) for v in right], tokens)}
+                    for budget, (right, tokens) in sorted(points.items())
+                ]
+                verdicts[name] = {budget: right for budget, (right, _) in points.items()}
+            print(f"{model}: {', '.join(arm.votes)}: {time.monotonic() - begun:.0f} s", flush=True)
     return {"curves": curves, "against_majority": _compare(verdicts, curves)}
 
 
@@ -123,11 +138,14 @@ def _points(solutions: list[Solution], gold: dict[str, str], *, single: bool) ->
     if single:
         tokens = sum(s.tokens for s in solutions) / len(solutions)
         return {round(tokens): ([_right(gold[s.question_id], s.answer) for s in solutions], tokens)}
-    points = {}
+    points: dict[int, tuple[list[bool], float]] = {}
     for budget in BUDGETS:
         spent = [_spent(s, budget) for s in solutions]
-        right = [_right(gold[s.question_id], s.answer_at(budget)) for s in solutions]
-        points[budget] = (right, sum(spent) / len(spent))
+        if sum(spent) / len(spent) not in [
+            tokens for _, tokens in points.values()
+        ]:  # else it has nothing more to spend
+            right = [_right(gold[s.question_id], s.answer_at(budget)) for s in solutions]
+            points[budget] = (right, sum(spent) / len(spent))
     return points
 
 
