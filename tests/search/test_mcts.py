@@ -10,7 +10,7 @@ import pytest
 from search import Question, SearchConfig, Tree, search_many
 from search.engines import FakeEngine
 from search.functions import RFTT
-from search.mcts import Flight, Rule, back_up, derived_seed, select, uct
+from search.mcts import Flight, Rule, back_up, derived_seed, puct, select, uct
 from tests.search.fakes import TOKENIZER, functional_engine, functional_script, prompted_engine, prompted_script
 
 
@@ -27,10 +27,21 @@ def trees(policy="functional", count=6, engine=None, **settings):
     return [found[q.id] for q in questions], engine
 
 
-@pytest.fixture(params=[("functional", 1), ("prompted", 1), ("functional", 6), ("prompted", 6)], ids=str)
+SETTINGS = {
+    "plain": {},
+    "parallel": {"parallel_rollouts": 6},
+    "puct": {"selection": "puct", "siblings": 3},
+    "puct, parallel": {"selection": "puct", "parallel_rollouts": 6},
+    "siblings": {"siblings": 3, "parallel_rollouts": 3},
+    "budget": {"budget_tokens": 300, "parallel_rollouts": 4},
+    "entropy": {"branch_entropy": 1.1, "siblings": 2},
+}
+
+
+@pytest.fixture(params=[(policy, name) for policy in ("functional", "prompted") for name in SETTINGS], ids=": ".join)
 def grown(request):
-    policy, parallel = request.param
-    return trees(policy, parallel_rollouts=parallel)
+    policy, name = request.param
+    return trees(policy, **SETTINGS[name])
 
 
 def test_visits_of_a_node_are_its_childrens_or_its_own_rollout(grown):
@@ -94,12 +105,12 @@ class Uneven(FakeEngine):
         return await super().generate(prompt_ids, sampling)
 
 
-@pytest.mark.parametrize("parallel", [1, 5])
+@pytest.mark.parametrize("settings", SETTINGS.values(), ids=SETTINGS)
 @pytest.mark.parametrize(("policy", "script"), [("functional", functional_script), ("prompted", prompted_script)])
-def test_a_tree_does_not_depend_on_how_many_are_in_flight(policy, script, parallel):
-    alone, _ = trees(policy, live_trees=1, parallel_rollouts=parallel)
+def test_a_tree_does_not_depend_on_how_many_are_in_flight(policy, script, settings):
+    alone, _ = trees(policy, live_trees=1, **settings)
     uneven = Uneven(script, TOKENIZER, eos_ids=frozenset({0}))
-    together, _ = trees(policy, live_trees=64, parallel_rollouts=parallel, engine=uneven)
+    together, _ = trees(policy, live_trees=64, engine=uneven, **settings)
     assert [t.to_json() for t in alone] == [t.to_json() for t in together]
 
 
@@ -165,6 +176,19 @@ def test_min_prior_leaves_out_improbable_functions():
     for tree in found:
         for node in tree.nodes[1:]:
             assert node.prior >= 0.16
+
+
+def test_puct_by_hand():
+    assert puct(0.5, 3, 0.4, 16, 2.0) == pytest.approx(0.5 + 2 * 0.4 * 4 / 4)
+    tree = Tree("q", "?")
+    tree.root.options = {"analyze": 0.95, "next_step": 0.05}
+    width, rule = {"analyze": 1, "next_step": 1}.__getitem__, Rule(1.0, 0, puct=True)
+    assert select(tree, tree.root, rule, width, Flight(visits=Counter({0: 1}))) == "analyze"
+    good = tree.add(tree.root, "analyze", 0, prior=0.95, visits=8, value=8.0, options={"output": 1.0})
+    tree.root.visits, tree.root.value = 8, 8.0
+    # UCT must try what it has not tried; PUCT may stay where value and prior are high: 1 + 0.95·√8/9 > 1 + 0.05·√8.
+    assert select(tree, tree.root, rule, width) is good
+    assert select(tree, tree.root, Rule(1.0, 0), width) == "next_step"
 
 
 def test_uct_by_hand():
