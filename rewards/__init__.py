@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rewards.extraction import extract_answer
-    from rewards.grader import Verdict, grade, grade_many, shutdown
+    from rewards.grader import Verdict, grade, grade_async, grade_many, shutdown
     from rewards.outcome import check_golds, format_reward, math_reward, math_reward_from, outcome_and_format_reward
 
 __all__ = [
@@ -23,6 +23,7 @@ __all__ = [
     "extract_answer",
     "format_reward",
     "grade",
+    "grade_async",
     "grade_many",
     "math_reward",
     "math_reward_from",
@@ -31,7 +32,7 @@ __all__ = [
 ]
 _HOMES = {
     "extract_answer": "extraction",
-    **dict.fromkeys(("Verdict", "grade", "grade_many", "shutdown"), "grader"),
+    **dict.fromkeys(("Verdict", "grade", "grade_async", "grade_many", "shutdown"), "grader"),
     **dict.fromkeys(
         ("check_golds", "format_reward", "math_reward", "math_reward_from", "outcome_and_format_reward"), "outcome"
     ),

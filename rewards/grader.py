@@ -64,9 +64,24 @@ def grade(gold: str, text: str, *, extract: str = "boxed", timeout: float = 3.0)
     answer = extract_answer(text, extract)
     if answer is None:
         return Verdict("no_answer", None, 0.0)
+    status, seconds = _decide_here(gold, answer) or _decide_there(gold, answer, timeout)
+    return Verdict(status, answer, seconds)
+
+
+async def grade_async(gold: str, text: str, *, extract: str = "boxed", timeout: float = 3.0) -> Verdict:
+    """`grade` for an event loop: the quick decision at once, what needs a worker without blocking the loop.
+
+    A thread for every pair would cost more than most decisions, and its Python would hold up whatever else runs.
+    """
+    import asyncio
+
+    _require_gold(gold)
+    answer = extract_answer(text, extract)
+    if answer is None:
+        return Verdict("no_answer", None, 0.0)
     decided = _decide_here(gold, answer)
     if decided is None:
-        decided = _decide_there(gold, answer, timeout)
+        decided = await asyncio.to_thread(_decide_there, gold, answer, timeout)
     return Verdict(decided[0], answer, decided[1])
 
 

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rewards import grade
+from rewards import grade, grade_async
 from rftt.config import Config
 from rftt.intervals import measured
 from rftt.metrics import MetricsLog
@@ -104,7 +104,7 @@ async def _samples(
             generations = await job.engine.generate(question_ids(tokenizer, problem.question), sampling)
         for k, generation in enumerate(generations):
             text = tokenizer.decode([i for i in generation.ids if i not in special])
-            verdict = await asyncio.to_thread(grade, problem.answer, text, extract="boxed")
+            verdict = await grade_async(problem.answer, text, extract="boxed")
             if f"{problem.id}#{k}" not in journal:
                 journal.append({
                     "schema": SAMPLE_SCHEMA, "sample_id": f"{problem.id}#{k}", "question_id": problem.id,

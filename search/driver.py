@@ -68,7 +68,7 @@ async def grow_tree(question: Question, policy: Policy, config: SearchConfig, sc
     if question.gold is not None:
         judge = GoldJudge(question.gold)
     else:
-        judge = agreement = AgreementJudge(tree) if scorer is None else ScorerJudge(tree, scorer)
+        judge = agreement = AgreementJudge() if scorer is None else ScorerJudge(scorer)
         decided = agreement.poll.decided if config.early_stop else None
     return await grow(
         tree, policy, judge, Rule(config.exploration, config.seed, config.selection == "puct"),

@@ -6,11 +6,10 @@ that agree with its own (self-consistency), or the score that a process reward m
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from rewards import extract_answer, grade
+from rewards import extract_answer, grade_async
 from search.tree import Node, Tree
 from search.voting import Poll
 
@@ -33,35 +32,29 @@ class GoldJudge:
             leaf.verdict = "no_answer"
             return 0.0
         if leaf.text not in self._verdicts:
-            verdict = await asyncio.to_thread(grade, self.gold, leaf.text, extract="boxed")
+            verdict = await grade_async(self.gold, leaf.text, extract="boxed")
             self._verdicts[leaf.text] = (verdict.answer, verdict.status)
         leaf.answer, leaf.verdict = self._verdicts[leaf.text]
         return float(leaf.verdict == "correct")
 
 
 class AgreementJudge:
-    """The share of the tree's answers so far that agree with this one.
+    """The share of the tree's answers so far that agree with this one."""
 
-    Args:
-        tree: new, or grown before: its answers count.
-    """
-
-    def __init__(self, tree: Tree) -> None:
+    def __init__(self) -> None:
         self.poll = Poll()
-        for leaf in tree.leaves():
-            self.poll.add(leaf.answer)
 
     async def __call__(self, tree: Tree, leaf: Node) -> float:
         leaf.answer = extract_answer(leaf.text, rule="boxed") if leaf.status == "answered" else None
-        group = await self.poll.add_later(leaf.answer)
+        group = await self.poll.add_async(leaf.answer)
         return group.count / self.poll.total if group else 0.0
 
 
 class ScorerJudge(AgreementJudge):
     """The score of the path's last step; 0 for a path without an answer. Every node of the path keeps its score."""
 
-    def __init__(self, tree: Tree, scorer: Scorer) -> None:
-        super().__init__(tree)
+    def __init__(self, scorer: Scorer) -> None:
+        super().__init__()
         self.scorer = scorer
 
     async def __call__(self, tree: Tree, leaf: Node) -> float:

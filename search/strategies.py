@@ -168,7 +168,7 @@ async def _sampled(
                 question, list(generation.ids), solution.tokens, _mean(generation.logprobs), finished=generation.stopped
             )
             solution.candidates.append(candidate)
-            await poll.add_later(candidate.answer)
+            await poll.add_async(candidate.answer)
         solution.requests, solution.rounds = solution.requests + 1, solution.rounds + 1
         if config.budget_tokens is not None and solution.tokens >= config.budget_tokens:
             solution.stopped = "budget"

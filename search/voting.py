@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import asyncio
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from rewards import grade
+from rewards import grade, grade_async
 
 RULES = ("majority", "prior", "prm", "best_prior", "best_prm")
 
@@ -40,10 +39,25 @@ class Poll:
         Returns:
             The group that it joined.
         """
+        group = None
+        if answer is not None and (group := self._known.get(answer)) is None:
+            group = next((g for g in self.groups if grade(g.answer, answer, extract="none").correct), None)
+        return self._count(answer, weight, group)
+
+    async def add_async(self, answer: str | None, weight: float = 1.0) -> Group | None:
+        """`add` for an event loop, which hard comparisons do not block."""
+        group = None
+        if answer is not None and (group := self._known.get(answer)) is None:
+            for other in self.groups:
+                if (await grade_async(other.answer, answer, extract="none")).correct:
+                    group = other
+                    break
+        return self._count(answer, weight, group)
+
+    def _count(self, answer: str | None, weight: float, group: Group | None) -> Group | None:
         place, self.total = self.total, self.total + 1
         if answer is None:
             return None
-        group = self._known.get(answer) or next((g for g in self.groups if equal(g.answer, answer)), None)
         if group is None:
             self.groups.append(group := Group(answer))
         self._known[answer] = group
@@ -51,12 +65,6 @@ class Poll:
         group.weight += weight
         group.members.append(place)
         return group
-
-    async def add_later(self, answer: str | None) -> Group | None:
-        """`add` for an event loop: a comparison that may take long runs in a thread."""
-        if answer is None or answer in self._known or not self.groups:
-            return self.add(answer)
-        return await asyncio.to_thread(self.add, answer)
 
     def ranking(self) -> list[Group]:
         """Groups, heaviest first; equal weights keep the order in which the answers came."""
@@ -121,7 +129,3 @@ def weights(
         return found
     best = max((i for i, answer in enumerate(answers) if answer is not None), key=found.__getitem__, default=None)
     return [float(i == best) for i in range(len(found))]
-
-
-def equal(one: str, other: str) -> bool:
-    return one == other or grade(one, other, extract="none").correct

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
-from rewards import grade
+from rewards import grade_async
 from rftt.errors import UsageError
 from rftt.problems import Problem
 from rftt.rl.lockstep import Lockstep
@@ -194,7 +194,7 @@ class FunctionalRollout:
                     status = "malformed"
                 else:
                     status = "answered"
-                    verdict = (await asyncio.to_thread(grade, tree.gold or "", steps[-1].text)).status
+                    verdict = (await grade_async(tree.gold or "", steps[-1].text)).status
             paths.append(
                 Path(
                     prompt_ids=tree.prompt_ids,

@@ -52,7 +52,7 @@ class Generation:
 
 @dataclass
 class EngineStats:
-    """What an engine did since it was made."""
+    """What an engine did since it was made; `seconds` is the time that it worked on requests."""
 
     requests: int = 0
     prompt_tokens: int = 0

@@ -84,10 +84,13 @@ class VLLMEngine:
             return [Generation((), False)] * sampling.n
         name = f"rftt-{next(_ids)}"
         future: asyncio.Future[RequestOutput] = asyncio.get_running_loop().create_future()
+        begun = time.perf_counter()
         try:
             self.llm.llm_engine.add_request(name, {"prompt_token_ids": prompt_ids}, _params(sampling, room))
         except ValueError as error:
             raise EngineError(f"vLLM refuses a request: {error}") from error
+        finally:
+            self.stats.seconds += time.perf_counter() - begun
         self._waiting[name] = future
         if self._pump is None or self._pump.done():
             self._pump = asyncio.ensure_future(self._run())

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 
 import rewards
-from rewards import grade, grade_many, grader
+from rewards import grade, grade_async, grade_many, grader
 from rewards.pool import Pool, StatusCache, Worker, WorkerDied
 
 HARD = (r"\sqrt{8}", r"\boxed{2\sqrt{2}}")  # needs 40 digits, so it goes to a worker
@@ -274,3 +274,36 @@ def test_import_is_light() -> None:
     script = f"import sys, rewards; print([name for name in {heavy} if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=60)
     assert done.stdout.strip() == "[]"
+
+
+def test_an_event_loop_goes_on_while_a_worker_decides():
+    async def run():
+        ticks = 0
+
+        async def tick():
+            nonlocal ticks
+            while True:
+                await asyncio.sleep(0.005)
+                ticks += 1
+
+        ticking = asyncio.create_task(tick())
+        easy, hard = await asyncio.gather(
+            grade_async("1/2", "\\boxed{0.5}"), grade_async("7", "9^{9^{9^9}}+x", extract="none", timeout=0.5)
+        )
+        slow = [grade_async(rf"\sqrt{{{4 * n}}}", rf"2\sqrt{{{n}}}", extract="none") for n in range(2001, 2041)]
+        verdicts = await asyncio.gather(*slow)
+        ticking.cancel()
+        return easy, hard, verdicts, ticks
+
+    easy, hard, verdicts, ticks = asyncio.run(run())
+    assert easy.correct and not hard.correct and all(v.correct for v in verdicts)
+    assert ticks
+
+
+def test_what_is_decided_at_once_needs_no_thread(monkeypatch):
+    async def never(*arguments):
+        raise AssertionError("a thread was asked for")
+
+    monkeypatch.setattr(asyncio, "to_thread", never)
+    assert asyncio.run(grade_async("(1,2)", "(1,2.0)", extract="none")).correct
+    assert asyncio.run(grade_async("1", "no box")).status == "no_answer"
