@@ -11,6 +11,7 @@ from search.engines.interface import Engine, EngineStats, Generation, Sampling
 
 if TYPE_CHECKING:
     from search.engines.fake import FakeEngine
+    from search.engines.server import ServerEngine
     from search.engines.transformers import TransformersEngine
     from search.engines.vllm import VLLMEngine
 
@@ -20,11 +21,12 @@ __all__ = [
     "FakeEngine",
     "Generation",
     "Sampling",
+    "ServerEngine",
     "TransformersEngine",
     "VLLMEngine",
 ]
 
-_MODULES = {"VLLMEngine": "vllm", "TransformersEngine": "transformers", "FakeEngine": "fake"}
+_MODULES = {"VLLMEngine": "vllm", "TransformersEngine": "transformers", "ServerEngine": "server", "FakeEngine": "fake"}
 
 
 def __getattr__(name: str) -> Any:

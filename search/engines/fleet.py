@@ -10,7 +10,7 @@ import asyncio
 import hashlib
 import logging
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -19,6 +19,7 @@ from search.engines.interface import EngineGone
 Probe = Callable[[str], Awaitable[str | None]]
 log = logging.getLogger(__name__)
 LONGEST_PAUSE = 5.0  # seconds; between probes of a server that stays away
+LAST_MOMENT = 0.1  # seconds; for probes when no request is left
 POLL = 0.05  # seconds; between looks at a fleet of which no server is live
 
 
@@ -76,22 +77,27 @@ class Fleet:
         self._probes = {}
         self._lost_at = time.monotonic()
 
-    def end(self) -> list[asyncio.Task[None]]:
-        """End it; returns the probes that were cancelled, to be waited for."""
-        probes = list(self._probes.values())
-        for probe in probes:
-            probe.cancel()
-        return probes
+    async def end(self) -> None:
+        """End it. Probes under way get a moment, since requests that come one by one would never leave them any."""
+        if self._probes:
+            _, late = await asyncio.wait(self._probes.values(), timeout=LAST_MOMENT)
+            for probe in late:
+                probe.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
 
     @asynccontextmanager
-    async def slot(self, tree: str) -> AsyncIterator[Server]:
+    async def slot(self, tree: str, avoid: Collection[Server] = ()) -> AsyncIterator[Server]:
         """A live server with room for one request.
+
+        Args:
+            tree: that asks; may be empty.
+            avoid: servers that failed this request; they get it again only where no other is live.
 
         Raises:
             EngineGone: there was no live server for `give_up` seconds.
         """
         while True:
-            server = await self._wait_for_server(tree)
+            server = await self._wait_for_server(tree, avoid)
             server.load += 1
             try:
                 async with self._slots[server.url]:
@@ -111,17 +117,18 @@ class Fleet:
             if not any(s.live for s in self.servers):
                 self._lost_at = time.monotonic()
 
-    def choose(self, tree: str) -> Server | None:
+    def choose(self, tree: str, avoid: Collection[Server] = ()) -> Server | None:
         """The live server of a tree; without a tree the one with the least to do."""
         live = [server for server in self.servers if server.live]
+        live = [server for server in live if server not in avoid] or live
         if not live:
             return None
         return max(live, key=lambda s: _draw(tree, s.url)) if tree else min(live, key=lambda s: s.load)
 
-    async def _wait_for_server(self, tree: str) -> Server:
+    async def _wait_for_server(self, tree: str, avoid: Collection[Server]) -> Server:
         while True:
             self._start_probes()
-            server = self.choose(tree)
+            server = self.choose(tree, avoid)
             if server is not None:
                 return server
             if time.monotonic() - self._lost_at > self._give_up:
@@ -136,10 +143,10 @@ class Fleet:
         now = time.monotonic()
         for server in self.servers:
             if server.probe_at is not None and server.probe_at <= now and server.url not in self._probes:
-                self._probes[server.url] = asyncio.ensure_future(self._probe_one(server))
+                self._probes[server.url] = asyncio.ensure_future(self._probe_one(server, self._probes))
 
-    async def _probe_one(self, server: Server) -> None:
-        probes = self._probes
+    async def _probe_one(self, server: Server, probes: dict[str, asyncio.Task[None]]) -> None:
+        self._postpone(server)  # what holds if the probe is cancelled
         try:
             reason = await self._probe(server.url)
             if reason is None:
@@ -150,7 +157,7 @@ class Fleet:
                 server.reason = reason
                 self._postpone(server)
         finally:
-            probes.pop(server.url, None)
+            del probes[server.url]
 
     def _postpone(self, server: Server) -> None:
         pause = min(self._backoff * 2 ** min(server.failures - 1, 10), LONGEST_PAUSE)
