@@ -22,6 +22,9 @@ from rftt.errors import PhaseFailed, UsageError
 from rftt.inputs import model_path, problems
 from rftt.phases import plan, report, summarise
 
+# A run may go on with other servers, on another engine or with more in flight: that is not what its results depend on.
+FREE = frozenset({"engine.name", "engine.servers", "engine.options", "search.live_trees", "eval.processes"})
+
 
 def prepare(config: Config) -> Path:
     """Check model, data and settings, and write the resolved config into the run folder.
@@ -35,13 +38,14 @@ def prepare(config: Config) -> Path:
     from rftt.vocabulary import check_model
 
     path = config.folder / "config.yaml"
-    resolved = config.to_dict()
+    resolved, before = config.to_dict(), None
     if path.exists():
-        _same_settings(from_dict(yaml.safe_load(path.read_text()), str(path)).to_dict(), resolved, path)
+        before = from_dict(yaml.safe_load(path.read_text()), str(path)).to_dict()
+        _same_settings(before, resolved, path)
     else:
         check_model(model_path(config), pad_token=config.model.pad_token)
     problems(config)
-    if not path.exists():
+    if before != resolved:
         write_whole(path, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
     return path
 
@@ -84,7 +88,8 @@ def _same_settings(before: dict, now: dict, path: Path) -> None:
         f"{section}.{key}" if isinstance(value, dict) else section
         for section, value in now.items()
         for key in (value if isinstance(value, dict) else [section])
-        if (before.get(section, {}).get(key) if isinstance(value, dict) else before.get(section))
+        if f"{section}.{key}" not in FREE
+        and (before.get(section, {}).get(key) if isinstance(value, dict) else before.get(section))
         != (value[key] if isinstance(value, dict) else value)
     ]
     if changed:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 ROOT = "question"  # the pseudo-function of a tree's root: the question itself
 
@@ -85,7 +86,7 @@ class FunctionSet:
     def names(self) -> tuple[str, ...]:
         return tuple(f.name for f in self.functions)
 
-    @property
+    @cached_property
     def tags(self) -> tuple[str, ...]:
         """All tags in vocabulary order: open and close of each function."""
         return tuple(tag for f in self.functions for tag in (f.open, f.close))

@@ -128,35 +128,35 @@ def select(
     children = [c for c in tree.children(node) if not c.closed]
     expanded = {tree.nodes[i].function for i in node.children}
     unasked = [f for f in node.options if f not in expanded and (node.id, f) not in flight.asked]
-    place = tree.key(node)
-
-    def tie(function: str, sibling: int) -> int:
-        return derived_seed(rule.seed, tree.question_id, place, function, sibling)
-
-    def first_tie(function: str) -> int:
-        return max(tie(function, i) for i in range(width(function)))
-
     visits = node.visits + flight.visits[node.id]
-    choices: list[tuple[float, int, Node | str]] = []
+    choices: list[tuple[float, Node | str]] = []
     if rule.puct:
         for child in children:
             count = child.visits + flight.visits[child.id]
             # What was never visited is taken to be worth what its parent is.
             value = child.value / count if count else node.mean
-            prior = child.prior / width(child.function)
-            score = puct(value, count, prior, visits, rule.exploration)
-            choices.append((score, tie(child.function, child.sibling), child))
+            choices.append((puct(value, count, child.prior / width(child.function), visits, rule.exploration), child))
         for function in unasked:
             prior = node.options[function] / width(function)
-            choices.append((puct(node.mean, 0, prior, visits, rule.exploration), first_tie(function), function))
-        return max(choices, key=lambda choice: choice[:2])[2] if choices else None
-    for child in children:
-        if not child.visits and not flight.visits[child.id]:
-            choices.append((child.prior, tie(child.function, child.sibling), child))
-    choices += [(node.options[function], first_tie(function), function) for function in unasked]
-    if choices:
-        return max(choices, key=lambda choice: choice[:2])[2]
-    return max(children, key=lambda c: uct(c, visits, rule.exploration, flight.visits[c.id]), default=None)
+            choices.append((puct(node.mean, 0, prior, visits, rule.exploration), function))
+    else:
+        choices += [(c.prior, c) for c in children if not c.visits and not flight.visits[c.id]]
+        choices += [(node.options[function], function) for function in unasked]
+        if not choices:
+            return max(children, key=lambda c: uct(c, visits, rule.exploration, flight.visits[c.id]), default=None)
+    if not choices:
+        return None
+    best = max(score for score, _ in choices)
+    equal = [target for score, target in choices if score == best]
+    return equal[0] if len(equal) == 1 else max(equal, key=lambda target: _tie(tree, node, target, rule.seed, width))
+
+
+def _tie(tree: Tree, node: Node, target: Node | str, seed: int, width: Callable[[str], int]) -> int:
+    """A number that decides between equal choices: the same whatever else is in flight."""
+    place = tree.key(node)
+    if isinstance(target, Node):
+        return derived_seed(seed, tree.question_id, place, target.function, target.sibling)
+    return max(derived_seed(seed, tree.question_id, place, target, i) for i in range(width(target)))
 
 
 def back_up(tree: Tree, leaf: Node, reward: float) -> None:

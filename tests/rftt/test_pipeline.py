@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from rftt.config import load_config
+from rftt.errors import UsageError
 from rftt.phases import PHASES
+from rftt.pipeline import prepare
 from search.chain import check, parse
 from search.journal import read_jsonl
 
@@ -47,6 +50,18 @@ def test_questions_to_report(engine, tmp_path):
     assert not list(run.rglob("*.tmp")) and not list(run.rglob("*.partial"))
     again = subprocess.run(command("run", run, f"engine.name={engine}", *options), capture_output=True, text=True)
     assert again.returncode == 0 and again.stdout.count("done before") == len(PHASES)
+
+
+def test_a_run_goes_on_with_other_servers_but_not_with_other_settings(tmp_path):
+    small = [f"run={tmp_path / 'run'}", "data.train_limit=2", "data.eval_limit=2"]
+    path = prepare(load_config("configs/toy.yaml", small))
+    servers = ["engine.name=server", "engine.servers=[http://node1:8000]", "engine.options={}", "search.live_trees=3"]
+    prepare(load_config("configs/toy.yaml", [*small, *servers]))
+    saved = load_config(path)
+    assert saved.engine.servers == ("http://node1:8000",) and saved.search.live_trees == 3
+    with pytest.raises(UsageError, match="begun with another search.rollouts"):
+        prepare(load_config("configs/toy.yaml", [*small, *servers, "search.rollouts=3"]))
+    assert load_config(path) == saved
 
 
 @pytest.mark.slow
