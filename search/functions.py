@@ -80,7 +80,11 @@ class FunctionSet:
                 raise ValueError(f"unknown function in a role: {role}")
 
     def __getitem__(self, name: str) -> Function:
-        return next(f for f in self.functions if f.name == name)
+        return self._by_name[name]
+
+    @cached_property
+    def _by_name(self) -> dict[str, Function]:
+        return {f.name: f for f in self.functions}
 
     @property
     def names(self) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ import math
 from collections import Counter, deque
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import lru_cache
 from typing import Protocol
 
 from search.tree import Node, Tree
@@ -91,6 +92,7 @@ class _Rollout:
     round: int = 0
 
 
+@lru_cache(maxsize=1 << 16, typed=True)
 def derived_seed(*parts: object) -> int:
     """A 31-bit seed from anything printable: the same for the same place in the same run, whatever else is in flight."""
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=4).digest()
@@ -148,15 +150,17 @@ def select(
         return None
     best = max(score for score, _ in choices)
     equal = [target for score, target in choices if score == best]
-    return equal[0] if len(equal) == 1 else max(equal, key=lambda target: _tie(tree, node, target, rule.seed, width))
+    if len(equal) == 1:
+        return equal[0]
+    place = (rule.seed, tree.question_id, tree.key(node))
 
+    def tie(target: Node | str) -> int:
+        """A number that decides between equal choices: the same whatever else is in flight."""
+        if isinstance(target, Node):
+            return derived_seed(*place, target.function, target.sibling)
+        return max(derived_seed(*place, target, i) for i in range(width(target)))
 
-def _tie(tree: Tree, node: Node, target: Node | str, seed: int, width: Callable[[str], int]) -> int:
-    """A number that decides between equal choices: the same whatever else is in flight."""
-    place = tree.key(node)
-    if isinstance(target, Node):
-        return derived_seed(seed, tree.question_id, place, target.function, target.sibling)
-    return max(derived_seed(seed, tree.question_id, place, target, i) for i in range(width(target)))
+    return max(equal, key=tie)
 
 
 def back_up(tree: Tree, leaf: Node, reward: float) -> None:
