@@ -95,7 +95,7 @@ class CountedEngine:
         now, before = self.stats, self._before
         seconds = self._ended - self._begun if self._begun is not None else 0.0
         prompt, cached = now.prompt_tokens - before.prompt_tokens, now.cached_tokens - before.cached_tokens
-        decoded = now.generated_tokens - before.generated_tokens
+        decoded, computed = now.generated_tokens - before.generated_tokens, now.computed_tokens - before.computed_tokens
         unique = self._unique + sum(prefixes.unique for prefixes in self._open.values())
         return {
             "questions": self._trees,
@@ -103,7 +103,7 @@ class CountedEngine:
             "requests": now.requests - before.requests,
             "prompt_tokens": prompt,
             "cached_tokens": cached,
-            "redundancy": (prompt - cached + decoded) / unique if unique else 1.0,
+            "redundancy": computed / unique if unique else 1.0,
             "requests_per_question": self._tree_requests / self._trees if self._trees else 0.0,
             "rounds_per_question": self._tree_rounds / self._trees if self._trees else 0.0,
             "seconds": seconds,

@@ -265,6 +265,7 @@ def _colocated(trainer: Any) -> Iterator[Engine]:
     try:
         yield engine
     finally:
+        engine.close()
         if generation.enable_sleep_mode:
             generation.llm.sleep(level=2)
             generation._llm_weights_sleeping = True

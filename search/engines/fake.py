@@ -38,9 +38,7 @@ class FakeEngine:
         for _ in range(self.turns):
             await asyncio.sleep(0)
         generations = self.script(prompt_ids, sampling)
-        self.stats.requests += 1
-        self.stats.prompt_tokens += len(prompt_ids)
-        self.stats.generated_tokens += sum(len(g.ids) for g in generations)
+        self.stats.count(len(prompt_ids), generations)
         return generations
 
     def close(self) -> None:

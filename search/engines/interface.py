@@ -52,13 +52,41 @@ class Generation:
 
 @dataclass
 class EngineStats:
-    """What an engine did since it was made; `seconds` is the time that it worked on requests."""
+    """What an engine did since it was made.
+
+    Args:
+        requests: served.
+        prompt_tokens: of every continuation's prompt: those of a request with n continuations count n times.
+        generated_tokens: sampled.
+        computed_tokens: prompt tokens that no cache held, and generated ones.
+        seconds: in which it worked on requests.
+    """
 
     requests: int = 0
     prompt_tokens: int = 0
-    cached_tokens: int = 0
     generated_tokens: int = 0
+    computed_tokens: int = 0
     seconds: float = 0.0
+
+    def count(self, prompt_tokens: int, generations: list[Generation], cached_tokens: int | None = 0) -> None:
+        """Count a request that was served.
+
+        Args:
+            prompt_tokens: length of its prompt.
+            generations: its continuations.
+            cached_tokens: of its prompt, for each continuation; None where `computed_tokens` is counted otherwise.
+        """
+        generated = sum(len(g.ids) for g in generations)
+        self.requests += 1
+        self.prompt_tokens += prompt_tokens * len(generations)
+        self.generated_tokens += generated
+        if cached_tokens is not None:
+            self.computed_tokens += (prompt_tokens - cached_tokens) * len(generations) + generated
+
+    @property
+    def cached_tokens(self) -> int:
+        """Prompt tokens that did not have to be computed."""
+        return self.prompt_tokens + self.generated_tokens - self.computed_tokens
 
     def to_json(self) -> dict[str, Any]:
         return asdict(self)

@@ -59,7 +59,7 @@ class ServerEngine:
 
     A request that fails for a reason of the server's (no connection, no answer in time, HTTP 5xx or 429, an answer that
     makes no sense) is sent again, to another server if there is one. The statistics count cached tokens where servers run
-    with ``--enable-prompt-tokens-details``.
+    with ``--enable-prompt-tokens-details``; of several continuations of one prompt vLLM tells those of one.
 
     Args:
         urls: of the servers, with or without ``/v1``.
@@ -161,10 +161,7 @@ class ServerEngine:
                 f"its answer is not that of a vLLM server with return_token_ids and logprob_token_ids ({error!r})"
             ) from error
         server.failures = 0
-        self.stats.requests += 1
-        self.stats.prompt_tokens += len(body["prompt"])
-        self.stats.cached_tokens += cached
-        self.stats.generated_tokens += sum(len(g.ids) for g in generations)
+        self.stats.count(len(body["prompt"]), generations, cached)
         return generations
 
     async def _post(self, session: ClientSession, url: str, body: dict[str, Any]) -> Any:

@@ -80,9 +80,7 @@ class TransformersEngine:
                 return
             self.stats.seconds += time.perf_counter() - begun
             for (prompt, _, future), generations in zip(batch, results, strict=True):
-                self.stats.requests += 1
-                self.stats.prompt_tokens += len(prompt)
-                self.stats.generated_tokens += sum(len(g.ids) for g in generations)
+                self.stats.count(len(prompt), generations)
                 if not future.done():
                     future.set_result(generations)
 

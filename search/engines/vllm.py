@@ -56,9 +56,11 @@ def allow_weight_updates_on_cpu() -> None:
 class VLLMEngine:
     """A vLLM engine in this process.
 
+    Where vLLM's scheduler is in this process, the statistics hold what it computed; else what vLLM tells of its cache.
+
     Args:
         model: model folder or hub name; ignored when `llm` is given.
-        llm: an engine that exists already, e.g. TRL's; it is not closed with this one.
+        llm: an engine that exists already, e.g. TRL's; closing this one leaves it as it was.
         options: passed to ``vllm.LLM``; they win over what is chosen here.
 
     Raises:
@@ -76,6 +78,11 @@ class VLLMEngine:
         self.stats = EngineStats()
         self._waiting: dict[str, asyncio.Future[RequestOutput]] = {}
         self._pump: asyncio.Task[None] | None = None
+        core = getattr(self.llm.llm_engine.engine_core, "engine_core", None)  # None where it is another process
+        self._scheduler: Any = getattr(core, "scheduler", None)
+        if self._scheduler:
+            self._schedule = self._scheduler.schedule
+            self._scheduler.schedule = self._counting_schedule
 
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         """See `Engine`. A prompt that leaves no room yields empty continuations that are not stopped."""
@@ -100,11 +107,12 @@ class VLLMEngine:
             if self._waiting.pop(name, None) is not None:
                 self.llm.llm_engine.abort_request([name])
             raise
-        self.stats.requests += 1
-        self.stats.prompt_tokens += len(prompt_ids)
-        self.stats.cached_tokens += output.num_cached_tokens or 0
         generations = [_generation(o, sampling) for o in sorted(output.outputs, key=lambda o: o.index)]
-        self.stats.generated_tokens += sum(len(g.ids) for g in generations)
+        if self._scheduler:
+            self.stats.count(len(prompt_ids), generations, None)
+            self.stats.computed_tokens += len(generations)  # a last token is sampled, but no step computes on it
+        else:  # vLLM tells the cached tokens of one continuation of a request
+            self.stats.count(len(prompt_ids), generations, output.num_cached_tokens or 0)
         return generations
 
     async def _run(self) -> None:
@@ -127,12 +135,20 @@ class VLLMEngine:
                 if not future.done():
                     future.set_exception(EngineGone(f"vLLM failed: {type(error).__name__}: {error}"))
 
+    def _counting_schedule(self, *args: Any, **named: Any) -> Any:
+        """vLLM's scheduling of one step, with the tokens counted that the step computes."""
+        scheduled = self._schedule(*args, **named)
+        self.stats.computed_tokens += scheduled.total_num_scheduled_tokens
+        return scheduled
+
     def reset_prefix_cache(self) -> None:
         """Forget cached prefixes; due after every weight update."""
         self.llm.reset_prefix_cache()
 
     def close(self) -> None:
         """Free the engine's memory, if the engine is ours."""
+        if self._scheduler:
+            self._scheduler.schedule = self._schedule
         if self._owned:
             import gc
 

@@ -59,7 +59,7 @@ def test_token_ids_go_out_and_come_back_with_their_logprobs(servers):
     assert body["stop_token_ids"] == sorted({5, 3, EOS}) and body["max_tokens"] == 9
     assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (0, 0.0, 1.0)
     stats = engine.stats
-    assert (stats.requests, stats.prompt_tokens, stats.cached_tokens, stats.generated_tokens) == (1, 2, 1, 6)
+    assert (stats.requests, stats.prompt_tokens, stats.cached_tokens, stats.generated_tokens) == (1, 4, 2, 6)
 
 
 def test_without_logprobs_none_are_asked_for(servers):
