@@ -194,6 +194,7 @@ def _params(sampling: Sampling, room: int) -> Any:
         logprob_token_ids=list(sampling.watch_ids) or None,
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
+        skip_clone=True,  # they are this request's own
     )
 
 

@@ -269,7 +269,7 @@ def side_by_side(engine: Any, search: SearchConfig) -> list[Row]:
     _warm(engine, search)
     for question in islice(questions(), TRIED):
         found = {}
-        for parallel in PARALLEL:
+        for parallel in reversed(PARALLEL):  # an exhausted tree shows soonest with many in flight
             config = replace(search, rollouts=ONE_TREE, parallel_rollouts=parallel)
             with _fresh(engine):
                 run = schedules.ours([question], engine, config)
@@ -292,16 +292,18 @@ def side_by_side(engine: Any, search: SearchConfig) -> list[Row]:
 
 
 def latency(config: Config, number: int) -> list[Row]:
-    """Share of time outside of a 7B model, once with steps as short as those of the toy and once with longer ones."""
+    """Share of time outside of a 7B model, with steps as short as those of the toy and with longer ones, and how much the
+    barriers of lock-step cost there.
+    """
     rows = []
     settings = replace(config.search, rollouts=LATENCY_ROLLOUTS, live_trees=min(number, AT_ONCE))
-    for longer_by in ((0, 0), (16, 48)):
+    for longer_by, schedule in (((0, 0), "ours"), ((16, 48), "ours"), ((16, 48), "lockstep")):
         engine = _steps(config, longer_by=longer_by)
-        run = schedules.ours(islice(questions(), number), engine, settings)
+        run = getattr(schedules, schedule)(list(islice(questions(), number)), engine, settings)
         outside = run.figures["outside_engine"] * run.figures["seconds"]
         rows.append({
-            "engine": "simulated 7B", "questions": number, "rollouts": settings.rollouts,
-            "tokens_per_step": run.figures["generated_tokens"] / engine.sequences, "engine_steps": engine.steps,
+            "engine": "simulated 7B", "schedule": schedule, "questions": number, "rollouts": settings.rollouts,
+            "tokens_per_continuation": run.figures["generated_tokens"] / engine.sequences, "engine_steps": engine.steps,
             **{key: run.figures[key] for key in ("tokens_per_s", "seconds", "outside_engine")},
             "outside_ms_per_request": 1e3 * outside / run.figures["requests"],
         })  # fmt: skip

@@ -53,17 +53,18 @@ class Arm:
 def arms(config: SearchConfig) -> list[Arm]:
     sampled = replace(config, rollouts=SAMPLES, vote="prior")
     tree = replace(config, rollouts=256, budget_tokens=BUDGETS[-1])
-    puct, wide = replace(tree, selection="puct"), replace(tree, siblings=4)
+    wide = replace(tree, siblings=4)
+    puct = replace(wide, selection="puct")
     beams = [replace(config, rollouts=width) for width in WIDTHS]
     return [
         Arm("greedy", [config], {"greedy": "majority"}),
         Arm("majority", [sampled], {CONTROL: "majority", "majority by prior": "prior", "best of n": "best_prior"}),
         Arm("beam", beams, {"beam": "majority"}),
         Arm("dvts", beams, {"DVTS": "majority"}),
-        Arm("mcts", [tree], {"MCTS uct": "majority", "MCTS uct, by prior": "prior"}),
-        Arm("mcts", [puct], {"MCTS puct": "majority"}),
-        Arm("mcts", [replace(puct, branch_entropy=0.3)], {"MCTS puct, entropy above 0.3": "majority"}),
+        Arm("mcts", [tree], {"MCTS uct": "majority"}),
         Arm("mcts", [wide], {"MCTS uct, 4 siblings": "majority", "MCTS uct, 4 siblings, by prior": "prior"}),
+        Arm("mcts", [puct], {"MCTS puct, 4 siblings": "majority"}),
+        Arm("mcts", [replace(puct, branch_entropy=0.3)], {"MCTS puct, 4 siblings, entropy above 0.3": "majority"}),
     ]
 
 
