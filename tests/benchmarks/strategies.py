@@ -199,10 +199,14 @@ def plot(figures: dict[str, Any], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    from matplotlib import pyplot
+    matplotlib.rcParams.update(
+        {"svg.fonttype": "none", "svg.hashsalt": "rftt"}
+    )  # small files, the same for the same figures
+    from matplotlib import colormaps, pyplot
 
     sheet, axes = pyplot.subplots(1, len(figures), figsize=(6.5 * len(figures), 5), sharey=True, squeeze=False)
     for axis, (model, found) in zip(axes[0], figures.items(), strict=True):
+        axis.set_prop_cycle(color=colormaps["tab20"].colors)
         for name, points in found["curves"].items():
             x = [p["tokens"] for p in points]
             y = [100 * p["value"] for p in points]
@@ -214,7 +218,7 @@ def plot(figures: dict[str, Any], path: Path) -> None:
     axes[0][0].set_ylabel("accuracy in %, 95 % intervals")
     axes[0][-1].legend(fontsize=7, loc="lower right")
     sheet.tight_layout()
-    sheet.savefig(path)
+    sheet.savefig(path, metadata={"Date": None} if path.suffix == ".svg" else None)
 
 
 if __name__ == "__main__":
