@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from search.engines.interface import Engine, Generation, Sampling
+from search.engines.interface import Engine, EngineAround, Generation, Sampling
 from search.tree import Tree
 
 
@@ -47,7 +47,7 @@ def _shared(one: bytes, other: bytes, width: int = array("I").itemsize) -> int:
     return low
 
 
-class CountedEngine:
+class CountedEngine(EngineAround):
     """Passes requests on to an engine and counts them, tree by tree.
 
     Args:
@@ -55,11 +55,7 @@ class CountedEngine:
     """
 
     def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.tokenizer = engine.tokenizer
-        self.eos_ids = engine.eos_ids
-        self.max_model_len = engine.max_model_len
-        self.stats = engine.stats
+        super().__init__(engine)
         self._before = replace(engine.stats)
         self._begun: float | None = None
         self._ended = 0.0
@@ -69,16 +65,13 @@ class CountedEngine:
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         if self._begun is None:
             self._begun = time.perf_counter()
-        generations = await self.engine.generate(prompt_ids, sampling)
+        generations = await super().generate(prompt_ids, sampling)
         prefixes = self._open[sampling.tree]
         prompt = array("I", prompt_ids)
         for generation in generations:
             prefixes.add(prompt + array("I", generation.ids))
         self._ended = time.perf_counter()
         return generations
-
-    def close(self) -> None:
-        self.engine.close()
 
     def finished(self, tree: Tree) -> None:
         """Count a tree that will ask for nothing more, and forget its tokens."""

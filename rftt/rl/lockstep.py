@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 from search.engines import Engine, Generation, Sampling
+from search.engines.interface import EngineAround
 
 Request = tuple[list[int], int, "asyncio.Future[None]"]  # prompt, seed, what it waits for
 
 
-class Lockstep:
+class Lockstep(EngineAround):
     """Hands requests on once every live tree waits for one, in an order that does not depend on who came first.
 
     An engine that pads a batch rounds a row's log-probs differently in different company. Grading runs beside the
@@ -23,12 +23,8 @@ class Lockstep:
     """
 
     def __init__(self, engine: Engine, live: int) -> None:
-        self.engine = engine
+        super().__init__(engine)
         self.live = live
-        self.tokenizer: Any = engine.tokenizer
-        self.eos_ids = engine.eos_ids
-        self.max_model_len = engine.max_model_len
-        self.stats = engine.stats
         self._waiting: list[Request] = []
 
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
@@ -37,7 +33,7 @@ class Lockstep:
         self._waiting.append((prompt_ids, sampling.seed or 0, turn))
         self._release()
         await turn
-        return await self.engine.generate(prompt_ids, sampling)
+        return await super().generate(prompt_ids, sampling)
 
     def finished(self) -> None:
         """One tree will ask for nothing more."""
@@ -49,9 +45,6 @@ class Lockstep:
             waiting, self._waiting = self._waiting, []
             # Later, when the one that came last waits as well: it would else be the first to go on.
             asyncio.get_running_loop().call_soon(_wake, sorted(waiting, key=lambda request: request[:2]))
-
-    def close(self) -> None:
-        """The engine is closed by who made it."""
 
 
 def _wake(requests: list[Request]) -> None:

@@ -115,3 +115,24 @@ class Engine(Protocol):
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]: ...
 
     def close(self) -> None: ...
+
+
+class EngineAround:
+    """Stands between a search and an engine, for which it answers; the engine is closed by who made it.
+
+    Args:
+        engine: gets the requests.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine = engine
+        self.tokenizer = engine.tokenizer
+        self.eos_ids = engine.eos_ids
+        self.max_model_len = engine.max_model_len
+        self.stats = engine.stats
+
+    async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
+        return await self.engine.generate(prompt_ids, sampling)
+
+    def close(self) -> None:
+        """Nothing of its own to free."""

@@ -23,6 +23,7 @@ from rftt.rl.lockstep import Lockstep
 from search import Question, SearchConfig, Tree, search_many
 from search.accounting import CountedEngine
 from search.engines import Engine, EngineStats, Generation, Sampling
+from search.engines.interface import EngineAround
 from search.engines.vllm import _params
 from search.prompted import encode
 from tests.search.fakes import TOKENIZER, prompted_script
@@ -48,21 +49,7 @@ class Request:
     lengths: tuple[int, ...] = ()
 
 
-class _Around:
-    """An engine around another one."""
-
-    def __init__(self, engine: Engine) -> None:
-        self.engine = engine
-        self.tokenizer = engine.tokenizer
-        self.eos_ids = engine.eos_ids
-        self.max_model_len = engine.max_model_len
-        self.stats = engine.stats
-
-    def close(self) -> None:
-        """The engine is closed by who made it."""
-
-
-class Recorder(_Around):
+class Recorder(EngineAround):
     """Keeps every request, in the order in which they were made."""
 
     def __init__(self, engine: Engine) -> None:
@@ -77,7 +64,7 @@ class Recorder(_Around):
         return generations
 
 
-class OneByOne(_Around):
+class OneByOne(EngineAround):
     """Asks for the continuations of a request one after the other, with the seeds that vLLM gives to siblings."""
 
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
