@@ -92,7 +92,7 @@ class _Rollout:
     round: int = 0
 
 
-@lru_cache(maxsize=1 << 16, typed=True)
+@lru_cache(maxsize=1 << 14, typed=True)
 def derived_seed(*parts: object) -> int:
     """A 31-bit seed from anything printable: the same for the same place in the same run, whatever else is in flight."""
     digest = hashlib.blake2b("\x1f".join(map(str, parts)).encode(), digest_size=4).digest()
