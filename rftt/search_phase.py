@@ -121,10 +121,10 @@ async def _search(config: Config, work: Round, share: int) -> None:
     order = [p.id for p in todo]
     if work.journal(share).exists() or not todo:
         return
-    journal = Journal(work.journal(share))
-    metrics = MetricsLog(config.folder / "metrics.jsonl", label)
     failed: dict[str, str] = {}
     with running_engine(config, work.model) as running:
+        # Only once the engine runs: one that cannot start leaves nothing behind.
+        journal, metrics = Journal(work.journal(share)), MetricsLog(config.folder / "metrics.jsonl", label)
         engine = CountedEngine(running)
         left = [p for p in todo if p.id not in journal]
         solved = sum(_solved(r["tree"]) for r in journal.read(order))

@@ -85,7 +85,8 @@ def settings(model: str, values: dict[str, Any], overrides: Iterable[str]) -> Co
         "model": {"path": model},
         # Starts in seconds; for many questions engine.options.enforce_eager=false makes up for its start.
         "engine": {"name": values.pop("engine"), "servers": values.pop("servers")},
-        "search": {"parallel_rollouts": 8, **values},
+        # What the model would hardly ever do is not worth one of few rollouts.
+        "search": {"parallel_rollouts": 8, "min_prior": 0.02, **values},
     }
     if base["engine"]["name"] == "vllm":
         base["engine"]["options"] = {"enforce_eager": True}
