@@ -53,10 +53,8 @@ def _decide(gold: str, answer: str, depth: str) -> str:
         return "correct"
     if _LITERAL.fullmatch(plain_gold) and _LITERAL.fullmatch(plain_answer):
         return "correct" if Fraction(plain_gold) == Fraction(plain_answer) else "wrong"
-    if ":" in gold and ":" in answer:
-        ours, theirs = _CLOCK_LAYOUT.sub("", gold), _CLOCK_LAYOUT.sub("", answer)
-        if _CLOCK.search(ours) and _CLOCK.search(theirs):
-            return "correct" if _same_clock(ours, theirs) else "wrong"
+    if tells_time(gold) and tells_time(answer):
+        return "correct" if _same_clock(gold, answer) else "wrong"
     wanted, given = read(gold), read(answer)
     if not given.readable and not (given.unsupported or wanted.unsupported):
         return "unparseable"
@@ -92,8 +90,14 @@ def _needs_fallback(wanted: Reading, given: Reading) -> bool:
     return (wanted.unsupported or bool(wanted.trees)) and (given.unsupported or bool(given.trees))
 
 
+def tells_time(answer: str) -> bool:
+    """Whether there is a time of day in a bare answer."""
+    return ":" in answer and _CLOCK.search(_CLOCK_LAYOUT.sub("", answer)) is not None
+
+
 def _same_clock(gold: str, answer: str) -> bool:
     def reading(text: str) -> tuple[list[tuple[int, ...]], str]:
+        text = _CLOCK_LAYOUT.sub("", text)
         half = re.search(r"\b([ap])\.?\s?m\b", re.sub(r"[\\{}~]|text|mathrm", " ", text), re.IGNORECASE)
         return [tuple(map(int, time.split(":"))) for time in _CLOCK.findall(text)], half[1].lower() if half else ""
 

@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from typing import Any
 
+from rewards.equivalence import tells_time
 from rewards.extraction import extract_answer
 from rewards.grader import STATUSES, Verdict, grade, grade_many, unboxed
 from rewards.reading import read
@@ -98,14 +99,14 @@ def math_reward_from(processing_class: Any, **options: Any) -> RewardFunction:
 def check_golds(golds: Sequence[str], timeout: float = 10.0) -> list[tuple[int, str]]:
     """(index, what is wrong) of every reference answer that cannot be graded against; to be called when data is loaded.
 
-    A gold must not be empty, must be read as mathematics or as words (any other text is equal to its own spelling only),
-    and must equal itself.
+    A gold must not be empty, must be read as mathematics, a time or words (any other text is equal to its own spelling
+    only), and must equal itself.
     """
     problems = []
     for index, gold in enumerate(golds):
         if not isinstance(gold, str) or not gold.strip():
             problems.append((index, f"empty or not text: {gold!r}"))
-        elif not read(unboxed(gold)).readable:
+        elif not (read(unboxed(gold)).readable or tells_time(gold)):
             problems.append((index, f"neither mathematics nor words, so only its own spelling equals it: {gold!r}"))
         elif not (verdict := grade(gold, gold, extract="none", timeout=timeout)).correct:
             problems.append((index, f"does not equal itself ({verdict.status}): {gold!r}"))

@@ -69,7 +69,7 @@ def test_token_ids_are_read_where_a_tokenizer_is_given() -> None:
 
 
 def test_check_golds_names_what_cannot_be_graded() -> None:
-    golds = ["7", "", r"\frac{1}{2}", None, r"\text{east}", "t(0,4]"]
+    golds = ["7", "", r"\frac{1}{2}", None, r"\text{east}", "t(0,4]", r"4\!:\!51\!:\!06 \text{ p.m.}"]
     problems = check_golds(golds)  # type: ignore[arg-type]
     assert [index for index, _ in problems] == [1, 3, 5]
 
