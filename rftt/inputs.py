@@ -80,13 +80,12 @@ def _problems(
     return [loaded[i] for i in chosen]
 
 
-def needed(config: Config, result: str, phase: str) -> Path:
-    """Path of what another phase leaves in the run folder.
+def needed(path: Path, phase: str) -> Path:
+    """The path of what another phase leaves in the run folder.
 
     Raises:
         UsageError: that phase has not run.
     """
-    path = config.folder / result
     if not path.exists():
         raise UsageError(f"{path}: not there yet; run `rftt {phase} CONFIG` first")
     return path

@@ -56,8 +56,8 @@ def sft(config: Config) -> None:
         return
     folder = round_folder(config, number)
     train_sft(
-        needed(config, "model-with-tokens", "tokens"),
-        needed(config, str((folder / SEARCH_RESULT).relative_to(config.folder)), "search"),
+        needed(config.folder / "model-with-tokens", "tokens"),
+        needed(folder / SEARCH_RESULT, "search"),
         folder / SFT_RESULT,
         config,
         label="sft" if config.search.rounds == 1 else f"sft round {number}",
@@ -69,7 +69,7 @@ def rl(config: Config) -> None:
     from rftt.rl.trainer import train_rl
 
     train, _ = problems(config)
-    train_rl(needed(config, "sft/final", "sft"), train, config.folder / "rl" / "final", config)
+    train_rl(needed(config.folder / SFT_RESULT, "sft"), train, config.folder / "rl" / "final", config)
 
 
 def evaluate(config: Config) -> None:

@@ -20,7 +20,7 @@ from rftt.children import run_children
 from rftt.config import Config
 from rftt.engines import running_engine
 from rftt.errors import PhaseFailed, UsageError
-from rftt.inputs import model_path, needed, open_round, problems, round_folder
+from rftt.inputs import MODELS, model_path, needed, open_round, problems, round_folder
 from rftt.metrics import MetricsLog
 from rftt.problems import Problem
 from rftt.progress import progress_bar
@@ -106,7 +106,7 @@ def _round(config: Config, number: int, train: Sequence[Problem]) -> Round:
     if number == 1:
         return Round(number, folder, model_path(config), "prompted", None, train)
     last = round_folder(config, number - 1)
-    model = needed(config, str((last / "sft" / "final").relative_to(config.folder)), "sft")
+    model = needed(last / MODELS["sft"], "sft")
     solved = {tree["question_id"] for tree in read_jsonl(last / "search" / "trees.jsonl") if _solved(tree)}
     todo = [p for p in train if p.id not in solved]
     return Round(number, folder, str(model), "functional", last / "search", todo)
@@ -136,9 +136,10 @@ async def _search(config: Config, work: Round, share: int) -> None:
             nonlocal solved
             written = await chains(tree, writer, settings)
             engine.finished(tree)
-            record = {"question_id": tree.question_id, "chains": written, "preferences": preferences(tree, settings)}
-            journal.append(record | {"tree": tree.to_json()})
-            solved += any(leaf.verdict == "correct" for leaf in tree.leaves())
+            record: Record = {"question_id": tree.question_id, "chains": written}
+            record |= {"preferences": preferences(tree, settings), "tree": tree.to_json()}
+            journal.append(record)
+            solved += _solved(record["tree"])
             advance()
 
         def fail(question: Question, error: EngineError) -> None:

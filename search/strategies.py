@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from rewards import extract_answer
@@ -99,22 +99,19 @@ class Solver:
     def seed(self, question: Question, *place: object) -> int:
         return derived_seed(self.config.seed, question.id, self.strategy, *place)
 
+    def text(self, ids: Iterable[int]) -> str:
+        """What a chain says, without special tokens."""
+        return self.engine.tokenizer.decode([i for i in ids if i not in self.special_ids])
+
     async def candidate(
-        self,
-        question: Question,
-        ids: list[int],
-        spent: int,
-        logprob: float | None,
-        *,
-        finished: bool,
-        node: int | None = None,
+        self, question: Question, ids: Sequence[int], spent: int, logprob: float | None, *, finished: bool
     ) -> Candidate:
-        text = self.engine.tokenizer.decode([i for i in ids if i not in self.special_ids])
+        text = self.text(ids)
         answer = extract_answer(text, rule="boxed") if finished else None
         score = None
         if self.scorer is not None and answer is not None:
             score = (await self.scorer(question.text, _steps(text, self.functions)))[-1]
-        return Candidate(text, answer, len(ids), spent, logprob, score, node)
+        return Candidate(text, answer, len(ids), spent, logprob, score)
 
 
 async def solve_many(
@@ -151,6 +148,7 @@ async def _sampled(
     """Samples in one request; in several, `parallel_rollouts` each, where the search may stop before the last."""
     config, poll = solver.config, Poll()
     count = config.rollouts if count is None else count
+    prompt_ids = solver.prompt_ids(question)
     at_once = config.parallel_rollouts if config.budget_tokens is not None or config.early_stop else count
     while len(solution.candidates) < count:
         sampling = Sampling(
@@ -162,13 +160,14 @@ async def _sampled(
             logprobs=solution.vote.endswith("prior"),
             tree=question.id,
         )
-        for generation in await solver.engine.generate(solver.prompt_ids(question), sampling):
+        for generation in await solver.engine.generate(prompt_ids, sampling):
             solution.tokens += len(generation.ids)
             candidate = await solver.candidate(
-                question, list(generation.ids), solution.tokens, _mean(generation.logprobs), finished=generation.stopped
+                question, generation.ids, solution.tokens, _mean(generation.logprobs), finished=generation.stopped
             )
             solution.candidates.append(candidate)
-            await poll.add_async(candidate.answer)
+            if config.early_stop:
+                await poll.add_async(candidate.answer)
         solution.requests, solution.rounds = solution.requests + 1, solution.rounds + 1
         if config.budget_tokens is not None and solution.tokens >= config.budget_tokens:
             solution.stopped = "budget"
@@ -209,13 +208,16 @@ async def _beams(solver: Solver, question: Question, groups: int, keep: int) -> 
     log-probability of their tokens.
     """
     config, solution = solver.config, solver.begin(question)
-    width = config.rollouts // groups
+    width, prompt_ids = config.rollouts // groups, solver.prompt_ids(question)
     live = [[Beam()] for _ in range(groups)]
     for depth in range(config.max_depth + 1):
         places = [(g, b) for g, beams in enumerate(live) for b in range(len(beams))]
         if not places or len(solution.candidates) >= config.rollouts:
             break
-        steps = [_extend(solver, question, live[g][b], max(1, width // len(live[g])), (depth, g, b)) for g, b in places]
+        steps = [
+            _extend(solver, question, prompt_ids, live[g][b], max(1, width // len(live[g])), (depth, g, b))
+            for g, b in places
+        ]
         found: list[list[Beam]] = [[] for _ in live]
         for (g, _), (children, tokens) in zip(places, await asyncio.gather(*steps), strict=True):
             found[g] += children
@@ -224,7 +226,7 @@ async def _beams(solver: Solver, question: Question, groups: int, keep: int) -> 
         for child in (c for children in found for c in children if c.ended or depth == config.max_depth):
             logprob = _mean(child.logprobs)
             solution.candidates.append(
-                await solver.candidate(question, list(child.ids), solution.tokens, logprob, finished=child.finished)
+                await solver.candidate(question, child.ids, solution.tokens, logprob, finished=child.finished)
             )
         # The first step is one token, the function that opens the chain: nothing to choose by yet.
         live = [_best(children, keep if depth else width) for children in found]
@@ -237,7 +239,7 @@ async def _beams(solver: Solver, question: Question, groups: int, keep: int) -> 
 
 
 async def _extend(
-    solver: Solver, question: Question, beam: Beam, count: int, place: tuple[int, ...]
+    solver: Solver, question: Question, prompt_ids: list[int], beam: Beam, count: int, place: tuple[int, ...]
 ) -> tuple[list[Beam], int]:
     """Sample `count` next steps of a beam, each up to the token that opens the step after it.
 
@@ -254,7 +256,7 @@ async def _extend(
         logprobs=True,
         tree=question.id,
     )
-    generations = await solver.engine.generate([*solver.prompt_ids(question), *beam.ids], sampling)
+    generations = await solver.engine.generate([*prompt_ids, *beam.ids], sampling)
     children = [await _longer(solver, question, beam, generation) for generation in generations]
     return children, sum(len(g.ids) for g in generations)
 
@@ -264,8 +266,7 @@ async def _longer(solver: Solver, question: Question, beam: Beam, generation: Ge
     finished = generation.stopped and bool(generation.ids) and generation.ids[-1] not in solver.opening_ids
     score = _mean(logprobs) or 0.0
     if solver.scorer is not None:
-        text = solver.engine.tokenizer.decode([i for i in ids if i not in solver.special_ids])
-        score = (await solver.scorer(question.text, _steps(text, solver.functions)))[-1]
+        score = (await solver.scorer(question.text, _steps(solver.text(ids), solver.functions)))[-1]
     return Beam(ids, logprobs, score, finished or not generation.stopped, finished)
 
 
@@ -283,8 +284,9 @@ async def mcts(solver: Solver, question: Question) -> Solution:
     for leaf, spent in zip(tree.leaves(), tree.spent, strict=True):
         path = tree.path(leaf)
         ids, logprobs = [i for n in path for i in n.ids], tuple(p for n in path for p in n.logprobs)
-        text = solver.engine.tokenizer.decode([i for i in ids if i not in solver.special_ids])
-        solution.candidates.append(Candidate(text, leaf.answer, len(ids), spent, _mean(logprobs), leaf.prm, leaf.id))
+        solution.candidates.append(
+            Candidate(solver.text(ids), leaf.answer, len(ids), spent, _mean(logprobs), leaf.prm, leaf.id)
+        )
     return solution
 
 

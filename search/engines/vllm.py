@@ -93,7 +93,7 @@ class VLLMEngine:
         future: asyncio.Future[RequestOutput] = asyncio.get_running_loop().create_future()
         begun = time.perf_counter()
         try:
-            self.llm.llm_engine.add_request(name, {"prompt_token_ids": prompt_ids}, _params(sampling, room))
+            self.llm.llm_engine.add_request(name, {"prompt_token_ids": prompt_ids}, sampling_params(sampling, room))
         except ValueError as error:
             raise EngineError(f"vLLM refuses a request: {error}") from error
         finally:
@@ -178,7 +178,8 @@ def _start(model: str, options: dict[str, Any]) -> LLM:
         ) from error
 
 
-def _params(sampling: Sampling, room: int) -> Any:
+def sampling_params(sampling: Sampling, room: int) -> Any:
+    """vLLM's parameters of a request that may generate `room` tokens."""
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 

@@ -24,7 +24,7 @@ from search import Question, SearchConfig, Tree, search_many
 from search.accounting import CountedEngine
 from search.engines import Engine, EngineStats, Generation, Sampling
 from search.engines.interface import EngineAround
-from search.engines.vllm import _params
+from search.engines.vllm import sampling_params
 from search.prompted import encode
 from tests.search.fakes import TOKENIZER, prompted_script
 
@@ -149,7 +149,7 @@ def replay(engine: Any, requests: Sequence[Request], *, forced: bool = False) ->
     for i, request in enumerate(requests):
         room = min(request.sampling.max_tokens, engine.max_model_len - len(request.prompt_ids))
         added = time.perf_counter()
-        params = _params(request.sampling, room)
+        params = sampling_params(request.sampling, room)
         params.ignore_eos = forced
         core.add_request(f"replay-{i}", {"prompt_token_ids": request.prompt_ids}, params)
         inside += time.perf_counter() - added
