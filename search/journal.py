@@ -105,7 +105,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Write a whole file under a temporary name, flush it to the disk, rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # several processes may write the same
     with open(temporary, "w", encoding="utf-8") as file:
         for record in records:
             file.write(json.dumps(record, ensure_ascii=False) + "\n")

@@ -7,6 +7,7 @@ correct path, whose first step becomes the correction.
 
 from __future__ import annotations
 
+import asyncio
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -15,6 +16,7 @@ from rewards import extract_answer
 from search.chain import ChainError, Step, check, holds_tags, render
 from search.config import SearchConfig
 from search.functions import RFTT, FunctionSet
+from search.judging import Scorer
 from search.mcts import derived_seed
 from search.prompted import PromptedPolicy
 from search.tree import Node, Tree
@@ -29,6 +31,23 @@ class Pair:
     right: list[Node]
     wrong: list[Node]
     shared: int
+
+
+async def score_steps(tree: Tree, scorer: Scorer) -> None:
+    """Write the scores of a process reward model into the nodes of all paths that end in an answer (RFTT, section 3.2).
+
+    Args:
+        tree: a finished tree.
+        scorer: asked for all paths at once.
+
+    Raises:
+        EngineError: a path cannot be scored.
+    """
+    paths = [tree.path(leaf) for leaf in tree.leaves() if leaf.status == "answered"]
+    found = await asyncio.gather(*(scorer(tree.question, [node.text for node in path]) for path in paths))
+    for path, scores in zip(paths, found, strict=True):
+        for node, score in zip(path, scores, strict=True):
+            node.prm = score
 
 
 def path_score(tree: Tree, leaf: Node) -> float:

@@ -11,6 +11,7 @@ import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from rewards import extract_answer
 from search.config import SearchConfig
@@ -160,13 +161,17 @@ async def _sampled(
             logprobs=solution.vote.endswith("prior"),
             tree=question.id,
         )
-        for generation in await solver.engine.generate(prompt_ids, sampling):
-            solution.tokens += len(generation.ids)
-            candidate = await solver.candidate(
-                question, generation.ids, solution.tokens, _mean(generation.logprobs), finished=generation.stopped
-            )
-            solution.candidates.append(candidate)
-            if config.early_stop:
+        generations = await solver.engine.generate(prompt_ids, sampling)
+        spent = list(accumulate((len(g.ids) for g in generations), initial=solution.tokens))[1:]
+        # All at once, so that a process reward model reads them in one batch.
+        candidates = await asyncio.gather(*(
+            solver.candidate(question, g.ids, tokens, _mean(g.logprobs), finished=g.stopped)
+            for g, tokens in zip(generations, spent, strict=True)
+        ))  # fmt: skip
+        solution.tokens = spent[-1]
+        solution.candidates += candidates
+        if config.early_stop:
+            for candidate in candidates:
                 await poll.add_async(candidate.answer)
         solution.requests, solution.rounds = solution.requests + 1, solution.rounds + 1
         if config.budget_tokens is not None and solution.tokens >= config.budget_tokens:
@@ -257,8 +262,8 @@ async def _extend(
         tree=question.id,
     )
     generations = await solver.engine.generate([*prompt_ids, *beam.ids], sampling)
-    children = [await _longer(solver, question, beam, generation) for generation in generations]
-    return children, sum(len(g.ids) for g in generations)
+    children = await asyncio.gather(*(_longer(solver, question, beam, generation) for generation in generations))
+    return list(children), sum(len(g.ids) for g in generations)
 
 
 async def _longer(solver: Solver, question: Question, beam: Beam, generation: Generation) -> Beam:

@@ -128,6 +128,7 @@ class TransformersEngine:
                 attention_mask=mask_BT,
                 generation_config=config,
                 logits_processor=LogitsProcessorList([sampler]),
+                synced_gpus=False,  # under ZeRO-3 it would wait for other processes, which search other questions
             )
         new = out.sequences[:, width:].tolist()
         logps = [step.float().log_softmax(-1) for step in out.logits] if out.logits is not None else []  # T × (B, V)

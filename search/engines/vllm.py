@@ -53,6 +53,16 @@ def allow_weight_updates_on_cpu() -> None:
         utils.dispatch_cpu_unquantized_gemm = keep_plain
 
 
+async def settled() -> None:
+    """Let whoever was answered ask for more: else its next request would miss a step.
+
+    Four turns of the loop: one wakes the task that generates, one the tree that waits for it, one starts the task of the
+    tree's next request, in which that is added.
+    """
+    for _ in range(4):
+        await asyncio.sleep(0)
+
+
 class VLLMEngine:
     """A vLLM engine in this process.
 
@@ -120,9 +130,7 @@ class VLLMEngine:
         engine = self.llm.llm_engine
         try:
             while self._waiting:
-                # Twice: a finished request wakes its coroutine in one turn, which adds its next request in the other.
-                await asyncio.sleep(0)
-                await asyncio.sleep(0)
+                await settled()
                 begun = time.perf_counter()
                 outputs = engine.step()
                 self.stats.seconds += time.perf_counter() - begun

@@ -22,9 +22,9 @@ from typing import Any
 from rftt.rl.lockstep import Lockstep
 from search import Question, SearchConfig, Tree, search_many
 from search.accounting import CountedEngine
-from search.engines import Engine, EngineStats, Generation, Sampling
+from search.engines import Engine, EngineStats, FakeEngine, Generation, Sampling
 from search.engines.interface import EngineAround
-from search.engines.vllm import sampling_params
+from search.engines.vllm import sampling_params, settled
 from search.prompted import encode
 from tests.search.fakes import TOKENIZER, prompted_script
 
@@ -254,8 +254,7 @@ class StepEngine:
 
     async def _run(self) -> None:
         while self._new or self._waiting or self._running:
-            await asyncio.sleep(0)
-            await asyncio.sleep(0)
+            await settled()
             begun = time.perf_counter()
             tokens = self._admit() + len(self._running)
             ended = self._step()
@@ -296,22 +295,56 @@ class StepEngine:
         """Nothing to free."""
 
 
+class BlockEngine(FakeEngine):
+    """A scripted model that takes no time and counts what an engine computes whose cache holds whole blocks of all it saw.
+
+    Args:
+        block: tokens in a block; more as for `FakeEngine`.
+    """
+
+    def __init__(self, script: Script, tokenizer: Any, *, block: int, eos_ids: frozenset[int]) -> None:
+        super().__init__(script, tokenizer, eos_ids=eos_ids, max_model_len=16384)
+        self.block = block
+        self._cache: set[int] = set()
+
+    async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
+        self.log.append(((), sampling))
+        await asyncio.sleep(0)
+        generations = self.script(prompt_ids, sampling)
+        self.stats.count(len(prompt_ids), generations, None)
+        for generation in generations:
+            # The last token is sampled but never computed on, and of a prompt at least the last token is computed.
+            blocks = list(self._blocks([*prompt_ids, *generation.ids[:-1]]))
+            hits = itertools.takewhile(self._cache.__contains__, blocks[: (len(prompt_ids) - 1) // self.block])
+            self.stats.computed_tokens += len(prompt_ids) - self.block * sum(1 for _ in hits) + len(generation.ids)
+            self._cache.update(blocks)
+        return generations
+
+    def _blocks(self, ids: list[int]) -> Iterator[int]:
+        """What names each whole block: it and all before it."""
+        name = 0
+        for start in range(0, len(ids) - self.block + 1, self.block):
+            name = hash((name, *ids[start : start + self.block]))
+            yield name
+
+
 def scripted(tokenizer: Any, longer_by: tuple[int, int] = (0, 0)) -> Script:
     """The scripted un-tuned model of the tests in the tokens of `tokenizer`.
 
     Args:
         tokenizer: knows printable ASCII.
-        longer_by: every continuation begins with so many tokens of filling, at least and at most.
+        longer_by: every continuation begins with so many random letters, at least and at most.
     """
-    filling = encode(tokenizer, "and so on " * longer_by[1])
+    letters = encode(tokenizer, "abcdefghijklmnopqrstuvwxyz")
 
     def script(prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         prompt = TOKENIZER(tokenizer.decode(prompt_ids))["input_ids"]
         found = []
         for sibling, generation in enumerate(prompted_script(prompt, sampling)):
             text = TOKENIZER.decode(generation.ids[:-1])
-            more = random.Random(f"{sampling.seed}/{sibling}/longer").randint(*longer_by)
-            found.append(Generation((*filling[:more], *encode(tokenizer, text), tokenizer.eos_token_id), True))
+            rng = random.Random(f"{sampling.seed}/{sibling}/longer")
+            filling = rng.choices(letters, k=rng.randint(*longer_by))
+            found.append(Generation((*filling, *encode(tokenizer, text), tokenizer.eos_token_id), True))
         return found
 
     return script

@@ -1,14 +1,15 @@
 """Measure the scheduling of the search: against the engine's ceiling, in lock-step and one by one; how it grows; rollouts of
-one tree side by side; its own time beside a large model.
+one tree side by side; its own time beside a large model; what longer steps and smaller cache blocks do to the redundancy.
 
-    python -m tests.benchmarks.search --json OUT [--questions 256] [--rollouts 16] [--part growth main parallel latency]
+    python -m tests.benchmarks.search --json OUT [--questions 256] [--rollouts 16] [--part growth main ...]
 
 Model and settings are those of configs/toy.yaml: the prompted policy, one vLLM engine in this process, gold as the judge.
 All schedules search with the same seeds, and each starts with empty caches. The ceiling, *flat*, is what our search asked
 for, handed to vLLM all at once; its seeds give the same tokens. *flat chains* are whole chains from the questions, one a
 rollout, with as many tokens together: no tree is bought with them. Efficiency is tokens per second as a share of flat's.
-The engine of the part *latency*, and of one half of *growth*, is a scripted model that takes the time of a 7B model, or a
-tenth of it.
+The engine of the part *latency*, and of one half of *growth* and *parallel*, is a scripted model that takes the time of a
+7B model, or a tenth of it. The part *redundancy* only counts: a scripted model with a prefix cache in blocks that forgets
+nothing.
 """
 
 from __future__ import annotations
@@ -45,11 +46,15 @@ from tests.benchmarks import _schedules as schedules
 from tests.benchmarks._schedules import AT_ONCE, Recorder, Run, StepEngine
 from tests.benchmarks.grader import table
 
-PARTS = ("growth", "main", "parallel", "latency")  # growth first: it measures memory that others would have asked for
+# Growth first: it measures memory that others would have asked for.
+PARTS = ("growth", "main", "parallel", "latency", "redundancy")
 GROWTH = (16, 64, 256, 1024)
 GROWTH_ROLLOUTS = LATENCY_ROLLOUTS = 4
 PARALLEL = (1, 4, 16, 64)
 ONE_TREE = 256  # rollouts of the tree that is grown with several at once
+STEP_LENGTHS = (12, 40, 80, 160)  # tokens of a continuation, about
+BLOCKS = (16, 32)
+COUNTED = 64  # questions whose tokens are counted
 TRIED = 24  # questions that are tried for such a tree
 SCHEDULES = ("flat", "flat_chains", "ours", "lockstep", "serial")
 FIGURES = ("questions", "generated_tokens", "tokens_per_s", "efficiency", "redundancy", "requests_per_question",
@@ -82,7 +87,7 @@ def main() -> int:
         with _vllm(config) as engine:
             profile(engine, config.search, options)
         return 0
-    figures: dict[str, Any] = {"schedules": [], "growth": [], "parallel": [], "latency": []}
+    figures: dict[str, Any] = {"schedules": [], "growth": [], "parallel": [], "latency": [], "redundancy": []}
     wrong: list[str] = []
     if "growth" in options.part:
         figures["growth"] += growth(_steps(config, 2.5e-3), "simulated", config.search, max(GROWTH))
@@ -93,9 +98,13 @@ def main() -> int:
             if "main" in options.part:
                 figures["schedules"], wrong = compare(engine, config.search, options)
             if "parallel" in options.part:
-                figures["parallel"] = side_by_side(engine, config.search)
+                figures["parallel"] += side_by_side(engine, "vllm", config.search)
+    if "parallel" in options.part:
+        figures["parallel"] += side_by_side(_steps(config, 2.5e-3), "simulated", config.search)
     if "latency" in options.part:
         figures["latency"] = latency(config, options.questions)
+    if "redundancy" in options.part:
+        figures["redundancy"] = redundancy(config, min(options.questions, COUNTED), options.rollouts)
     report(figures)
     if options.json:
         main = [row for row in figures.pop("schedules") if row["schedule"] != "flat_chains"]
@@ -261,17 +270,19 @@ def growth(engine: Any, name: str, search: SearchConfig, most: int) -> list[Row]
     return rows
 
 
-def side_by_side(engine: Any, search: SearchConfig) -> list[Row]:
+def side_by_side(engine: Any, name: str, search: SearchConfig) -> list[Row]:
     """One tree alone, with 1 to 64 of its rollouts in flight: medians over the first three questions whose tree is not
     exhausted before it has all its rollouts.
     """
     runs: dict[int, list[Row]] = {parallel: [] for parallel in PARALLEL}
-    _warm(engine, search)
+    real = name == "vllm"
+    if real:
+        _warm(engine, search)
     for question in islice(questions(), TRIED):
         found = {}
         for parallel in reversed(PARALLEL):  # an exhausted tree shows soonest with many in flight
             config = replace(search, rollouts=ONE_TREE, parallel_rollouts=parallel)
-            with _fresh(engine):
+            with _fresh(engine) if real else nullcontext():
                 run = schedules.ours([question], engine, config)
             tree: Tree = run.trees[question.id]
             if tree.root.visits < ONE_TREE:
@@ -284,7 +295,7 @@ def side_by_side(engine: Any, search: SearchConfig) -> list[Row]:
             break
     keys = ("rollouts", "generated_tokens", "requests", "rounds", "seconds", "tokens_per_s", "speed_up")
     return [
-        {"engine": "vllm", "parallel_rollouts": parallel, "questions": len(rows)}
+        {"engine": name, "parallel_rollouts": parallel, "questions": len(rows)}
         | {key: statistics.median(row[key] for row in rows) for key in keys}
         for parallel, rows in runs.items()
         if rows
@@ -307,6 +318,26 @@ def latency(config: Config, number: int) -> list[Row]:
             **{key: run.figures[key] for key in ("tokens_per_s", "seconds", "outside_engine")},
             "outside_ms_per_request": 1e3 * outside / run.figures["requests"],
         })  # fmt: skip
+    return rows
+
+
+def redundancy(config: Config, number: int, rollouts: int) -> list[Row]:
+    """What is computed for each token that is new, for steps and cache blocks of several lengths."""
+    rows = []
+    settings = replace(config.search, rollouts=rollouts, live_trees=number)
+    short = 8  # tokens of the script's own continuations, about
+    for length in STEP_LENGTHS:
+        for block in BLOCKS:
+            model = _steps(config, longer_by=(length - short, length - short))
+            engine = schedules.BlockEngine(model.script, model.tokenizer, block=block, eos_ids=model.eos_ids)
+            figures = schedules.ours(islice(questions(), number), engine, settings).figures
+            continuations = sum(sampling.n for _, sampling in engine.log)
+            rows.append({
+                "engine": "counting", "questions": number, "rollouts": rollouts, "cache_block": block,
+                "tokens_per_continuation": figures["generated_tokens"] / continuations,
+                **{key: figures[key] for key in ("redundancy", "requests_per_question")},
+                "cached_share": figures["cached_tokens"] / figures["prompt_tokens"],
+            })  # fmt: skip
     return rows
 
 
@@ -340,6 +371,7 @@ def report(figures: dict[str, list[Row]]) -> None:
         "growth": "More questions",
         "parallel": "One tree",
         "latency": "Time outside of a large model",
+        "redundancy": "Tokens computed for each new one",
     }
     for part, rows in figures.items():
         if not rows:

@@ -5,7 +5,7 @@ import asyncio
 from search import SearchConfig, Tree
 from search.chain import check, parse
 from search.functions import RFTT
-from search.merge import chains, merged, pairs, plain, rank
+from search.merge import chains, merged, pairs, plain, rank, score_steps
 from search.prompted import PromptedPolicy, step_text
 from tests.search.fakes import TOKENIZER, prompted_engine
 
@@ -90,3 +90,19 @@ def test_the_verification_sees_the_wrong_steps_and_the_correct_rest():
     [(prompt, _)] = engine.log
     text = engine.tokenizer.decode(prompt)
     assert text.index("What is 1 + 1?") < text.index("\\boxed{5}") < text.index("\\boxed{2}") < text.index("go wrong")
+
+
+def test_scores_of_a_process_reward_model_choose_the_chain():
+    tree, asked = example(), []
+
+    async def scorer(question, steps):
+        asked.append(steps)
+        return [0.9 if "\\boxed" in text else 0.1 for text in steps]
+
+    asyncio.run(score_steps(tree, scorer))
+    assert (tree.question, len(asked)) == ("What is 1 + 1?", 4)
+    assert [n.prm for n in tree.nodes] == [None, 0.1, 0.9, 0.9, 0.1, 0.9, 0.9]
+    assert [tree.depth(n) for n in rank(tree, correct=True)] == [1, 2], "the mean over the steps, not their sum"
+    tree.nodes[1].prm = 1.0
+    assert [tree.depth(n) for n in rank(tree, correct=True)] == [2, 1]
+    assert make(tree, merged_share=0.0)[0]["score"] == 0.95

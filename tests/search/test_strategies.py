@@ -104,6 +104,22 @@ def test_beams_prefer_what_the_scorer_prefers():
     assert with_scorer.to_json() != without.to_json()
 
 
+@pytest.mark.parametrize(("strategy", "at_once"), [("best_of_n", 8), ("beam", 8), ("mcts", 1)])
+def test_what_is_to_be_scored_is_asked_for_at_once(strategy, at_once):
+    asking, most = 0, 0
+
+    async def scorer(question, steps):
+        nonlocal asking, most
+        asking += 1
+        most = max(most, asking)
+        await asyncio.sleep(0.001)
+        asking -= 1
+        return [0.5] * len(steps)
+
+    solve(strategy, scorer=scorer)
+    assert most >= at_once
+
+
 def test_dvts_keeps_its_beams_apart():
     solution, engine = solve("dvts", rollouts=8, beam_width=2)
     starts = [prompt for prompt, sampling in engine.log if sampling.n == 2]
