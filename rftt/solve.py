@@ -18,6 +18,7 @@ from typing import Any
 from rftt.config import Config, override
 from rftt.engines import running_engine
 from rftt.errors import UsageError
+from rftt.prm import running_scorer
 from rftt.progress import progress_bar
 from search import Question, Solution, Solver, solve_many
 from search.accounting import CountedEngine
@@ -85,6 +86,7 @@ def settings(model: str, values: dict[str, Any], overrides: Iterable[str]) -> Co
         "model": {"path": model},
         # Starts in seconds; for many questions engine.options.enforce_eager=false makes up for its start.
         "engine": {"name": values.pop("engine"), "servers": values.pop("servers")},
+        "prm": values.pop("prm"),
         # What the model would hardly ever do is not worth one of few rollouts.
         "search": {"parallel_rollouts": 8, "min_prior": 0.02, **values},
     }
@@ -128,10 +130,10 @@ def solve(
     if journal is not None and (journal.finished or not left):
         print(f"{out}: done before", file=sys.stderr)
         return 0
-    with running_engine(config, config.model.path) as running:
+    with running_scorer(config) as scorer, running_engine(config, config.model.path) as running:
         engine = CountedEngine(running)
         try:
-            solver = Solver(engine, config.search, strategy)
+            solver = Solver(engine, config.search, strategy, scorer=scorer)
         except ValueError as error:
             raise UsageError(f"solve: {error}") from error
         failed = asyncio.run(_answer(left, solver, engine, journal, as_json, len(questions)))
