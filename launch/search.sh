@@ -27,36 +27,9 @@ if [[ ${1:-} == --serve ]]; then
     serve=1
     shift
 fi
-case ${1:-} in
-    -h | --help)
-        usage
-        exit 0
-        ;;
-    '' | -*)
-        say "CONFIG is missing; see launch/search.sh --help"
-        exit 2
-        ;;
-esac
-config=$1
-shift
-overrides=()
-while (($#)) && [[ $1 != -- ]]; do
-    overrides+=("$1")
-    shift
-done
-options=() flags=()
-if (($#)); then
-    shift
-    while (($#)) && [[ $1 != -- ]]; do
-        options+=("$1")
-        shift
-    done
-    if (($#)); then flags=("${@:2}"); fi
-fi
+# shellcheck source=launch/arguments.sh
+source "$here/arguments.sh"
 
-# Lines: the model, engine.options as the search needs them, the flags of the servers.
-settings=$("$python" -m rftt.engines "$config" "${overrides[@]}") || exit 2
-mapfile -t settings <<<"$settings"
 start=("$here/servers.sh" "${settings[0]}")
 flags=("${settings[@]:2}" "${flags[@]}")
 ((serve)) && exec "${start[@]}" --host 0.0.0.0 "${options[@]}" -- "${flags[@]}"

@@ -11,7 +11,6 @@ import logging
 import os
 import re
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -38,7 +37,7 @@ def publish(partial: Path, target: Path) -> None:
 def write_whole(path: Path, text: str) -> None:
     """Write a small file under a temporary name and rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(path.name + ".tmp")
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # several processes may write the same
     temporary.write_text(text, encoding="utf-8")
     temporary.rename(path)
 
@@ -88,13 +87,28 @@ def step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
 
-def save_final(out: Path, save: Callable[[str], None]) -> None:
-    """Write a model folder aside with `save`, then publish it as `out`."""
-    temporary = out.with_name(out.name + PARTIAL)
-    shutil.rmtree(temporary, ignore_errors=True)
-    temporary.mkdir(parents=True)
-    save(str(temporary))
-    publish(temporary, out)
+class _Finished(Exception):
+    """The checkpoint that training was to go on from is that of its last step."""
+
+
+def go_on(trainer: Any, checkpoint: Path | None) -> dict[str, float]:
+    """Train a transformers trainer from a checkpoint, or from the beginning; returns its metrics.
+
+    The checkpoint of the last step is only loaded, by the trainer's own way through `train`, which knows how it is spread
+    over processes: transformers would make one step more.
+    """
+    from transformers import TrainerCallback
+
+    class StopWhenFinished(TrainerCallback):
+        def on_train_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+            if state.global_step >= state.max_steps:
+                raise _Finished
+
+    trainer.add_callback(StopWhenFinished())
+    try:
+        return trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None).metrics
+    except _Finished:
+        return {}
 
 
 class WholeCheckpoints:

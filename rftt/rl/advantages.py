@@ -1,7 +1,10 @@
-"""Advantage estimators: outcome rewards and token KL in, per-token (B, T) advantages out.
+"""Advantage estimators: rewards, token KL and the shape of the trees in, per-token (B, T) advantages out.
 
 Pure functions on tensors that know neither the trainer nor the engine. Rows of one question stand together,
 `group_size` of them. An estimator sees the batch of all ranks at once.
+
+Process rewards enter every estimator in the same way: what they still add up to from a token on (`process_BT`) is added to
+the token's return, unscaled where an estimator scales the outcome.
 """
 
 from __future__ import annotations
@@ -24,6 +27,9 @@ class ScoredBatch:
         mask_BT: 1 for tokens that the policy wrote, 0 for padding and for what is left out of the loss, shape (B, T).
         group_size: paths per question; B is a multiple of it.
         beta: weight of the KL, ≥ 0.
+        process_BT: process rewards from the token's step to the end of the path, shape (B, T); None for none.
+        node_BT: id of the token's node in the tree of its question, the same in all paths that share it; −1 for tokens of a
+            path that shares nothing; shape (B, T); None where no path shares anything.
 
     Raises:
         ValueError: shapes that do not fit.
@@ -34,6 +40,8 @@ class ScoredBatch:
     mask_BT: torch.Tensor
     group_size: int
     beta: float = 0.0
+    process_BT: torch.Tensor | None = None
+    node_BT: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.kl_BT.shape != self.mask_BT.shape or self.rewards_B.shape != self.mask_BT.shape[:1]:
@@ -41,6 +49,10 @@ class ScoredBatch:
                 f"rewards {tuple(self.rewards_B.shape)}, KL {tuple(self.kl_BT.shape)} and mask "
                 f"{tuple(self.mask_BT.shape)} do not fit: expected (B,), (B, T) and (B, T)"
             )
+        for name in ("process_BT", "node_BT"):
+            given = getattr(self, name)
+            if given is not None and given.shape != self.mask_BT.shape:
+                raise ValueError(f"{name} {tuple(given.shape)} does not fit the mask {tuple(self.mask_BT.shape)}")
         if self.group_size < 1 or len(self.rewards_B) % self.group_size:
             raise ValueError(f"group_size {self.group_size} does not divide the batch of {len(self.rewards_B)} paths")
 
@@ -49,12 +61,21 @@ class ScoredBatch:
         """β · KL of each valid token."""
         return self.beta * self.kl_BT * self.mask_BT
 
+    @property
+    def rewards_QG(self) -> torch.Tensor:
+        return self.rewards_B.view(-1, self.group_size)
+
+    def spread(self, advantages_QG: torch.Tensor) -> torch.Tensor:
+        """Advantages of paths, given to each of their tokens with its process rewards, (B, T)."""
+        process_BT = 0 if self.process_BT is None else self.process_BT
+        return (advantages_QG.reshape(-1, 1) + process_BT) * self.mask_BT
+
 
 def reinforce_plus_plus(batch: ScoredBatch) -> torch.Tensor:
     """REINFORCE++ (RFTT, section 3.3; Hu 2025, arXiv 2501.03262): no critic, returns whitened over the whole batch.
 
         r_t = −β · kl_t + [t is the path's last token] · R
-        G_t = Σ_{s ≥ t} r_s                                  (γ = 1)
+        G_t = Σ_{s ≥ t} r_s  + process rewards from t on     (γ = 1)
         A_t = (G_t − mean G) / std G                         (over all valid tokens of the batch, population std)
 
     Returns:
@@ -63,6 +84,8 @@ def reinforce_plus_plus(batch: ScoredBatch) -> torch.Tensor:
     mask_BT = batch.mask_BT.to(batch.rewards_B.dtype)
     token_rewards_BT = -batch.penalty_BT + batch.rewards_B[:, None] * _last_token(mask_BT)
     returns_BT = token_rewards_BT.flip(1).cumsum(1).flip(1)
+    if batch.process_BT is not None:
+        returns_BT = returns_BT + batch.process_BT
     count = mask_BT.sum().clamp(min=1)
     mean = (returns_BT * mask_BT).sum() / count
     centred_BT = (returns_BT - mean) * mask_BT
@@ -78,12 +101,25 @@ def grpo(batch: ScoredBatch) -> torch.Tensor:
     The KL is no part of it: GRPO has it in the loss.
 
     Returns:
-        Advantages, shape (B, T), the same for all tokens of a path; 0 where the mask is 0.
+        Advantages, shape (B, T); 0 where the mask is 0.
     """
-    rewards_QG = batch.rewards_B.view(-1, batch.group_size)
+    rewards_QG = batch.rewards_QG
     spread_Q1 = rewards_QG.std(dim=1, keepdim=True) if batch.group_size > 1 else torch.zeros_like(rewards_QG)
-    advantages_QG = (rewards_QG - rewards_QG.mean(dim=1, keepdim=True)) / (spread_Q1 + 1e-4)
-    return advantages_QG.view(-1, 1) * batch.mask_BT
+    return batch.spread((rewards_QG - rewards_QG.mean(dim=1, keepdim=True)) / (spread_Q1 + 1e-4))
+
+
+def dr_grpo(batch: ScoredBatch) -> torch.Tensor:
+    """GRPO without the division by the group's spread (Dr. GRPO, Liu et al. 2025, arXiv 2503.20783, section 3.2).
+
+        A_t = R − mean_group R
+
+    Dividing makes questions count for more that are nearly always or nearly never solved. The other half of Dr. GRPO, a loss
+    that does not divide by a path's length, is TRL's ``loss_type: dr_grpo``.
+
+    Returns:
+        Advantages, shape (B, T); 0 where the mask is 0.
+    """
+    return batch.spread(batch.rewards_QG - batch.rewards_QG.mean(dim=1, keepdim=True))
 
 
 def rloo(batch: ScoredBatch) -> torch.Tensor:
@@ -93,7 +129,7 @@ def rloo(batch: ScoredBatch) -> torch.Tensor:
         A_t = R'_i − mean_{j ≠ i} R'_j
 
     Returns:
-        Advantages, shape (B, T), the same for all tokens of a path; 0 where the mask is 0.
+        Advantages, shape (B, T); 0 where the mask is 0.
 
     Raises:
         ValueError: a group of one path has no others.
@@ -102,7 +138,38 @@ def rloo(batch: ScoredBatch) -> torch.Tensor:
         raise ValueError("rloo needs groups of two paths or more")
     shaped_QG = (batch.rewards_B - batch.penalty_BT.sum(dim=1)).view(-1, batch.group_size)
     others_QG = (shaped_QG.sum(dim=1, keepdim=True) - shaped_QG) / (batch.group_size - 1)
-    return (shaped_QG - others_QG).view(-1, 1) * batch.mask_BT
+    return batch.spread(shaped_QG - others_QG)
+
+
+def tree(batch: ScoredBatch) -> torch.Tensor:
+    """Credit by node (TreeRL, Hou et al. 2025, arXiv 2506.11902, section 3.3): global and local advantage of the step.
+
+        V(n) = mean R of the paths through n
+        A_t = (V(n_t) − V(root)) + (V(n_t) − V(parent of n_t))          n_t: the node that token t belongs to
+
+    A token that several paths share carries the same advantage in each of them. A path that shares nothing is one node below
+    the root.
+
+    Returns:
+        Advantages, shape (B, T); 0 where the mask is 0.
+    """
+    advantages_BT = torch.zeros_like(batch.kl_BT)
+    for start in range(0, len(batch.rewards_B), batch.group_size):
+        rows = slice(start, start + batch.group_size)
+        rewards_G = batch.rewards_B[rows]
+        root = rewards_G.mean()
+        if batch.node_BT is None:
+            advantages_BT[rows] = 2 * (rewards_G - root)[:, None]
+            continue
+        node_GT = batch.node_BT[rows]
+        values = {int(n): rewards_G[(node_GT == n).any(dim=1)].mean() for n in node_GT.unique() if n >= 0}
+        for row, (nodes_T, reward) in enumerate(zip(node_GT, rewards_G, strict=True), start):
+            parent = root
+            for node in nodes_T.unique_consecutive().tolist():
+                value = values[node] if node >= 0 else reward
+                advantages_BT[row, nodes_T == node] = value - root + value - parent
+                parent = value
+    return batch.spread(torch.zeros_like(batch.rewards_QG)) + advantages_BT * batch.mask_BT
 
 
 @dataclass(frozen=True)
@@ -116,7 +183,9 @@ class Estimator:
 ESTIMATORS: Mapping[str, Estimator] = {
     "reinforce++": Estimator(reinforce_plus_plus, kl_in_reward=True),
     "grpo": Estimator(grpo, kl_in_reward=False),
+    "dr_grpo": Estimator(dr_grpo, kl_in_reward=False),
     "rloo": Estimator(rloo, kl_in_reward=True),
+    "tree": Estimator(tree, kl_in_reward=False),
 }
 
 

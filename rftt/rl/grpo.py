@@ -1,7 +1,8 @@
 """TRL's GRPO trainer with per-token advantages from functional tree search (RFTT, section 3.3).
 
 What TRL does stays TRL's: data, weights into the engine, log-probs, the clipped loss, optimiser, distribution. Added
-are (B, T) advantages of a chosen estimator, the KL inside the reward, less padding, metrics, and whole checkpoints.
+are (B, T) advantages of a chosen estimator, the branch correction, the KL inside the reward, less padding, metrics, a sample
+of the paths, and whole checkpoints.
 
 `beta` is TRL's option for both places of the KL. With an estimator that has the KL in the reward, TRL still loads the
 reference model and computes its log-probs, but its loss runs with β = 0, so nothing is counted twice.
@@ -9,10 +10,12 @@ reference model and computes its log-probs, but its loss runs with β = 0, so no
 
 from __future__ import annotations
 
+import logging
 import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -20,24 +23,29 @@ from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from rftt.checkpoints import WholeCheckpoints
-from rftt.metrics import MetricsLog
-from rftt.rl import batches, measures
+from rftt.config import RLSection
+from rftt.lora import TrainsAdapters
+from rftt.metrics import MetricsLog, StepLog
+from rftt.rl import batches, columns, measures
 from rftt.rl.advantages import ESTIMATORS, ScoredBatch
 from search.functional import tag_ids
 from search.functions import RFTT, FunctionSet
 from search.mcts import derived_seed
 
-SEARCH_FIELDS = ("verdict", "status", "depth", "refilled", "branch_positions")  # of a row, written by the rollout
+SEARCH_FIELDS = ("verdict", "status", "origin", "starts", "nodes", "weight")  # of a row, written by the rollout
+log = logging.getLogger(__name__)
+
 MIXES_LENGTHS = frozenset({"bnpo"})  # loss types that average within a micro-batch, so its rows must be a random draw
 
 
-class RFTTTrainer(WholeCheckpoints, GRPOTrainer):
+class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
     """A `GRPOTrainer` for the samples of a `FunctionalRollout`.
 
     Args:
-        advantage: name of an estimator in `ESTIMATORS`.
+        settings: estimator of the advantages, branch correction, what is kept and warned of.
         functions: the token set.
         metrics_log: receives what is logged for each step; may be set later.
+        rollout_log: receives a group of paths now and then; may be set later.
         options: those of `GRPOTrainer`; `rollout_func` should be a `FunctionalRollout`.
     """
 
@@ -47,28 +55,38 @@ class RFTTTrainer(WholeCheckpoints, GRPOTrainer):
     def __init__(
         self,
         *options: Any,
-        advantage: str = "reinforce++",
+        settings: RLSection | None = None,
         functions: FunctionSet = RFTT,
         metrics_log: MetricsLog | None = None,
+        rollout_log: StepLog | None = None,
         **named: Any,
     ) -> None:
-        self.estimator = ESTIMATORS[advantage]
+        self.settings = settings or RLSection()
+        self.estimator = ESTIMATORS[self.settings.advantage]
         self.functions = functions
         self.metrics_log = metrics_log
+        self.rollout_log = rollout_log
+        self._warned = False
         self._seconds: dict[str, float] = defaultdict(float)
         self._step_begun = time.perf_counter()
         self._rewards_per_func: torch.Tensor | None = None
+        self._paths: list[dict[str, Any]] = []
         self._policy_logps: torch.Tensor | None = None
         super().__init__(*options, **named)
         opens = tag_ids(self.processing_class, [f.open for f in functions.functions])
         self._open_ids = {f.name: opens[f.open] for f in functions.functions}
+        if self.use_vllm:
+            self.vllm_generation.sync_weights = self._timed("sync")(self.vllm_generation.sync_weights)
 
     # Sampling and advantages
 
-    def _calculate_rewards(self, *args: Any) -> torch.Tensor:
-        """Keeps the rewards of all ranks, which TRL only hands on as advantages."""
+    def _calculate_rewards(
+        self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, completion_ids: list[list[int]]
+    ) -> torch.Tensor:
+        """Keeps the rewards of all ranks, which TRL only hands on as advantages, and the rows without padding."""
         with self._timed("rewards"):
-            self._rewards_per_func = super()._calculate_rewards(*args)
+            self._rewards_per_func = super()._calculate_rewards(inputs, prompts, completions, completion_ids)
+        self._paths = [{**row, "completion_ids": ids} for row, ids in zip(inputs, completion_ids, strict=True)]
         return self._rewards_per_func
 
     def _generate_and_score_completions(self, inputs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -85,19 +103,36 @@ class RFTTTrainer(WholeCheckpoints, GRPOTrainer):
 
         # An estimator sees all ranks; each rank then takes its own rows.
         kl_BT = self._log_ratio(output) * mask_BT
-        gather = self.accelerator.gather
-        wide_kl_BT, wide_mask_BT = (
-            gather(self.accelerator.pad_across_processes(t, dim=1)) for t in (kl_BT, mask_BT.float())
-        )
         mode = "train" if self.model.training else "eval"
         group_size = self.num_generations if mode == "train" else self.num_generations_eval
+        paths, length = self._paths, mask_BT.shape[1]
+        searched = all(name in inputs[0] for name in SEARCH_FIELDS)
         scored = ScoredBatch(
-            rewards_B, wide_kl_BT, wide_mask_BT * ~unscored_B[:, None], group_size, float(self.args.beta)
+            rewards_B,
+            self._gathered(kl_BT),
+            self._gathered(mask_BT.float()) * ~unscored_B[:, None],
+            group_size,
+            float(self.args.beta),
+            process_BT=(
+                self._gathered(columns.process_returns(paths, length)) if "process_returns" in inputs[0] else None
+            ),
+            node_BT=self._gathered(columns.nodes(paths, length), padding=-1) if searched else None,
         )
         rows = slice(self.accelerator.process_index * len(inputs), (self.accelerator.process_index + 1) * len(inputs))
-        output["advantages"] = self.estimator.compute(scored)[rows, : mask_BT.shape[1]].contiguous()
-        self._measure(inputs, output, rewards_B[rows].tolist(), kl_BT, mask_BT, mode, group_size)
+        advantages_BT = self.estimator.compute(scored)[rows, :length].contiguous()
+        if searched:
+            advantages_BT *= advantages_BT.new_tensor([path["weight"] for path in paths])[:, None]
+        output["advantages"] = advantages_BT
+        rewards = rewards_B[rows].tolist()
+        self._measure(paths, searched, rewards, kl_BT, mask_BT, mode, group_size)
+        if searched and mode == "train":
+            self._keep_rollouts(paths[:group_size], rewards, advantages_BT)
         return output
+
+    def _gathered(self, found_BT: torch.Tensor, padding: int = 0) -> torch.Tensor:
+        """Rows of all ranks, padded to the longest."""
+        on_device = found_BT.to(self.accelerator.device)
+        return self.accelerator.gather(self.accelerator.pad_across_processes(on_device, dim=1, pad_index=padding))
 
     def _log_ratio(self, output: dict[str, Any]) -> torch.Tensor:
         """log π_old − log π_ref, (B, T). π_old is the trainer's where TRL needed it, else the engine's."""
@@ -172,22 +207,14 @@ class RFTTTrainer(WholeCheckpoints, GRPOTrainer):
     # Metrics
 
     def _measure(
-        self, inputs: list[dict[str, Any]], output: dict[str, Any], rewards: list[float], kl_BT: torch.Tensor,
+        self, paths: list[dict[str, Any]], searched: bool, rewards: list[float], kl_BT: torch.Tensor,
         mask_BT: torch.Tensor, mode: str, group_size: int,
     ) -> None:  # fmt: skip
-        lengths = output["completion_mask"].sum(1).tolist() if not self.mask_truncated_completions else None
-        completions = [
-            ids[: int(length)] if lengths is not None else [i for i in ids if i != self._tokenizer.pad_token_id]
-            for ids, length in zip(output["completion_ids"].tolist(), lengths or [0] * len(inputs), strict=True)
-        ]
+        completions = [path["completion_ids"] for path in paths]
         texts = self.processing_class.batch_decode(completions, skip_special_tokens=True)
         values = {"format_rate": measures.format_rate(texts, self.functions)}
-        if all(name in inputs[0] for name in SEARCH_FIELDS):
-            rows = [
-                {**{name: row[name] for name in SEARCH_FIELDS}, "completion_ids": ids}
-                for row, ids in zip(inputs, completions, strict=True)
-            ]
-            values |= measures.path_measures(rows, rewards, group_size)
+        if searched:
+            values |= measures.path_measures(paths, rewards, group_size)
         counts = measures.function_counts(completions, self._open_ids)
         stats = getattr(self.rollout_func, "stats", None)
         if stats is not None:
@@ -195,6 +222,9 @@ class RFTTTrainer(WholeCheckpoints, GRPOTrainer):
             self._seconds["engine"] += stats.engine.seconds
             values["search/generated_tokens"] = float(stats.engine.generated_tokens)
             values["search/requests"] = float(stats.engine.requests)
+            values["search/questions"] = float(stats.questions)
+            values["search/replaced"] = float(stats.replaced)
+            values["search/exhausted"] = float(stats.exhausted)
         means = self._mean_of_ranks({**values, **{f"steps/{name}": count for name, count in counts.items()}})
         steps = sum(means[f"steps/{name}"] for name in counts)
         for name in counts:
@@ -204,6 +234,25 @@ class RFTTTrainer(WholeCheckpoints, GRPOTrainer):
             means["kl"] = (sums[0] / sums[1].clamp(min=1)).item()
         for name, value in means.items():
             self._metrics[mode][name].append(value)
+
+    def _keep_rollouts(self, paths: list[dict[str, Any]], rewards: list[float], advantages_BT: torch.Tensor) -> None:
+        """Write one question's paths with what each token is credited with, every so many steps."""
+        step, every = self.state.global_step + 1, self.settings.rollouts_every
+        if self.rollout_log is None or not every or (step - 1) % every or not self.is_world_process_zero():
+            return
+        kept = []
+        for path, reward, advantages_T in zip(paths, rewards, advantages_BT.tolist()):
+            ids = path["completion_ids"]
+            kept.append(
+                {
+                    **{name: path[name] for name in ("verdict", "status", "origin")},
+                    "reward": round(reward, 4),
+                    "tokens": [self._tokenizer.decode([i]) for i in ids],
+                    "advantages": [round(value, 4) for value in advantages_T[: len(ids)]],
+                }
+            )
+        names = ("question_id", "prompt", "answer")
+        self.rollout_log.write(step, {**{name: paths[0][name] for name in names}, "paths": kept})
 
     def _mean_of_ranks(self, values: dict[str, float]) -> dict[str, float]:
         stacked = torch.tensor(list(values.values()), dtype=torch.float64 if self.args.use_cpu else torch.float32)
@@ -225,6 +274,7 @@ class RFTTTrainer(WholeCheckpoints, GRPOTrainer):
         if per_step:
             if most := self._metrics[mode].get("logprob_difference/max"):
                 self._metrics[mode]["logprob_difference/max"] = [max(most)]
+            self._warn_of_difference(self._metrics[mode].get("logprob_difference/mean", []))
             now = time.perf_counter()
             spent = {**self._seconds, "step": now - self._step_begun}
             spent["update"] = spent["step"] - spent.get("sampling", 0.0)
@@ -236,7 +286,24 @@ class RFTTTrainer(WholeCheckpoints, GRPOTrainer):
         if per_step and self.metrics_log is not None and self.is_world_process_zero():
             self.metrics_log.write(self.state.global_step, logs)
 
+    def _warn_of_difference(self, means: list[float]) -> None:
+        limit = self.settings.max_logprob_difference
+        if not self._warned and means and max(means) > limit:
+            self._warned = True
+            log.warning(
+                "step %d: engine and trainer differ by %.3f nats a token, more than rl.max_logprob_difference = %g: "
+                "samples are not the policy's; compute in one dtype (model.dtype) or correct for it "
+                "(rl.trainer.vllm_importance_sampling_correction)",
+                self.state.global_step, max(means), limit,
+            )  # fmt: skip
+
     # Order of the questions, and checkpoints
+
+    def _save_rng_state(self, output_dir: str) -> None:
+        """What transformers calls on every rank when it writes a checkpoint: the rollout's own state goes along."""
+        super()._save_rng_state(output_dir)
+        if hasattr(self.rollout_func, "save"):
+            self.rollout_func.save(Path(output_dir), self.accelerator.process_index)
 
     def _get_train_sampler(self, dataset: Any = None) -> RepeatSampler:
         sampler = super()._get_train_sampler(dataset)

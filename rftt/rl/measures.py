@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, get_args
 
+from rftt.rl.sample import Origin
 from search.chain import well_formed
 from search.functions import FunctionSet
 
@@ -21,11 +22,10 @@ def path_measures(rows: Sequence[Mapping[str, Any]], rewards: Sequence[float], g
     return {
         "accuracy": _mean([row["verdict"] == "correct" for row in rows]),
         "length": _mean(lengths),
-        "depth": _mean([row["depth"] for row in rows]),
+        "depth": _mean([len(row["starts"]) for row in rows]),
         "truncated": _mean([row["status"] == "truncated" for row in rows]),
         "malformed": _mean([row["status"] == "malformed" for row in rows]),
-        "refilled": _mean([row["refilled"] for row in rows]),
-        "exhausted": _mean([any(row["refilled"] for row in group) for group in _grouped(rows, group_size)]),
+        **{f"origin/{origin}": _mean([row["origin"] == origin for row in rows]) for origin in get_args(Origin)},
         "agreeing_trees": _mean([len(set(group)) == 1 for group in _grouped(rewards, group_size)]),
     }
 

@@ -1,4 +1,7 @@
-"""The outcome reward of a path: 1 correct, `wrong` for an answer that is not, 0 for none (RFTT, section 3.3)."""
+"""What a path earns in the end: for its answer (RFTT, section 3.3), and perhaps for its form.
+
+The outcome is 1 for a correct answer, `wrong` for an answer that is not, 0 for none.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +9,11 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewards import grade_many
+
+
+def outcome(verdict: str, wrong: float) -> float:
+    """Outcome reward of a verdict of the grader; what nobody can read is worth less than an honest mistake."""
+    return 1.0 if verdict == "correct" else wrong if verdict == "wrong" else 0.0
 
 
 class OutcomeReward:
@@ -38,7 +46,7 @@ class OutcomeReward:
         verdicts: list[str | None] = list(verdict) if verdict is not None else [None] * len(completion_ids)
         for row, found in zip(self._open(verdicts), self._grade(completion_ids, answer, verdicts), strict=True):
             verdicts[row] = found
-        return [1.0 if v == "correct" else self.wrong if v == "wrong" else 0.0 for v in verdicts]
+        return [outcome(v or "no_answer", self.wrong) for v in verdicts]
 
     def _open(self, verdicts: Sequence[str | None]) -> list[int]:
         return [row for row, verdict in enumerate(verdicts) if verdict is None]
@@ -52,3 +60,13 @@ class OutcomeReward:
         graded = grade_many([(answer[row], text) for row, text in zip(whole, texts, strict=True)])
         found = {row: verdict.status for row, verdict in zip(whole, graded, strict=True)}
         return [found.get(row, "no_answer") for row in rows]
+
+
+class FormatReward:
+    """A TRL reward function: 1 for a path that is a whole chain, which ends in an answer in its place, else 0."""
+
+    __name__ = "format"
+
+    def __call__(self, *, status: Sequence[str], **_: Any) -> list[float]:
+        """Args: how each path ended, a field of the rollout."""
+        return [float(s == "answered") for s in status]

@@ -34,6 +34,9 @@ OURS: dict[str, str] = {
     "resume_from_checkpoint": "a run goes on from its last whole checkpoint by itself",
     "seed": "set seed",
     "data_seed": "set seed",
+    "reward_weights": "set rl.wrong_reward and rl.format_reward",
+    "shuffle_dataset": "set rl.question_order",
+    "mask_truncated_completions": "set rl.truncated",
 }
 # TRL's option → the only value that the search can honour, and why.
 FIXED: dict[str, tuple[Any, str]] = {
@@ -48,6 +51,7 @@ FIXED: dict[str, tuple[Any, str]] = {
     "use_transformers_paged": (False, "set engine.name to vllm or transformers"),
     "vllm_mode": ("colocate", "the search needs the engine in this process"),
     "vllm_tensor_parallel_size": (1, "each rank searches on an engine of its own"),
+    "ds3_gather_for_generation": (True, "each rank searches questions of its own, at its own pace"),
     "remove_unused_columns": (False, "the reward needs the column answer"),
     "auto_find_batch_size": (False, "groups must stay whole; lower per_device_train_batch_size"),
 }
@@ -82,12 +86,17 @@ def grpo_options(
             "bf16": False,
             "gradient_checkpointing": False,
             "vllm_gpu_memory_utilization": 0.1,
-            # Both sides compute in float32 here: nothing to correct, and a forward pass saved.
-            "vllm_importance_sampling_correction": config.model.dtype not in ("auto", "float32"),
+            # Both sides compute in float32 here: nothing to correct, and a forward pass saved, but for replayed paths.
+            "vllm_importance_sampling_correction": config.model.dtype not in ("auto", "float32") or config.rl.replay,
             "dataloader_pin_memory": False,
         }
     options |= given
     options |= _batching(config, given, world_size, on_gpu)
+    if config.rl.replay and not (options["use_vllm"] and options.get("vllm_importance_sampling_correction", True)):
+        raise UsageError(
+            "rl.replay is true, but replayed paths are samples of an earlier policy, which TRL corrects for with vLLM only: "
+            "set engine.name=vllm and rl.trainer.vllm_importance_sampling_correction=true, or rl.replay=false"
+        )
     if config.model.dtype != "auto":
         options["model_init_kwargs"] = {"dtype": config.model.dtype, **(options.get("model_init_kwargs") or {})}
     room = config.engine.max_model_len - longest_prompt
@@ -101,6 +110,8 @@ def grpo_options(
         "max_completion_length": longest,
         "vllm_max_model_length": int(given.get("vllm_max_model_length") or longest_prompt + longest),
         "num_generations": config.rl.rollouts,
+        "shuffle_dataset": config.rl.question_order == "random",
+        "reward_weights": [1.0, config.rl.format_reward] if config.rl.format_reward else None,
         "output_dir": str(output_dir),
         "seed": config.seed,
         "temperature": 1.0,

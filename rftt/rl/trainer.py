@@ -1,36 +1,36 @@
 """Phase 2, online RL over functional tokens (RFTT, section 3.3): ``rftt rl CONFIG``.
 
-Trees are grown on the trainer's own engine, their paths are the samples, REINFORCE++ makes the advantages, TRL makes
-the step. Killed at any moment, the same call goes on from the last whole checkpoint and computes what the straight run
-would have.
-Against the paper: no process reward model, and branch tokens count as if the policy had drawn them.
+Trees are grown on the trainer's own engine, their paths are the samples, an estimator (`advantages`) credits their tokens,
+TRL makes the step. Killed at any moment, the same call goes on from the last whole checkpoint and computes what the straight
+run would have.
+The defaults are the paper's, but for process rewards: differences of potentials instead of scores (`shaping`).
 """
 
 from __future__ import annotations
 
 import gc
 import logging
-import os
-import shutil
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from rftt import checkpoints
+from rftt import checkpoints, distributed, lora
 from rftt.checkpoints import step_of
 from rftt.config import Config
 from rftt.errors import UsageError
-from rftt.metrics import MetricsLog
+from rftt.metrics import MetricsLog, StepLog
+from rftt.prm import build_scorer
 from rftt.problems import Problem
 from rftt.rl import settings
-from rftt.rl.reward import OutcomeReward
+from rftt.rl.reward import FormatReward, OutcomeReward
 from rftt.rl.rollout import FunctionalRollout, prompt_of
-from rftt.vocabulary import check_model
-from search import SearchConfig
+from rftt.vocabulary import check_model, functional_token_ids
 from search.functional import question_ids
 from search.functions import RFTT, FunctionSet
+from search.judging import Scorer
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +43,7 @@ def train_rl(
     run_folder: str | Path | None = None,
     *,
     functions: FunctionSet = RFTT,
+    solve_rates: Mapping[str, float] | None = None,
     callbacks: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """Train a model with functional tokens by RL, or go on where an earlier call was stopped.
@@ -52,9 +53,10 @@ def train_rl(
         problems: training questions with their answers.
         out_folder: for the final model, which transformers and vLLM load as it is; there whole or not at all.
             Checkpoints stand in ``checkpoints`` beside it.
-        config: the run's; `rl`, `engine`, `model.dtype` and `seed` are read.
-        run_folder: ``metrics.jsonl`` is written there; ``config.run`` by default.
+        config: the run's; `rl`, `prm`, `engine`, `model.dtype` and `seed` are read.
+        run_folder: ``metrics.jsonl`` and ``rl/rollouts.jsonl`` are written there; ``config.run`` by default.
         functions: the token set.
+        solve_rates: share of right paths by question id, for ``rl.question_order=easy_first``; others are taken for average.
         callbacks: transformers trainer callbacks.
 
     Returns:
@@ -77,21 +79,25 @@ def train_rl(
             f"there are {len(problems)} training questions, fewer than rl.questions_per_step = "
             f"{config.rl.questions_per_step}; lower it or give more questions"
         )
-    trainer = build_trainer(model_path, problems, out_folder.parent / "checkpoints", config, functions, callbacks)
+    if config.rl.question_order == "easy_first":
+        problems = easy_first(problems, solve_rates or {})
+    scorer = build_scorer(config) if config.rl.process_weight else None
+    trainer = build_trainer(
+        model_path, problems, out_folder.parent / "checkpoints", config, functions, callbacks, scorer=scorer
+    )
     try:
-        checkpoint = _agree_on_checkpoint(trainer)
+        checkpoint = distributed.agreed_checkpoint(Path(trainer.args.output_dir))
         resumed = step = step_of(checkpoint)
         if trainer.is_world_process_zero():
             trainer.metrics_log = MetricsLog(run_folder / "metrics.jsonl", "rl", after=step)
+            trainer.rollout_log = StepLog(run_folder / "rl" / "rollouts.jsonl", "rl", after=step)
         if checkpoint:
             log.info("going on from step %d: %s", step, checkpoint)
-        last_step = trainer.set_initial_training_values(trainer.args, trainer.get_train_dataloader())[-1]
-        if step < last_step:
-            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-            step = trainer.state.global_step
-        elif checkpoint:
-            trainer._load_from_checkpoint(str(checkpoint))
-        _save(trainer, model_path, out_folder)
+            trainer.rollout_func.load(checkpoint)
+        checkpoints.go_on(trainer, checkpoint)
+        step = trainer.state.global_step
+        save = partial(lora.save_merged, trainer) if config.rl.lora.rank else trainer.save_model
+        distributed.save_final(trainer, out_folder, model_path, save)
         history = [line for line in trainer.state.log_history if "reward" in line]
         return {
             "out": str(out_folder),
@@ -102,6 +108,24 @@ def train_rl(
         }
     finally:
         _free(trainer)
+        if scorer is not None:
+            scorer.close()
+
+
+def easy_first(problems: Sequence[Problem], solve_rates: Mapping[str, float]) -> list[Problem]:
+    """Problems by their share of right paths in an earlier search, highest first; unknown ones stand at the mean.
+
+    Raises:
+        UsageError: nothing is known of any of them.
+    """
+    known = [solve_rates[p.id] for p in problems if p.id in solve_rates]
+    if not known:
+        raise UsageError(
+            "rl.question_order is easy_first, but no question of search/trees.jsonl is trained on; run `rftt search CONFIG` "
+            "first or set it to random"
+        )
+    mean = sum(known) / len(known)
+    return sorted(problems, key=lambda p: -solve_rates.get(p.id, mean))
 
 
 def build_trainer(
@@ -111,6 +135,8 @@ def build_trainer(
     config: Config,
     functions: FunctionSet = RFTT,
     callbacks: Sequence[Any] = (),
+    *,
+    scorer: Scorer | None = None,
 ) -> Any:
     """The `RFTTTrainer` of `train_rl`; its `rollout_func` is a `FunctionalRollout`.
 
@@ -132,20 +158,17 @@ def build_trainer(
     tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
     longest_prompt = max(len(question_ids(tokenizer, p.question)) for p in problems)
     on_gpu = torch.cuda.is_available() and not config.rl.trainer.get("use_cpu")
-    processes = int(os.environ.get("WORLD_SIZE", "1"))
-    options = settings.grpo_options(config, output_dir, processes, on_gpu, longest_prompt)
+    options = settings.grpo_options(config, output_dir, distributed.processes(), on_gpu, longest_prompt)
+    distributed.prepare(options, "rl")
     try:
         args = GRPOConfig(**options)
     except (ValueError, TypeError) as error:
         raise UsageError(f"rl.trainer: {error}") from error
     rl = config.rl
-    search = SearchConfig(
-        rollouts=rl.rollouts, max_depth=rl.max_depth, exploration=rl.exploration, temperature=1.0, top_p=1.0,
-        max_step_tokens=rl.max_step_tokens, min_prior=rl.min_prior,
-        parallel_rollouts=rl.parallel_rollouts if args.use_vllm else 1,
-    )  # fmt: skip
     max_model_len = args.vllm_max_model_length
-    rollout = FunctionalRollout(problems, search, seed=config.seed, functions=functions, max_model_len=max_model_len)
+    rollout = FunctionalRollout(
+        problems, rl, seed=config.seed, functions=functions, max_model_len=max_model_len, scorer=scorer
+    )
     rows = [{"prompt": prompt_of(p), "answer": p.answer, "question_id": p.id} for p in problems]
     reward = OutcomeReward(tokenizer, [tokenizer.eos_token_id], wrong=rl.wrong_reward)
     dtype = (args.model_init_kwargs or {}).get("dtype", "float32")
@@ -154,15 +177,19 @@ def build_trainer(
     with _engine_options(settings.vllm_options(config, dtype, on_gpu, max_model_len)):
         trainer = RFTTTrainer(
             model=str(model_path),
-            reward_funcs=reward,
+            reward_funcs=[reward, FormatReward()] if rl.format_reward else reward,
             args=args,
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
             rollout_func=rollout,
             callbacks=list(callbacks),
-            advantage=rl.advantage,
+            settings=rl,
             functions=functions,
+            peft_config=lora.peft_config(rl.lora, model_path),
         )
+    trainer.trained_rows = sorted(functional_token_ids(tokenizer, functions).values())
+    if rl.lora.rank and trainer.use_vllm:
+        lora.sync_merged(trainer)
     reward.eos_ids = frozenset(trainer.eos_token_ids)
     return trainer
 
@@ -197,30 +224,6 @@ def _engine_options(options: dict[str, Any]) -> Iterator[None]:
             del home.LLM
         else:
             home.LLM = build
-
-
-def _agree_on_checkpoint(trainer: Any) -> Path | None:
-    """The last whole checkpoint; the first process looks, so that none sees another's clean-up."""
-    from accelerate.utils import broadcast_object_list
-
-    found = [checkpoints.last_whole(Path(trainer.args.output_dir)) if trainer.is_world_process_zero() else None]
-    return broadcast_object_list(found)[0]
-
-
-def _save(trainer: Any, model_path: str | Path, out_folder: Path) -> None:
-    """Write the final model and its tokenizer aside and rename them."""
-    partial = out_folder.with_name(f".{out_folder.name}.partial")
-    if trainer.is_world_process_zero():
-        shutil.rmtree(partial, ignore_errors=True)
-    trainer.accelerator.wait_for_everyone()
-    trainer.save_model(str(partial))
-    trainer.accelerator.wait_for_everyone()
-    if trainer.is_world_process_zero():
-        published = Path(model_path) / "generation_config.json"
-        if published.is_file():
-            shutil.copy(published, partial / published.name)
-        checkpoints.publish(partial, out_folder)
-    trainer.accelerator.wait_for_everyone()
 
 
 def _free(trainer: Any) -> None:

@@ -1,4 +1,4 @@
-"""Stands in for ``python``: plays vLLM's server and the search, and runs everything else with the real interpreter.
+"""Stands in for ``python``: plays vLLM's server, rftt and launchers of training, and is the real interpreter for the rest.
 
 The server's name of a model says how it behaves: ``slow`` is never up, ``broken`` ends at once.
 """
@@ -31,6 +31,8 @@ def main() -> None:
         if flag("--model") == "slow":
             signal.pause()
         HTTPServer(("127.0.0.1", int(flag("--port"))), Health).serve_forever()
+    elif module in ("torch.distributed.run", "deepspeed.launcher.runner"):
+        print(json.dumps([module, *sys.argv[3:]]), flush=True)
     elif module == "rftt.cli":
         try:
             print(json.dumps(sys.argv[3:]), flush=True)

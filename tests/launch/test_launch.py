@@ -31,9 +31,11 @@ def launch(tmp_path):
         command = ["bash", str(ROOT / "launch" / script), *map(str, arguments)]
         clean = {k: v for k, v in os.environ.items() if k not in ("CUDA_VISIBLE_DEVICES", "SERVERS")}
         env = clean | {"PYTHON": str(python), "TMPDIR": str(tmp_path)} | environment
+        # A shell that starts the tests in the background ignores SIGINT, and so would all that they start.
         process = subprocess.Popen(
-            command, env=env, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
-        )
+            command, env=env, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+        )  # fmt: skip
         started.append(process)
         return process
 

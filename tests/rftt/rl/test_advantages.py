@@ -5,15 +5,17 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rftt.rl.advantages import ESTIMATORS, ScoredBatch, grpo, reinforce_plus_plus, rloo
+from rftt.rl.advantages import ESTIMATORS, ScoredBatch, dr_grpo, grpo, reinforce_plus_plus, rloo, tree
 
 MASK = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
 
 
-def batch(rewards, kl=None, mask=None, group_size=2, beta=0.0) -> ScoredBatch:
+def batch(rewards, kl=None, mask=None, group_size=2, beta=0.0, process=None, nodes=None) -> ScoredBatch:
     mask_BT = torch.ones(len(rewards), 2) if mask is None else mask
     kl_BT = torch.zeros_like(mask_BT) if kl is None else torch.tensor(kl)
-    return ScoredBatch(torch.tensor(rewards), kl_BT, mask_BT, group_size, beta)
+    process_BT = None if process is None else torch.tensor(process)
+    node_BT = None if nodes is None else torch.tensor(nodes)
+    return ScoredBatch(torch.tensor(rewards), kl_BT, mask_BT, group_size, beta, process_BT, node_BT)
 
 
 def test_reinforce_plus_plus_whitens_returns_over_all_valid_tokens():
@@ -62,6 +64,51 @@ def test_rloo_compares_with_the_others_and_has_the_kl_in_the_reward():
     torch.testing.assert_close(found[:, 0], found[:, 1])
 
 
+def test_dr_grpo_centres_and_does_not_scale():
+    found = dr_grpo(batch([1.0, 0.0, 0.1, 0.1]))
+    torch.testing.assert_close(found, torch.tensor([[0.5] * 2, [-0.5] * 2, [0.0] * 2, [0.0] * 2]))
+
+
+def test_tree_credits_a_node_with_what_it_adds_to_the_root_and_to_its_parent():
+    # Node 1 leads to 2 (right) and 3 (wrong), node 4 is wrong, the last path shares nothing and is right.
+    # V: root ½, node 1 ½, node 2 1, node 3 0, node 4 0, last 1.
+    nodes = [[1, 2], [1, 3], [4, 4], [-1, -1]]
+    found = tree(batch([1.0, 0.0, 0.0, 1.0], group_size=4, nodes=nodes))
+    expected = [[0.0, 0.5 + 0.5], [0.0, -0.5 - 0.5], [-0.5 - 0.5] * 2, [0.5 + 0.5] * 2]
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+def test_tree_keeps_the_trees_of_two_questions_apart():
+    one = tree(batch([1.0, 0.0], nodes=[[1, 2], [1, 3]]))
+    two = tree(batch([1.0, 0.0, 0.0, 0.0], nodes=[[1, 2], [1, 3], [1, 2], [1, 3]]))
+    torch.testing.assert_close(two[:2], one)
+    assert two[2:].abs().sum() == 0
+
+
+def test_shared_tokens_have_one_credit_and_plain_groups_that_of_their_outcome():
+    nodes = [[1, 2], [1, 3], [4, 5]]
+    found = tree(batch([1.0, 0.1, 0.0], group_size=3, nodes=nodes))
+    assert found[0, 0] == found[1, 0]
+    plain = batch([1.0, 0.1, 0.0], group_size=3)
+    torch.testing.assert_close(tree(plain), 2 * dr_grpo(plain))
+
+
+@pytest.mark.parametrize("name", [n for n in ESTIMATORS if n != "reinforce++"])
+def test_process_rewards_are_added_to_the_return_of_each_token(name):
+    process = [[-0.3, 0.2], [0.0, 0.5]]
+    compute = ESTIMATORS[name].compute
+    without, found = compute(batch([1.0, 0.0], mask=MASK)), compute(batch([1.0, 0.0], mask=MASK, process=process))
+    torch.testing.assert_close(found, without + torch.tensor([[-0.3, 0.2], [0.0, 0.0]]))
+
+
+def test_reinforce_plus_plus_whitens_process_rewards_with_the_rest():
+    # Returns 1 − ½, 1 + ½ and 0: mean 2/3.
+    found = reinforce_plus_plus(batch([1.0, 0.0], mask=MASK, process=[[-0.5, 0.5], [0.0, 9.0]]))
+    returns = torch.tensor([0.5, 1.5, 0.0])
+    white = (returns - returns.mean()) / returns.std(correction=0)
+    torch.testing.assert_close(found, torch.tensor([[white[0], white[1]], [white[2], 0.0]]))
+
+
 @pytest.mark.parametrize("name", list(ESTIMATORS))
 def test_every_estimator_prefers_the_right_path_and_leaves_padding_at_zero(name):
     found = ESTIMATORS[name].compute(batch([1.0, 0.1], kl=[[0.1, 0.0], [0.0, 7.0]], mask=MASK, beta=0.01))
@@ -74,5 +121,7 @@ def test_what_does_not_fit_is_refused():
         batch([1.0, 0.0], group_size=3)
     with pytest.raises(ValueError, match="do not fit"):
         ScoredBatch(torch.zeros(2), torch.zeros(2, 3), torch.zeros(2, 2), 1)
+    with pytest.raises(ValueError, match="node_BT"):
+        batch([1.0, 0.0], nodes=[[1], [1]])
     with pytest.raises(ValueError, match="two paths"):
         rloo(batch([1.0, 0.0], group_size=1))

@@ -28,8 +28,13 @@ def test_after_a_step_every_row_of_the_functional_tokens_is_in_sync(chain_model,
     from search.engines import VLLMEngine
 
     trainer = build_trainer(chain_model, problems, tmp_path, rl_config("vllm", max_steps=2, save_strategy="no"))
+    forgotten = []
+    llm = trainer.vllm_generation.llm
+    forget = llm.reset_prefix_cache
+    llm.reset_prefix_cache = lambda: forgotten.append(trainer.state.global_step) or forget()
     try:
         trainer.train()
+        assert set(forgotten) == {0, 1}, "the engine's prefix cache outlives a weight update"
         tokenizer = trainer.processing_class
         tags = [tokenizer.convert_tokens_to_ids(tag) for tag in RFTT.tags]
         prompts = [[*tokenizer.encode("What is 1 + 3?"), tag] for tag in tags]  # each row as an input …

@@ -6,10 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from rftt.config import RLSection
 from rftt.errors import UsageError
 from rftt.problems import Problem
+from rftt.rl import branches
 from rftt.rl.rollout import FunctionalRollout, prompt_of
-from search import SearchConfig
 from search.engines import FakeEngine, Generation, Sampling
 from search.engines.interface import EngineError
 from search.functions import RFTT
@@ -24,16 +25,22 @@ class Tokenizer(type(TOKENIZER)):
         return text.replace("<eos>", "") if skip_special_tokens else text
 
 
-def trainer(step: int = 0, num_generations: int = 4):
-    model = SimpleNamespace(training=True)
-    state = SimpleNamespace(global_step=step)
-    return SimpleNamespace(model=model, state=state, num_generations=num_generations, num_generations_eval=2)
+def trainer(step: int = 0, num_generations: int = 4, training: bool = True):
+    return SimpleNamespace(
+        model=SimpleNamespace(training=training),
+        state=SimpleNamespace(global_step=step),
+        num_generations=num_generations,
+        num_generations_eval=2,
+        use_vllm=True,
+        args=SimpleNamespace(process_index=0),
+    )
 
 
-def rollout(script=functional_script, **settings) -> FunctionalRollout:
-    config = SearchConfig(temperature=1.0, top_p=1.0, max_depth=settings.pop("max_depth", 6), **settings)
+def rollout(script=functional_script, problems=PROBLEMS, scorer=None, **settings) -> FunctionalRollout:
     engine = FakeEngine(script, Tokenizer(), eos_ids=frozenset({0}))
-    made = FunctionalRollout(PROBLEMS, config, make_engine=lambda _: engine)
+    made = FunctionalRollout(
+        problems, RLSection(**{"max_depth": 6, **settings}), scorer=scorer, make_engine=lambda _: engine
+    )
     made.engine = engine
     return made
 
@@ -71,16 +78,16 @@ def test_rows_stand_in_the_order_of_the_prompts_and_hold_what_the_engine_sampled
     run = rollout()
     rows = run(prompts(2, 0), trainer())
     assert rows["question_id"] == ["q2"] * 4 + ["q0"] * 4
-    assert [t.question_id for t in run.trees] == ["q2", "q0"]
-    for tree, start in zip(run.trees, (0, 4)):
+    for tree, start in ((run.trees["q2"], 0), (run.trees["q0"], 4)):
         for row, leaf in enumerate(tree.leaves(), start):
             path = tree.path(leaf)
             assert rows["prompt_ids"][row] == tree.prompt_ids
             assert rows["completion_ids"][row] == [i for node in path for i in node.ids]
             assert rows["logprobs"][row] == [p for node in path for p in node.logprobs]
-            opened = [rows["completion_ids"][row][i] for i in rows["branch_positions"][row]]
+            opened = [rows["completion_ids"][row][i] for i in rows["starts"][row]]
             assert [OPEN[i] for i in opened] == [node.function for node in path]
-            assert rows["status"][row] == leaf.status and rows["depth"][row] == len(path)
+            assert rows["texts"][row] == [node.text for node in path] and rows["nodes"][row] == [n.id for n in path]
+            assert rows["status"][row] == leaf.status and rows["answer"][row] == tree.gold
     assert len({len(column) for column in rows.values()}) == 1
 
 
@@ -100,10 +107,10 @@ def test_samples_of_a_question_do_not_depend_on_the_others():
 def test_an_exhausted_tree_is_refilled_with_plain_samples_in_one_request():
     run = rollout(one_path("0", plain=chain("0", "analyze")), min_prior=0.5)
     rows = run(prompts(0), trainer())
-    assert rows["refilled"] == [False, True, True, True] and run.stats.exhausted == 1 and run.stats.refilled == 3
+    assert rows["origin"] == ["tree", *["plain"] * 3] and run.stats.exhausted == 1
     assert rows["verdict"] == ["correct", "no_answer", "no_answer", "no_answer"], "analyze may not lead to output"
     assert [s.n for _, s in run.engine.log if not s.stop_ids] == [3]
-    assert rows["branch_positions"][1] == [] and rows["depth"] == [2] * 4
+    assert rows["nodes"][1] == [] and rows["texts"][1] == ["step", "\\boxed{0}"]
 
 
 @pytest.mark.parametrize(
@@ -147,4 +154,94 @@ def test_errors_reach_the_caller_as_they_are():
 
 def test_a_question_that_occurs_twice_is_refused():
     with pytest.raises(UsageError, match="twice"):
-        FunctionalRollout([*PROBLEMS, PROBLEMS[0]], SearchConfig())
+        FunctionalRollout([*PROBLEMS, PROBLEMS[0]], RLSection())
+
+
+def test_flat_sampling_is_one_request_a_question_and_no_tree():
+    run = rollout(one_path("0", plain=chain("0")), sampler="flat")
+    rows = run(prompts(0, 1), trainer())
+    assert rows["origin"] == ["plain"] * 8 and run.trees == {} and run.stats.exhausted == 0
+    assert [s.n for _, s in run.engine.log] == [4, 4]
+
+
+def test_a_tree_that_has_spent_its_tokens_is_filled_up_with_plain_samples():
+    rows = rollout(budget_tokens=1)(prompts(0), trainer())
+    assert rows["origin"] == ["tree", *["plain"] * 3]
+
+
+def test_masked_are_the_chosen_tags_or_what_was_cut_off_and_nothing_else():
+    assert "env_mask" not in rollout()(prompts(0), trainer())
+    rows = rollout(branch_correction="mask")(prompts(0), trainer())
+    for mask, starts, ids in zip(rows["env_mask"], rows["starts"], rows["completion_ids"]):
+        assert [k for k, kept in enumerate(mask) if not kept] == starts and len(mask) == len(ids)
+    plain = rollout(one_path("0", chain("0")), min_prior=0.5, branch_correction="mask")(prompts(0), trainer())
+    assert [0 in mask for mask in plain["env_mask"]] == [True, False, False, False]
+    cut = rollout(max_depth=1, truncated="mask")(prompts(0), trainer())
+    assert not any(map(any, cut["env_mask"]))
+
+
+def test_paths_carry_the_weight_of_the_branch_correction():
+    assert set(rollout()(prompts(0), trainer())["weight"]) == {1.0}
+    run = rollout(branch_correction="importance", branch_cap=100.0)
+    found = run(prompts(0), trainer())["weight"]
+    tree = run.trees["q0"]
+    assert found == [branches.weights(tree, 100.0)[leaf.id] for leaf in tree.leaves()]
+    assert sum(found) / 4 == pytest.approx(1.0) and len(set(found)) > 1
+
+
+def test_a_question_whose_paths_agree_gives_its_place_to_others_until_some_differ():
+    def script(prompt_ids, sampling):
+        known = "What is 2+1?" in TOKENIZER.decode(prompt_ids)  # paths differ for this question only
+        return functional_script(prompt_ids, sampling) if known else one_path("9", chain("9"))(prompt_ids, sampling)
+
+    run = rollout(script, min_prior=0.5, dynamic_sampling=2)
+    rows = run(prompts(0, times=8), trainer(num_generations=8))
+    differ = len({verdict == "correct" for verdict in rows["verdict"]}) > 1
+    assert rows["question_id"] == ["q2"] * 8 and differ, rows["verdict"]
+    assert run.stats.replaced == run.stats.questions - 1 >= 1
+    assert rollout(script, min_prior=0.5)(prompts(0), trainer())["question_id"] == ["q0"] * 4
+    never = rollout(one_path("9", chain("9")), min_prior=0.5, dynamic_sampling=2)
+    assert len(set(never(prompts(0), trainer())["question_id"])) == 1 and never.stats.questions == 3, (
+        "the batch stays full"
+    )
+    held_out = rollout(script, min_prior=0.5, dynamic_sampling=2)
+    assert held_out(prompts(0, times=2), trainer(training=False))["question_id"] == ["q0"] * 2
+
+
+def test_a_replacement_takes_its_gold_along():
+    run = rollout(one_path("9", chain("9")), min_prior=0.5, dynamic_sampling=1)
+    rows = run(prompts(0), trainer())
+    assert rows["question_id"][0] != "q0"
+    [asked] = [p for p in PROBLEMS if p.id == rows["question_id"][0]]
+    assert rows["answer"][0] == asked.answer and rows["prompt"][0] == prompt_of(asked)
+
+
+def test_process_returns_come_from_one_question_to_the_model_for_all_paths():
+    asked = []
+
+    async def scorer(question, steps):
+        asked.append((question, tuple(steps)))
+        return [0.25 + 0.5 * (k > 0) for k in range(len(steps))]
+
+    rows = rollout(scorer=scorer, process_weight=2.0)(prompts(0), trainer())
+    assert [steps for _, steps in asked] == [tuple(texts) for texts in rows["texts"]]
+    assert {question for question, _ in asked} == {PROBLEMS[0].question}
+    for texts, returns in zip(rows["texts"], rows["process_returns"]):
+        assert returns == pytest.approx([0.0, 0.0, *[-1.0] * (len(texts) - 2)][: len(texts)])
+
+
+def test_a_solved_question_is_replayed_where_nothing_is_right_and_survives_a_checkpoint(tmp_path):
+    right, wrong = one_path("0", chain("0")), one_path("9", chain("9"))
+    answers = [right]
+    run = rollout(lambda *asked: answers[0](*asked), min_prior=0.5, replay=True)
+    first = run(prompts(0), trainer())
+    answers[0] = wrong
+    again = run(prompts(0), trainer(1))
+    assert again["origin"] == ["tree", "plain", "plain", "replay"]
+    assert again["completion_ids"][-1] == first["completion_ids"][0]
+    assert again["logprobs"][-1] == first["logprobs"][0]
+    run.save(tmp_path, 0)
+    resumed = rollout(wrong, min_prior=0.5, replay=True)
+    assert resumed(prompts(0), trainer(2))["origin"][-1] == "plain"
+    resumed.load(tmp_path)
+    assert resumed(prompts(0), trainer(2))["completion_ids"][-1] == first["completion_ids"][0]

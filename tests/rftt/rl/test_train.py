@@ -15,8 +15,9 @@ from rftt.rl.settings import grpo_options
 from search.functions import RFTT
 
 METRICS = (
-    "reward", "accuracy", "length", "kl", "entropy", "format_rate", "agreeing_trees", "truncated", "refilled", "exhausted",
-    "logprob_difference/mean", "logprob_difference/max", "seconds/search", "seconds/engine", "seconds/update",
+    "reward", "accuracy", "length", "kl", "entropy", "format_rate", "agreeing_trees", "truncated", "origin/tree",
+    "origin/plain", "search/exhausted", "search/replaced", "search/generated_tokens", "logprob_difference/mean",
+    "logprob_difference/max", "seconds/search", "seconds/engine", "seconds/update",
     *(f"function_share/{name}" for name in RFTT.names),
 )  # fmt: skip
 
@@ -31,7 +32,7 @@ def trained(chain_model, problems, tmp_path_factory):
 
     folder = tmp_path_factory.mktemp("trained")
     rl = {"questions_per_step": 3, "rollouts": 4, "max_depth": 6, "max_step_tokens": 16, "min_prior": 0.02,
-          "max_steps": 3, "learning_rate": 1e-3, "save_steps": 2, "disable_tqdm": True}  # fmt: skip
+          "max_steps": 3, "learning_rate": 1e-3, "save_steps": 2, "disable_tqdm": True, "rollouts_every": 2}  # fmt: skip
     config = from_dict({"run": str(folder), "engine": {"name": "transformers", "max_model_len": 160}, "rl": rl})
     return config, train_rl(chain_model, problems, folder / "rl" / "final", config)
 
@@ -57,8 +58,22 @@ def test_the_final_model_loads_and_keeps_its_tokens(trained):
     tokenizer = AutoTokenizer.from_pretrained(result["out"])
     assert all(len(tokenizer.encode(tag, add_special_tokens=False)) == 1 for tag in RFTT.tags)
     assert AutoModelForCausalLM.from_pretrained(result["out"]).config.vocab_size >= len(tokenizer)
-    assert sorted(os.listdir(config.folder / "rl")) == ["checkpoints", "final"], "something half-written is left"
+    assert sorted(os.listdir(config.folder / "rl")) == ["checkpoints", "final", "rollouts.jsonl"], (
+        "something half-written is left"
+    )
     assert sorted(os.listdir(config.folder / "rl" / "checkpoints")) == ["checkpoint-2", "checkpoint-3"]
+
+
+def test_a_group_of_paths_is_kept_with_what_each_token_is_credited_with(trained, problems):
+    config, _ = trained
+    kept = [json.loads(line) for line in (config.folder / "rl" / "rollouts.jsonl").read_text().splitlines()]
+    assert [line["step"] for line in kept] == [1, 3], "rollouts_every is 2"
+    for line in kept:
+        assert line["question_id"] in {p.id for p in problems} and len(line["paths"]) == 4
+        for path in line["paths"]:
+            assert len(path["tokens"]) == len(path["advantages"]) and path["tokens"][0] in RFTT.tags
+            assert 0 <= path["reward"] <= 1
+    assert any(value for line in kept for path in line["paths"] for value in path["advantages"])
 
 
 def test_a_finished_phase_is_left_alone(trained, chain_model, problems):
@@ -78,6 +93,9 @@ def test_a_finished_phase_is_left_alone(trained, chain_model, problems):
         ({"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}, "gradient_accumulation_steps"),
         ({"steps_per_generation": 1, "per_device_train_batch_size": 2}, "rl.rollouts"),
         ({"num_iterations": 2, "save_steps": 3}, "save_steps"),
+        ({"reward_weights": [1.0]}, "rl.format_reward"),
+        ({"mask_truncated_completions": True}, "rl.truncated"),
+        ({"replay": True}, "rl.replay"),
     ],
 )
 def test_options_that_contradict_the_search_are_refused_by_name(rl_config, tmp_path, settings, named):
@@ -102,3 +120,26 @@ def test_what_cannot_be_trained_on_is_refused_before_anything_is_written(rl_conf
     with pytest.raises(UsageError, match="engine.max_model_len"):
         train_rl(chain_model, [*problems, long], tmp_path / "final", config)
     assert not config.folder.exists() and not (tmp_path / "final").exists()
+
+
+def test_the_phase_runs_with_every_setting_that_changes_its_samples(rl_config, chain_model, problems):
+    """Dynamic sampling, easy questions first, format reward, masks, tree credit and PUCT together."""
+    config = rl_config(
+        max_steps=2, dynamic_sampling=2, question_order="easy_first", format_reward=0.2, truncated="mask", sampler="puct",
+        advantage="tree", branch_correction="importance", siblings=2, budget_tokens=200, save_strategy="no",
+    )  # fmt: skip
+    rates = {p.id: k / 10 for k, p in enumerate(problems)}
+    train_rl(chain_model, problems, config.folder / "rl" / "final", config, solve_rates=rates)
+    found = lines(config)
+    assert [line["step"] for line in found] == [1, 2]
+    assert all(line["search/questions"] == 2 + line["search/replaced"] for line in found)
+    assert any(line["rewards/format/mean"] > 0 for line in found)
+
+
+def test_easy_questions_come_first_and_unknown_ones_at_the_mean(problems):
+    from rftt.rl.trainer import easy_first
+
+    rates = {"q0": 0.1, "q1": 0.9, "q2": 0.5}
+    assert [p.id for p in easy_first(problems[:4], rates)] == ["q1", "q2", "q3", "q0"]
+    with pytest.raises(UsageError, match="question_order"):
+        easy_first(problems, {"other": 1.0})

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import inspect
+import logging
+from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
 
+from rftt.rl.advantages import ESTIMATORS
+from rftt.rl.replay import SolvedPaths
 from rftt.rl.rollout import prompt_of
 from rftt.rl.trainer import build_trainer
 
-PATH_FIELDS = ("verdict", "status", "depth", "branch_positions", "refilled", "question_id")
+PATH_FIELDS = ("verdict", "status", "origin", "starts", "nodes", "texts", "weight", "question_id")
 
 
 @pytest.fixture(scope="module")
@@ -100,9 +105,14 @@ def test_decoding_keeps_functional_tags(trainer, problems, monkeypatch):
     assert not any(trainer.processing_class.eos_token in text for text in texts)
 
 
-@pytest.mark.parametrize("loss_type", ["dapo", "grpo", "dr_grpo", "bnpo", "cispo"])
-def test_the_loss_takes_advantages_per_token(trainer, batch, monkeypatch, loss_type):
+LOSSES = [("token", name) for name in ("dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "vespo")]
+LOSSES += [("sequence", name) for name in ("grpo", "luspo", "sapo")]
+
+
+@pytest.mark.parametrize(("level", "loss_type"), LOSSES)
+def test_the_loss_takes_advantages_per_token(trainer, batch, monkeypatch, level, loss_type):
     monkeypatch.setattr(trainer, "loss_type", loss_type)
+    monkeypatch.setattr(trainer, "importance_sampling_level", level)
     by_row = torch.linspace(-1, 1, len(batch["advantages"]))
     one = trainer._compute_loss(trainer.model, {**batch, "advantages": by_row})
     spread = by_row[:, None].expand_as(batch["completion_ids"])
@@ -110,6 +120,124 @@ def test_the_loss_takes_advantages_per_token(trainer, batch, monkeypatch, loss_t
     first_only = torch.zeros_like(spread).index_fill(1, torch.tensor([0]), 1.0)
     some = trainer._compute_loss(trainer.model, {**batch, "advantages": first_only})
     assert some.item() != pytest.approx(one.item()), "TRL's loss no longer reads advantages of single tokens"
+
+
+@pytest.mark.parametrize("mode", ["token_truncate", "token_mask", "sequence_truncate", "sequence_mask"])
+def test_vllm_correction_scales_the_advantages_of_tokens(trainer, problems, monkeypatch, mode):
+    """What the engine sampled with other log-probs than the trainer's counts by their ratio, whatever the advantages."""
+    inner = trainer.rollout_func
+
+    def other_logprobs(prompts, given):
+        rows = inner(prompts, given)
+        return {**rows, "logprobs": [[p - 0.01 for p in row] for row in rows["logprobs"]]}
+
+    monkeypatch.setattr(trainer, "rollout_func", other_logprobs)
+    plain = trainer._generate_and_score_completions(rows_of(problems, 0, 1))
+    assert "importance_sampling_ratio" not in plain
+    inner._calls = (-1, 0)
+    monkeypatch.setattr(inner, "make_engine", _engine_of(trainer, inner))
+    monkeypatch.setattr(trainer, "use_vllm", True)
+    monkeypatch.setattr(trainer, "vllm_importance_sampling_correction", True)
+    monkeypatch.setattr(trainer, "vllm_importance_sampling_mode", mode)
+    monkeypatch.setattr(trainer, "vllm_generation", SimpleNamespace(sync_weights=lambda: None), raising=False)
+    monkeypatch.setattr(trainer, "_last_loaded_step", 0, raising=False)
+    found = trainer._generate_and_score_completions(rows_of(problems, 0, 1))
+    ratio_BT = found["importance_sampling_ratio"]
+    lengths_B = found["completion_mask"].sum(1)
+    expected_B = (
+        torch.exp(0.01 * lengths_B) if mode.startswith("sequence") else torch.full_like(lengths_B * 1.0, 1.01005)
+    )
+    torch.testing.assert_close(ratio_BT[:, 0], expected_B.clamp(max=3.0), atol=1e-3, rtol=1e-3)
+    loss = trainer._compute_loss(trainer.model, found)
+    by_hand = trainer._compute_loss(
+        trainer.model,
+        {**found, "advantages": found["advantages"] * ratio_BT, "importance_sampling_ratio": ratio_BT * 0 + 1},
+    )
+    torch.testing.assert_close(loss, by_hand)
+
+
+def _engine_of(trainer, rollout):
+    """The trainer's own model as the engine, although the trainer believes that it has vLLM."""
+    from search.engines import TransformersEngine
+
+    return lambda _: TransformersEngine(
+        trainer.model, tokenizer=trainer.processing_class, max_model_len=rollout.max_model_len
+    )
+
+
+def with_settings(trainer, monkeypatch, **changed):
+    settings = replace(trainer.settings, **changed)
+    monkeypatch.setattr(trainer, "settings", settings)
+    monkeypatch.setattr(trainer.rollout_func, "settings", settings)
+    monkeypatch.setattr(trainer, "estimator", ESTIMATORS[settings.advantage])
+
+
+def test_masked_tokens_are_out_of_the_loss(trainer, problems, monkeypatch):
+    with_settings(trainer, monkeypatch, branch_correction="mask")
+    inputs = rows_of(problems, 0, 1)
+    found = trainer._generate_and_score_completions(inputs)
+    chosen_BT = torch.zeros_like(found["completion_mask"], dtype=torch.bool)
+    for row, path in enumerate(inputs):
+        if path["origin"] == "tree":
+            chosen_BT[row, torch.tensor(path["starts"])] = True
+    assert chosen_BT.any() and (found["tool_mask"][chosen_BT] == 0).all(), "TRL: env_mask no longer reaches the batch"
+    assert (found["tool_mask"][(found["completion_mask"] == 1) & ~chosen_BT] == 1).all()
+    assert (found["advantages"][chosen_BT] == 0).all()
+    loss = trainer._compute_loss(trainer.model, found)
+    moved = torch.where(chosen_BT, 9.0, found["advantages"])
+    torch.testing.assert_close(trainer._compute_loss(trainer.model, {**found, "advantages": moved}), loss)
+
+
+def test_branch_weights_multiply_the_advantages_of_their_paths(trainer, problems, monkeypatch):
+    found = []
+    for correction in ("none", "importance"):
+        with_settings(trainer, monkeypatch, branch_correction=correction, advantage="dr_grpo")
+        trainer.rollout_func._calls = (-1, 0)
+        inputs = rows_of(problems, 2, 3)
+        found.append(trainer._generate_and_score_completions(inputs)["advantages"])
+    weights_B = torch.tensor([row["weight"] for row in inputs])
+    assert (weights_B != 1).any() and found[0].abs().sum() > 0
+    torch.testing.assert_close(found[1], found[0] * weights_B[:, None])
+
+
+def test_steps_that_paths_share_have_one_credit_with_the_tree_estimator(trainer, problems, monkeypatch):
+    with_settings(trainer, monkeypatch, advantage="tree", sampler="puct")
+    inputs = rows_of(problems, 4, 5)
+    found = trainer._generate_and_score_completions(inputs)["advantages"]
+    credits: dict[tuple, set] = {}
+    for row, path in enumerate(inputs):
+        for node, start in zip(path["nodes"], path["starts"]):
+            credits.setdefault((path["question_id"], node), set()).add(round(found[row, start].item(), 5))
+    assert all(len(values) == 1 for values in credits.values())
+    assert len({row["nodes"][0] for row in inputs if row["nodes"]}) < len(inputs), "no two paths share a step here"
+
+
+def test_the_rollouts_question_takes_the_place_of_the_data_sets(trainer, problems, monkeypatch):
+    inner, answers = trainer.rollout_func, []
+    reward = trainer.reward_funcs[0]
+
+    def another(prompts, given):
+        rows = inner(prompts, given)
+        return {**rows, "answer": ["77"] * len(prompts)}
+
+    def spy(**fields):
+        answers.extend(fields["answer"])
+        return reward(**fields)
+
+    monkeypatch.setattr(trainer, "rollout_func", another)
+    monkeypatch.setattr(trainer, "reward_funcs", [spy])
+    trainer._generate_and_score_completions(rows_of(problems, 0, 1))
+    assert answers == ["77"] * 8, "TRL: a column of the data set wins over the rollout's field"
+
+
+def test_a_large_difference_between_engine_and_trainer_is_told_once(trainer, monkeypatch, caplog):
+    with_settings(trainer, monkeypatch, max_logprob_difference=0.1)
+    monkeypatch.setattr(trainer, "_warned", False)
+    with caplog.at_level(logging.WARNING):
+        for means in ([], [0.09], [0.2], [0.3]):
+            trainer._warn_of_difference(means)
+    [record] = [r for r in caplog.records if "max_logprob_difference" in r.message]
+    assert "0.200" in record.message
 
 
 def test_log_probs_are_those_of_a_plain_forward_pass(trainer, batch):
@@ -134,8 +262,6 @@ def test_the_kl_is_counted_once(trainer, batch, monkeypatch):
     moved = {**batch, "ref_per_token_logps": batch["ref_per_token_logps"] - 1.0}
     losses = [trainer._compute_loss(trainer.model, b).item() for b in (batch, moved)]
     assert losses[0] == losses[1], "TRL's loss has a KL although it is in the reward"
-    from rftt.rl.advantages import ESTIMATORS
-
     monkeypatch.setattr(trainer, "estimator", ESTIMATORS["grpo"])
     losses = [trainer._compute_loss(trainer.model, b).item() for b in (batch, moved)]
     assert losses[1] > losses[0], "TRL's loss has no KL although the estimator leaves it there"
@@ -143,8 +269,6 @@ def test_the_kl_is_counted_once(trainer, batch, monkeypatch):
 
 def test_grpo_advantages_are_those_of_trl(trainer, problems, monkeypatch):
     from trl import GRPOTrainer
-
-    from rftt.rl.advantages import ESTIMATORS
 
     theirs = []
     original = GRPOTrainer._generate_and_score_completions
@@ -212,3 +336,21 @@ def test_the_buffer_of_micro_batches_has_its_name(trainer):
 
     source = inspect.getsource(GRPOTrainer._prepare_inputs)
     assert "self._buffered_inputs" in source and hasattr(trainer, "_buffered_inputs"), "TRL renamed _buffered_inputs"
+
+
+def test_the_rollouts_state_goes_into_every_checkpoint(trainer, problems, monkeypatch, tmp_path):
+    from transformers import Trainer
+
+    assert "self._save_rng_state(output_dir)" in inspect.getsource(Trainer._save_checkpoint), (
+        "transformers saves its random state elsewhere: what a rollout remembers is no longer part of a checkpoint"
+    )
+    with_settings(trainer, monkeypatch, replay=True)
+    rollout = trainer.rollout_func
+    monkeypatch.setattr(rollout, "solved", SolvedPaths())
+    trainer._generate_and_score_completions(rows_of(problems, 0, 1))
+    assert len(rollout.solved)
+    trainer._save_rng_state(str(tmp_path))
+    known = rollout.solved.to_json()
+    monkeypatch.setattr(rollout, "solved", SolvedPaths())
+    rollout.load(tmp_path)
+    assert rollout.solved.to_json() == known

@@ -1,0 +1,123 @@
+"""One RL sample: a finished path of a tree, or a chain that the policy wrote by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from rewards import grade_async
+from search.chain import ChainError, check, parse
+from search.engines import Generation
+from search.functions import FunctionSet
+from search.tree import Node, Tree
+
+Origin = Literal["tree", "plain", "replay"]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One sample.
+
+    Args:
+        prompt_ids, completion_ids: as the engine saw and sampled them.
+        logprobs: of each completion id under the policy, full vocabulary, natural log.
+        question_id: of its problem.
+        answer: the gold answer.
+        status: how the path ended: answered, truncated or malformed.
+        verdict: of the grader; ``"no_answer"`` where the path did not end in an answer.
+        origin: ``"tree"``, where the search chose the functions; ``"plain"``, where the policy drew every token; or
+            ``"replay"``, a path of an earlier visit to the question.
+        starts: index of the first completion id of each step, its opening tag.
+        texts: of the steps, without tags.
+        nodes: ids of the steps' nodes, which paths of one tree share; empty for others.
+        weight: of the branch correction; 1 where nothing is corrected.
+    """
+
+    prompt_ids: list[int]
+    completion_ids: list[int]
+    logprobs: list[float]
+    question_id: str
+    answer: str
+    status: str
+    verdict: str
+    origin: Origin
+    starts: list[int]
+    texts: list[str]
+    nodes: list[int] = field(default_factory=list)
+    weight: float = 1.0
+
+
+def tree_path(tree: Tree, leaf: Node, weight: float = 1.0) -> Sample:
+    """The path that a rollout finished at `leaf`."""
+    nodes = tree.path(leaf)
+    starts, length = [], 0
+    for node in nodes:
+        starts.append(length)
+        length += len(node.ids)
+    return Sample(
+        prompt_ids=tree.prompt_ids,
+        completion_ids=[i for node in nodes for i in node.ids],
+        logprobs=[p for node in nodes for p in node.logprobs],
+        question_id=tree.question_id,
+        answer=tree.gold or "",
+        status=leaf.status,
+        verdict=leaf.verdict or "no_answer",
+        origin="tree",
+        starts=starts,
+        texts=[node.text for node in nodes],
+        nodes=[node.id for node in nodes],
+        weight=weight,
+    )
+
+
+async def plain_path(
+    prompt_ids: list[int],
+    generation: Generation,
+    question_id: str,
+    gold: str,
+    tokenizer: Any,
+    tags: Mapping[str, int],
+    functions: FunctionSet,
+) -> Sample:
+    """A chain that the policy wrote by itself.
+
+    Args:
+        prompt_ids: that it continues.
+        generation: what was sampled.
+        question_id, gold: of the problem.
+        tokenizer: of the policy.
+        tags: id of every tag of the token set.
+        functions: the token set.
+    """
+    ids = list(generation.ids)
+    openings = {tags[f.open] for f in functions.functions}
+    starts = [k for k, i in enumerate(ids) if i in openings]
+    status, verdict = "truncated", "no_answer"
+    if generation.stopped:
+        try:
+            steps = parse(tokenizer.decode(ids, skip_special_tokens=True), functions)
+            check(steps, functions)
+        except ChainError:
+            status = "malformed"
+        else:
+            status, verdict = "answered", (await grade_async(gold, steps[-1].text)).status
+    return Sample(
+        prompt_ids=prompt_ids,
+        completion_ids=ids,
+        logprobs=list(generation.logprobs),
+        question_id=question_id,
+        answer=gold,
+        status=status,
+        verdict=verdict,
+        origin="plain",
+        starts=starts,
+        texts=[_text(ids[a:b], tokenizer, tags) for a, b in zip(starts, [*starts[1:], len(ids)])],
+    )
+
+
+def _text(ids: list[int], tokenizer: Any, tags: Mapping[str, int]) -> str:
+    """Text of a step between its opening tag and the next tag."""
+    known = set(tags.values())
+    end = next((k for k, i in enumerate(ids[1:], 1) if i in known), len(ids))
+    return tokenizer.decode(ids[1:end], skip_special_tokens=True).strip()

@@ -1,0 +1,168 @@
+"""What a step of RL costs, part by part, against plain TRL GRPO with vLLM at the same number of tokens.
+
+    python -m tests.benchmarks.rl_step --json OUT [--run runs/toy] [--steps 6] [--repeat 2]
+
+Needs a run of configs/toy.yaml with its SFT model, which `make quickstart` leaves in runs/toy. TRL's `GRPOTrainer` as it is
+(its own sampling, our grader as its reward) and ours (`flat`: the same plain samples; `uct`: trees) take the same model,
+questions, batch, KL and engine options, each in a process of its own, one after the other and `--repeat` times over. Paths
+differ in length from run to run, so seconds are compared by 1,000 tokens that are trained on. The first step is left out.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from rftt.config import Config, from_dict, load_config
+from rftt.inputs import problems, trained_model
+
+ARMS = ("TRL", "flat", "uct")
+PARTS = ("search", "rewards", "logprobs", "sync", "update")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--run", type=Path, default=Path("runs/toy"), help="folder of a run with an SFT model")
+    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--steps", type=int, default=6)
+    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--one", choices=ARMS, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if not (options.run / "sft" / "final").exists():
+        print(f"{options.run} has no SFT model: make quickstart first")
+        return
+    if options.one:
+        print("\n" + json.dumps(one(options.one, options)))
+        return
+    runs = [{"arm": arm, "run": k, "steps": _child(arm, options)} for k in range(options.repeat) for arm in ARMS]
+    rows = [_row(arm, [step for run in runs if run["arm"] == arm for step in run["steps"]]) for arm in ARMS]
+    print_table(rows)
+    if options.json:
+        options.json.write_text(json.dumps({"rows": rows, "runs": runs}, indent=1) + "\n")
+
+
+def print_table(rows: list[dict[str, Any]]) -> None:
+    """Medians over steps; parts are shares of ours that TRL does not tell of its own."""
+    plain = rows[0]["s_per_1000_tokens"]
+    print(
+        f"{'arm':6}{'tokens':>8}{'s/step':>8}{'s/1000 tok':>12}{'against TRL':>13}" + "".join(f"{p:>10}" for p in PARTS)
+    )
+    for row in rows:
+        parts = "".join(f"{row['parts'][p]:10.2f}" if p in row["parts"] else f"{'':10}" for p in PARTS)
+        against = row["s_per_1000_tokens"] / plain - 1
+        print(
+            f"{row['arm']:6}{row['tokens']:8.0f}{row['seconds']:8.2f}{row['s_per_1000_tokens']:12.3f}{against:+13.1%}{parts}"
+        )
+
+
+def _row(arm: str, steps: list[dict[str, float]]) -> dict[str, Any]:
+    def median(name: str) -> float:
+        return statistics.median(step[name] for step in steps)
+
+    return {
+        "arm": arm,
+        "tokens": median("tokens"),
+        "seconds": median("seconds"),
+        "s_per_1000_tokens": 1000 * sum(s["seconds"] for s in steps) / sum(s["tokens"] for s in steps),
+        "parts": {part: median(part) for part in PARTS if part in steps[0]},
+    }
+
+
+def _child(arm: str, options: argparse.Namespace) -> list[dict[str, float]]:
+    command = [sys.executable, "-m", "tests.benchmarks.rl_step", "--one", arm, "--run", str(options.run)]
+    done = subprocess.run(
+        [*command, "--steps", str(options.steps)], env=os.environ, stdout=subprocess.PIPE, check=True, text=True
+    )
+    return json.loads(done.stdout.strip().splitlines()[-1])
+
+
+def one(arm: str, options: argparse.Namespace) -> list[dict[str, float]]:
+    """Train some steps; returns what each one but the first took."""
+    base = replace(load_config(options.run / "config.yaml"), run=str(options.run))
+    train, _ = problems(base)
+    values = base.to_dict()
+    values["rl"] |= {"advantage": "grpo", "process_weight": 0.0, "rollouts_every": 0}
+    values["rl"]["sampler"] = "flat" if arm == "TRL" else arm.replace("TRL", "flat")
+    values["rl"]["trainer"] |= {
+        "max_steps": options.steps,
+        "save_strategy": "no",
+        "disable_tqdm": True,
+        "logging_steps": 1,
+    }
+    config = from_dict(values)
+    folder = options.run / "benchmark"
+    trainer = _plain(config, train, folder) if arm == "TRL" else _ours(config, train, folder)
+    return _timed(trainer)
+
+
+def _ours(config: Config, train: list[Any], folder: Path) -> Any:
+    from rftt.rl.trainer import build_trainer
+
+    return build_trainer(trained_model(config, "sft"), train, folder, config)
+
+
+def _plain(config: Config, train: list[Any], folder: Path) -> Any:
+    """TRL's trainer with the options that ours would give it."""
+    from search.engines.vllm import allow_weight_updates_on_cpu
+
+    allow_weight_updates_on_cpu()
+    from datasets import Dataset
+    from transformers import AutoTokenizer
+    from trl import GRPOConfig, GRPOTrainer
+
+    from rewards.outcome import math_reward_from
+    from rftt.rl import settings
+    from rftt.rl.rollout import prompt_of
+    from rftt.rl.trainer import _engine_options
+
+    model = trained_model(config, "sft")
+    tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
+    settings.quiet_environment()
+    args = GRPOConfig(**settings.grpo_options(config, folder, 1, False, 100))
+    chosen = settings.vllm_options(config, "float32", False, args.vllm_max_model_length)
+    rows = [{"prompt": prompt_of(p), "answer": p.answer} for p in train]
+    with _engine_options(chosen):
+        return GRPOTrainer(
+            model=str(model),
+            reward_funcs=math_reward_from(tokenizer),
+            args=args,
+            train_dataset=Dataset.from_list(rows),
+            processing_class=tokenizer,
+        )
+
+
+def _timed(trainer: Any) -> list[dict[str, float]]:
+    from transformers import TrainerCallback
+
+    steps: list[dict[str, float]] = []
+
+    class Clock(TrainerCallback):
+        begun = 0.0
+
+        def on_step_begin(self, *_: Any, **__: Any) -> None:
+            self.begun = self.begun or time.perf_counter()
+
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
+            if "completions/mean_length" in logs:
+                rows = args.generation_batch_size
+                seconds = {part: logs[f"seconds/{part}"] for part in PARTS if f"seconds/{part}" in logs}
+                end = time.perf_counter()
+                tokens = logs["completions/mean_length"] * rows
+                steps.append({"seconds": end - self.begun, "tokens": tokens, **seconds})
+                self.begun = end
+
+    trainer.add_callback(Clock())
+    trainer.train()
+    return steps[1:]
+
+
+if __name__ == "__main__":
+    main()
