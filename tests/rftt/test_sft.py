@@ -60,6 +60,9 @@ def test_a_tuned_model_loads_and_a_resumed_one_is_the_same(chains, model, tmp_pa
     straight, resumed = tmp_path / "a", tmp_path / "b"
     train_sft(model, chains, straight / "sft" / "final", config(straight))
     train_sft(model, chains, resumed / "sft" / "half", config(resumed, max_steps=2, num_train_epochs=1))
+    train_sft(model, chains, resumed / "sft" / "again", config(resumed, max_steps=2, num_train_epochs=1))
+    half, again = (AutoModelForCausalLM.from_pretrained(resumed / "sft" / n).state_dict() for n in ("half", "again"))
+    assert all(torch.equal(half[k], again[k]) for k in half), "a finished training made one step more"
     torn = resumed / "sft" / "checkpoints" / "checkpoint-9"
     torn.mkdir()
     train_sft(model, chains, resumed / "sft" / "final", config(resumed))
