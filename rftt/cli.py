@@ -84,6 +84,14 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "eval":
             command.add_argument("--model", choices=("base", "sft", "rl"), help="measure only this one of eval.models")
 
+    shad = _command(commands, "shad", "tell reasoning tokens from boilerplate, in a run or in any chat data", _shad)
+    shad.add_argument(
+        "settings", nargs="*", metavar="CONFIG | section.key=value", help="YAML file, settings that win over it"
+    )
+    shad.add_argument("--data", metavar="FILE", help="JSONL of messages, in the place of a run's chains")
+    shad.add_argument("--model", metavar="M", help="with --data: model folder or hub name")
+    shad.add_argument("--out", metavar="DIR", help="with --data: folder for roles.jsonl and summary.json")
+
     tokens = _command(commands, "tokens", "add the functional tokens to a model's vocabulary", _tokens)
     tokens.add_argument("model", metavar="MODEL", help="model folder or hub name; or the config of a run")
     tokens.add_argument(
@@ -109,8 +117,15 @@ def build_parser() -> argparse.ArgumentParser:
         "--engine", choices=("vllm", "transformers", "server"), help="default: vllm, or server with --server"
     )
     solve.add_argument("--server", action="append", default=[], metavar="URL", help="a running vLLM server; repeatable")
+    solve.add_argument(
+        "--prm", metavar="PATH", default="", help="process reward model: guides the search, ranks candidates"
+    )
+    solve.add_argument("--prm-format", default="token_classification", metavar="F",
+                       help="token_classification (default), math_shepherd or qwen")  # fmt: skip
+    solve.add_argument("--prm-server", action="append", default=[], metavar="URL",
+                       help="a running vLLM server of the process reward model; repeatable")  # fmt: skip
     solve.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides",
-                       help="any setting of the sections model, engine and search, e.g. search.selection=puct")  # fmt: skip
+                       help="any setting of model, engine, search and prm, e.g. search.selection=puct")  # fmt: skip
 
     grade = _command(commands, "grade", "verdict of the math grader", _grade)
     grade.add_argument("--gold", help="the right answer")
@@ -123,11 +138,13 @@ def build_parser() -> argparse.ArgumentParser:
     view.add_argument("run", metavar="RUN", help="run folder")
     view.add_argument("--out", help="where to write it (default: RUN/report.html)")
 
-    toy = _command(commands, "toy", "the embedded world: build its base model, write its problems", _toy)
-    toy.add_argument("what", choices=("build", "data"))
-    toy.add_argument("out", metavar="OUT", help="model folder (build) or JSONL file (data)")
+    toy = _command(commands, "toy", "the embedded world: its base model, its problems, a process reward model", _toy)
+    toy.add_argument("what", choices=("build", "data", "prm"))
+    toy.add_argument("run", metavar="RUN", nargs="?", help="prm: run folder with the trees to learn from")
+    toy.add_argument("out", metavar="OUT", help="model folder (build, prm) or JSONL file (data)")
+    toy.add_argument("--held-out", metavar="RUN", help="prm: run folder with trees of other questions to measure on")
     toy.add_argument("--seed", type=int, default=0)
-    toy.add_argument("--steps", type=int, help="build: optimiser steps")
+    toy.add_argument("--steps", type=int, help="build, prm: optimiser steps")
     toy.add_argument("--split", choices=("train", "validation", "test"), default="train", help="data: which split")
     toy.add_argument("--count", type=int, default=500, help="data: how many problems")
     return parser
@@ -150,10 +167,13 @@ def _run(arguments: Arguments) -> None:
 
 
 def _phase(arguments: Arguments) -> None:
+    from rftt import distributed
     from rftt.config import load_config
     from rftt.phases import PHASES, measure, search, summarise
     from rftt.pipeline import prepare
 
+    if arguments.command in ("shad", "sft", "rl"):
+        distributed.only_first_speaks()
     config = load_config(arguments.config, arguments.overrides)
     prepare(config)
     if arguments.command == "eval" and arguments.model:
@@ -161,8 +181,35 @@ def _phase(arguments: Arguments) -> None:
     if arguments.command == "search" and arguments.share is not None:
         return search(config, arguments.share)
     PHASES[arguments.command](config)
+    if arguments.command in ("shad", "sft", "rl"):
+        distributed.leave()
     if arguments.command == "eval":
         print(summarise(config))
+    return None
+
+
+def _shad(arguments: Arguments) -> None:
+    from rftt import distributed
+    from rftt.config import load_config, override
+    from rftt.errors import UsageError
+
+    given = [arguments.data, arguments.model, arguments.out]
+    if not any(given):
+        if not arguments.settings or "=" in arguments.settings[0]:
+            raise UsageError("shad: give the CONFIG of a run, or --data FILE --model M --out DIR")
+        arguments.config, *arguments.overrides = arguments.settings
+        return _phase(arguments)
+    if not all(given):
+        raise UsageError("shad: --data, --model and --out go together")
+    from rftt.phases import SHAD_ROLES, labelled
+    from rftt.weighting.shad import label_tokens
+
+    distributed.only_first_speaks()
+    files = [text for text in arguments.settings if "=" not in text]
+    overrides = [*(text for text in arguments.settings if "=" in text), f"run={arguments.out}"]
+    config = load_config(files[0], overrides) if files else override({}, overrides, "shad")
+    out = Path(arguments.out)
+    print(labelled(label_tokens(arguments.model, Path(arguments.data), out, config), out / SHAD_ROLES.name))
     return None
 
 
@@ -197,7 +244,8 @@ def _solve(arguments: Arguments) -> None:
         questions = read_questions(arguments.file, "\n".join(_lines(arguments.file)))
     values = {"rollouts": arguments.rollouts, "budget_tokens": arguments.budget_tokens, "seed": arguments.seed,
               "engine": arguments.engine or ("server" if arguments.server else "vllm"),
-              "servers": arguments.server}  # fmt: skip
+              "servers": arguments.server,
+              "prm": {"path": arguments.prm, "format": arguments.prm_format, "servers": arguments.prm_server}}  # fmt: skip
     config = settings(arguments.model, values, arguments.overrides)
     out = Path(arguments.out) if arguments.out else None
     if solve(questions, config, arguments.strategy, as_json=arguments.json, out=out):
@@ -250,7 +298,15 @@ def _toy(arguments: Arguments) -> None:
     out = Path(arguments.out)
     if out.exists():
         raise UsageError(f"{out}: exists already; give another path or remove it")
-    if arguments.what == "data":
+    if (arguments.what == "prm") != (arguments.run is not None):
+        raise UsageError("toy: give `toy prm RUN OUT`, `toy build OUT` or `toy data OUT`")
+    if arguments.what == "prm":
+        from rftt.toy.prm import train_prm
+
+        more = {"steps": arguments.steps} if arguments.steps else {}
+        held_out = Path(arguments.held_out) if arguments.held_out else None
+        print(json.dumps(train_prm(Path(arguments.run), out, held_out=held_out, seed=arguments.seed, **more)))
+    elif arguments.what == "data":
         from rftt.toy.world import rows
         from search.journal import write_jsonl
 

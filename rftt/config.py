@@ -1,7 +1,7 @@
-"""The settings of a run: one YAML with the sections model, data, engine, search, sft, rl and eval.
+"""The settings of a run: one YAML with the sections model, data, engine, search, prm, shad, sft, rl and eval.
 
 Every section is a dataclass that is validated when it is built. An unknown key is an error that names the nearest key.
-Under `sft` and `rl`, a key that is not ours but TRL's (`rl.learning_rate=1e-6`) goes to `sft.trainer` or `rl.trainer`,
+Under `shad`, `sft` and `rl`, a key that is not ours but TRL's (`rl.learning_rate=1e-6`) goes to `sft.trainer` and so on,
 which are passed to TRL's `SFTConfig` and `GRPOConfig` as they are.
 """
 
@@ -20,7 +20,11 @@ from typing import Any, Literal
 import yaml
 
 from rftt.errors import UsageError
+from rftt.weighting.registry import WEIGHTINGS
+from rftt.weighting.settings import KeyStage, WeightingConfig
 from search.config import SearchConfig
+
+TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")  # of TRL's reports, each a package of its own name
 
 
 @dataclass(frozen=True)
@@ -87,14 +91,123 @@ class EngineConfig:
 
 
 @dataclass(frozen=True)
+class PRMConfig:
+    """The process reward model (RFTT, sections 3.2 to 3.4); without `path` there is none.
+
+    Args:
+        path: model folder or hub name; of a model behind servers, what they serve, which is where the tokenizer is.
+        format: how the model reads a solution; ``token_classification`` is of TRL's PRMTrainer and `rftt toy prm`.
+        servers: URLs of vLLM servers that run already; none loads the model into this process.
+        model: name under which the servers serve it; by default `path`.
+        batch_size: paths of one forward pass, or in flight at the servers.
+        max_length: longest path in tokens; by default what the model allows.
+        dtype: of the weights in this process.
+        device: ``auto`` is the GPU if there is one.
+        trust_remote_code: run code that comes with the checkpoint. Qwen2.5-Math-PRM does not need it.
+        questions: whose scores are kept.
+        format_options: of the format: ``separator``; ``mark``, ``good``, ``bad``; ``separator``, ``system``.
+        options: passed to ``from_pretrained``, or to ``rewards.process.ServerPRM`` (timeout, attempts, backoff, api_key).
+    """
+
+    path: str = ""
+    format: Literal["token_classification", "math_shepherd", "qwen"] = "token_classification"
+    servers: tuple[str, ...] = ()
+    model: str | None = None
+    batch_size: int = 16
+    max_length: int | None = None
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
+    device: str = "auto"
+    trust_remote_code: bool = False
+    questions: int = 4096
+    format_options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.servers and not self.path:
+            raise ValueError("path: '' is not allowed with servers, expected the model that they serve")
+        for name in ("batch_size", "max_length", "questions"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: {value} is not allowed, expected 1 or more")
+
+
+@dataclass(frozen=True)
+class LoRAConfig:
+    """Adapters in the place of full fine-tuning; the rows of the functional tokens are always trained along.
+
+    Args:
+        rank: of the adapters; 0 tunes all weights.
+        alpha: the adapters' part is scaled by alpha ÷ rank.
+        dropout: on the adapters' input, in SFT only.
+        target_modules: names of the linear layers that get one; ``all-linear`` for all but the head.
+        rslora: scale by alpha ÷ √rank instead.
+    """
+
+    rank: int = 0
+    alpha: int = 32
+    dropout: float = 0.0
+    target_modules: tuple[str, ...] = ("all-linear",)
+    rslora: bool = False
+
+    def __post_init__(self) -> None:
+        if self.rank < 0 or self.alpha < 1:
+            raise ValueError(f"rank and alpha: {self.rank} and {self.alpha} are not allowed, expected ≥ 0 and ≥ 1")
+        if not 0 <= self.dropout < 1:
+            raise ValueError(f"dropout: {self.dropout} is not allowed, expected 0 ≤ dropout < 1")
+        if ends := {"lm_head", "embed_tokens"} & set(self.target_modules):
+            raise ValueError(
+                f"target_modules: {', '.join(sorted(ends))} is not allowed; only the rows of the functional tokens are "
+                "trained there, without an adapter"
+            )
+
+
+@dataclass(frozen=True)
 class SFTSection:
     """Args:
     batch_size: chains of one optimiser step, over all processes.
+    lora: adapters instead of full fine-tuning.
+    weighting: how much each token counts.
+    key_stage: a second stage on the answer part alone.
     trainer: options of TRL's ``SFTConfig``.
     """
 
     batch_size: int = 128
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
+    weighting: WeightingConfig = field(default_factory=WeightingConfig)
+    key_stage: KeyStage = field(default_factory=KeyStage)
     trainer: dict[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class ShadSection:
+    """Telling reasoning tokens from boilerplate (SHAD, arXiv 2412.14780).
+
+    Args:
+        share: of the samples, whose outputs are shuffled and learnt; the paper takes 0.01.
+        least: how many samples at least, as far as there are so many.
+        unit: what is shuffled: ``turn``, single turns of the assistant, or ``sample``, all turns of a sample together.
+        threshold: tokens that the shuffled model finds harder by more nats than this are reasoning.
+        batch_size: samples of one optimiser step, over all processes.
+        score_tokens: tokens of a batch that is scored, padding included.
+        lora: adapters instead of full fine-tuning for the shuffled model.
+        trainer: options of TRL's ``SFTConfig`` for the shuffled model.
+    """
+
+    share: float = 0.01
+    least: int = 64
+    unit: Literal["turn", "sample"] = "turn"
+    threshold: float = 0.0
+    batch_size: int = 16
+    score_tokens: int = 8192
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
+    trainer: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0 < self.share <= 1:
+            raise ValueError(f"share: {self.share} is not allowed, expected 0 < share ≤ 1")
+        for name, least in (("least", 2), ("batch_size", 1), ("score_tokens", 1)):
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected {least} or more")
 
 
 @dataclass(frozen=True)
@@ -104,33 +217,96 @@ class RLSection:
     Args:
         questions_per_step: questions of one optimiser step.
         rollouts: paths per question; TRL's ``num_generations``.
+        sampler: ``"uct"`` or ``"puct"`` for a functional tree search, ``"flat"`` for plain samples as in GRPO.
+        budget_tokens: a tree that has generated so many tokens starts nothing new; plain samples take the place of the
+            paths that it lacks.
         max_depth: longest path in steps.
-        exploration: c of the UCT formula.
+        exploration: c of the UCT or PUCT formula.
         max_step_tokens: longest step.
         min_prior: allowed functions less probable than this are not explored.
+        branch_entropy: where the entropy of the next function is below this, in nats, only the most probable function is
+            explored.
+        siblings: steps sampled per chosen function.
         parallel_rollouts: rollouts of one tree in flight at once on vLLM, kept apart by virtual loss; 1 is the paper's
             search. The transformers engine, which fills its batches in lock-step, takes them one by one.
         wrong_reward: reward of a path with an answer that is not correct.
+        format_reward: further reward of a path that is a whole chain.
+        truncated: paths cut off by depth or length earn nothing: ``"punish"`` learns from that, ``"mask"`` leaves them out
+            of the loss.
+        process_weight: of the process rewards, where ``prm`` names a process reward model.
         advantage: estimator of the per-token advantages.
+        branch_correction: functional tokens that the search chose are not samples of the policy. ``"none"`` takes them as
+            such (the paper), ``"importance"`` weighs a path by how much more often the policy would take it, ``"mask"``
+            leaves the chosen tokens out of the loss.
+        branch_cap: largest weight of ``"importance"``.
+        dynamic_sampling: how many other questions may take the place of one whose paths all earn the same.
+        question_order: ``"random"``, or ``"easy_first"`` by the share of right paths in the search phase.
+        replay: a question of which no path is right this time gets the last right path of an earlier visit.
+        rollouts_every: a group of paths with their advantages is kept for the report in every n-th step; 0 keeps none.
+        max_logprob_difference: mean difference between engine and trainer, in nats a token, above which there is a warning.
+        lora: adapters instead of full fine-tuning.
         trainer: options of TRL's ``GRPOConfig``, e.g. learning_rate, beta, max_steps, use_vllm.
     """
 
     questions_per_step: int = 16
     rollouts: int = 16
+    sampler: Literal["uct", "puct", "flat"] = "uct"
+    budget_tokens: int | None = None
     max_depth: int = 18
     exploration: float = 2.0
     max_step_tokens: int = 512
     min_prior: float = 0.0
+    branch_entropy: float = 0.0
+    siblings: int = 1
     parallel_rollouts: int = 1
     wrong_reward: float = 0.1
-    advantage: Literal["reinforce++", "grpo", "rloo"] = "reinforce++"
+    format_reward: float = 0.0
+    truncated: Literal["punish", "mask"] = "punish"
+    process_weight: float = 1.0
+    advantage: Literal["reinforce++", "grpo", "dr_grpo", "rloo", "tree"] = "reinforce++"
+    branch_correction: Literal["none", "importance", "mask"] = "none"
+    branch_cap: float = 4.0
+    dynamic_sampling: int = 0
+    question_order: Literal["random", "easy_first"] = "random"
+    replay: bool = False
+    rollouts_every: int = 10
+    max_logprob_difference: float = 0.05
+    lora: LoRAConfig = field(default_factory=LoRAConfig)
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if not 0 <= self.wrong_reward < 1:
             raise ValueError(f"wrong_reward: {self.wrong_reward} is not allowed, expected 0 ≤ wrong_reward < 1")
-        if self.rollouts < 2:
-            raise ValueError(f"rollouts: {self.rollouts} is not allowed, expected 2 or more")
+        if not 0 <= self.format_reward < 1 - self.wrong_reward:
+            raise ValueError(
+                f"format_reward: {self.format_reward} is not allowed, expected 0 ≤ format_reward < 1 − wrong_reward, so "
+                "that no wrong answer earns what a right one does"
+            )
+        for name, least in (("rollouts", 2), ("questions_per_step", 1), ("process_weight", 0), ("branch_cap", 1),
+                            ("dynamic_sampling", 0), ("rollouts_every", 0), ("max_logprob_difference", 0)):  # fmt: skip
+            if getattr(self, name) < least:
+                raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected {least} or more")
+        if self.lora.dropout:
+            raise ValueError(
+                f"lora.dropout: {self.lora.dropout} is not allowed, expected 0: the policy that is sampled is trained"
+            )
+        self.search_config(parallel=True)
+
+    def search_config(self, parallel: bool) -> SearchConfig:
+        """The search of this phase: samples come from the policy whose log-probs are trained.
+
+        Args:
+            parallel: whether several rollouts of one tree may be in flight.
+        """
+        shared = ("rollouts", "budget_tokens", "max_depth", "exploration", "max_step_tokens", "min_prior", "branch_entropy",
+                  "siblings")  # fmt: skip
+        return SearchConfig(
+            **{name: getattr(self, name) for name in shared},
+            selection="puct" if self.sampler == "puct" else "uct",
+            temperature=1.0,
+            top_p=1.0,
+            parallel_rollouts=self.parallel_rollouts if parallel else 1,
+        )
 
 
 @dataclass(frozen=True)
@@ -144,6 +320,7 @@ class EvalConfig:
     temperature, top_p: of samples and search; 1 and 1 measure the policy itself.
     max_tokens: longest chain.
     max_depth, max_step_tokens, exploration, min_prior: of the search.
+    guide: what values the paths of the search: ``agreement`` among the answers, or the process reward model.
     """
 
     models: tuple[str, ...] = ("base", "sft", "rl")
@@ -158,6 +335,7 @@ class EvalConfig:
     max_step_tokens: int = 512
     exploration: float = 2.0
     min_prior: float = 0.0
+    guide: Literal["agreement", "prm"] = "agreement"
 
     def __post_init__(self) -> None:
         unknown = set(self.models) - {"base", "sft", "rl"}
@@ -185,9 +363,15 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     search: SearchConfig = field(default_factory=SearchConfig)
+    prm: PRMConfig = field(default_factory=PRMConfig)
+    shad: ShadSection = field(default_factory=ShadSection)
     sft: SFTSection = field(default_factory=SFTSection)
     rl: RLSection = field(default_factory=RLSection)
     eval: EvalConfig = field(default_factory=EvalConfig)
+
+    def __post_init__(self) -> None:
+        if self.eval.guide == "prm" and not self.prm.path:
+            raise ValueError("eval.guide: 'prm' is not allowed without a process reward model, expected prm.path")
 
     @property
     def folder(self) -> Path:
@@ -241,9 +425,11 @@ def from_dict(values: dict[str, Any], where: str = "config") -> Config:
     values = dict(values)
     if "seed" in values and isinstance(values.get("search", {}), dict):
         values["search"] = {"seed": values["seed"]} | values.get("search", {})
-    for section, trl in (("sft", "sft"), ("rl", "grpo")):
+    for section, trl in (("shad", "sft"), ("sft", "sft"), ("rl", "grpo")):
         if isinstance(values.get(section), dict):
             values[section] = _route_to_trainer(values[section], section, trl, where)
+    if isinstance(values.get("sft"), dict) and isinstance(values["sft"].get("weighting"), dict):
+        values["sft"]["weighting"] = _route_to_options(values["sft"]["weighting"], where)
     return _build(Config, values, where, "")
 
 
@@ -265,7 +451,8 @@ def _apply(values: dict[str, Any], override: str) -> None:
 
 def _route_to_trainer(section: dict[str, Any], name: str, trl: str, where: str) -> dict[str, Any]:
     """Move TRL's options into `trainer` and check all of them by name, so that a slip shows before hours of work."""
-    ours = {f.name for f in dataclasses.fields(SFTSection if name == "sft" else RLSection)}
+    sections = {"shad": ShadSection, "sft": SFTSection, "rl": RLSection}
+    ours = {f.name for f in dataclasses.fields(sections[name])}
     known = trainer_options(trl)
     trainer = dict(section.get("trainer") or {})
     kept = {}
@@ -277,9 +464,28 @@ def _route_to_trainer(section: dict[str, Any], name: str, trl: str, where: str) 
     for key in trainer:
         if key not in known:
             raise UsageError(f"{where}: {name}.trainer.{key} is unknown to TRL{_nearest(key, known)}")
+        if key == "report_to":
+            _check_trackers(trainer[key], f"{where}: {name}.trainer.report_to")
         if key.endswith("_strategy") and trainer[key] is False:
             trainer[key] = "no"  # which YAML reads as false
     return {**kept, "trainer": trainer}
+
+
+def _route_to_options(weighting: dict[str, Any], where: str) -> dict[str, Any]:
+    """Move the options of a weighting into `options`; those of our own weightings are checked like any section."""
+    ours = {f.name for f in dataclasses.fields(WeightingConfig)}
+    given = weighting.get("options") or {}
+    options = (given if isinstance(given, dict) else {}) | {k: v for k, v in weighting.items() if k not in ours}
+    if kind := WEIGHTINGS.get(weighting.get("name", "plain")):
+        options = _plain(dataclasses.asdict(_build(kind, options, where, "sft.weighting.")))
+    return {k: v for k, v in weighting.items() if k in ours} | {"options": options}
+
+
+def _check_trackers(given: Any, where: str) -> None:
+    """What is missing for TRL's reports must not show after hours of search."""
+    for tracker in given if isinstance(given, (list, tuple)) else [given]:
+        if tracker in TRACKERS and find_spec(tracker) is None:
+            raise UsageError(f"{where}: {tracker} is not installed; pip install {tracker}, or leave it out")
 
 
 @lru_cache(maxsize=2)

@@ -2,6 +2,7 @@
 
 ``python -m rftt.engines CONFIG [section.key=value…]`` prints for ``launch/search.sh``, one a line: the model, the override
 of ``engine.options`` that goes with ``engine.name=server``, and the flags that make a server what ``engine.name: vllm`` is.
+With ``--models`` in front it prints for ``launch/eval.sh`` the name and the path of each model that is still to be measured.
 """
 
 from __future__ import annotations
@@ -90,10 +91,15 @@ def _same_model(one: str, other: str) -> bool:
 def main(argv: list[str]) -> int:
     """Print what servers are started with; returns the exit code."""
     from rftt.config import load_config
-    from rftt.inputs import model_path
+    from rftt.inputs import model_path, results_of, trained_model
 
+    listing = argv[:1] == ["--models"]
     try:
-        config = load_config(argv[0], argv[1:])
+        config = load_config(argv[listing], argv[listing + 1 :])
+        if listing:
+            left = [name for name in config.eval.models if not results_of(config, name).exists()]
+            print(*(f"{name} {trained_model(config, name)}" for name in left), sep="\n")
+            return 0
     except UsageError as error:
         print(f"rftt: {error}", file=sys.stderr)
         return 2

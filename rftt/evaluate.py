@@ -29,6 +29,7 @@ from search.chain import well_formed
 from search.engines import Engine, Sampling
 from search.functional import question_ids
 from search.journal import Journal
+from search.judging import Scorer
 from search.mcts import derived_seed
 from search.voting import majority
 
@@ -46,6 +47,7 @@ class Job:
         problems: the held-out questions.
         config: the run's settings.
         folder: where samples and trees are kept.
+        scorer: a process reward model that guides the search; None leaves it to agreement.
     """
 
     model: str
@@ -53,6 +55,7 @@ class Job:
     problems: Sequence[Problem]
     config: Config
     folder: Path
+    scorer: Scorer | None = None
 
 
 async def evaluate_model(job: Job) -> dict[str, Any]:
@@ -163,7 +166,7 @@ async def _search(job: Job, problems: Sequence[Problem]) -> list[dict[str, Any]]
         questions = [Question(p.id, p.question) for p in todo]
         # A model that was never tuned has no functional tokens: it searches by prompting.
         policy = "prompted" if job.model == "base" else "functional"
-        await search_many(questions, engine, search, keep, policy=policy)
+        await search_many(questions, engine, search, keep, policy=policy, scorer=job.scorer)
         bar.close()
         MetricsLog(job.config.folder / "metrics.jsonl", f"eval {job.model}").write(len(problems), engine.figures())
         journal.finish([p.id for p in problems])

@@ -80,6 +80,11 @@ def _problems(
     return [loaded[i] for i in chosen]
 
 
+def results_of(config: Config, name: str) -> Path:
+    """Where the figures of a measured model stand."""
+    return config.folder / "eval" / f"{name}.json"
+
+
 def needed(path: Path, phase: str) -> Path:
     """The path of what another phase leaves in the run folder.
 

@@ -1,4 +1,4 @@
-"""Metrics of a run as JSON lines: ``metrics.jsonl`` in the run folder."""
+"""What a training tells of its steps, as JSON lines: ``metrics.jsonl`` in the run folder, ``rl/rollouts.jsonl``."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from typing import Any
 from rftt.checkpoints import write_whole
 
 
-class MetricsLog:
-    """Appends one line a call: ``{"phase", "step", "time", NAME: number…}``.
+class StepLog:
+    """Appends one line a call: ``{"phase", "step", "time", …}``.
 
     Args:
         path: the file; several phases share it.
@@ -28,8 +28,8 @@ class MetricsLog:
             self._trim(after)
 
     def write(self, step: int, values: dict[str, Any]) -> None:
-        numbers = {k: v for k, v in values.items() if isinstance(v, (int, float)) and math.isfinite(v)}
-        line = json.dumps({"phase": self.phase, "step": step, "time": round(time.time(), 3), **numbers})
+        record = {"phase": self.phase, "step": step, "time": round(time.time(), 3), **values}
+        line = json.dumps(record, ensure_ascii=False)
         with open(self.path, "a", encoding="utf-8") as file:
             file.write(line + "\n")
 
@@ -46,3 +46,10 @@ class MetricsLog:
                 kept.append(line)
         if kept != lines:  # another process may be writing: leave a file alone that is in order
             write_whole(self.path, "".join(f"{line}\n" for line in kept))
+
+
+class MetricsLog(StepLog):
+    """Keeps the numbers among the values."""
+
+    def write(self, step: int, values: dict[str, Any]) -> None:
+        super().write(step, {k: v for k, v in values.items() if isinstance(v, (int, float)) and math.isfinite(v)})

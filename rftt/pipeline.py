@@ -23,7 +23,15 @@ from rftt.inputs import model_path, problems
 from rftt.phases import plan, report, summarise
 
 # A run may go on with other servers, on another engine or with more in flight: that is not what its results depend on.
-FREE = frozenset({"engine.name", "engine.servers", "engine.options", "search.live_trees", "eval.processes"})
+FREE = frozenset({
+    "engine.name", "engine.servers", "engine.options", "search.live_trees", "eval.processes",
+    "prm.servers", "prm.batch_size", "prm.device", "prm.options", "shad.threshold", "shad.score_tokens",
+})  # fmt: skip
+# Nor on how training is spread over devices, and where it is told of.
+FREE_IN_TRAINER = frozenset({
+    "deepspeed", "gradient_checkpointing", "gradient_checkpointing_kwargs", "per_device_train_batch_size",
+    "report_to", "run_name",
+})  # fmt: skip
 
 
 def prepare(config: Config) -> Path:
@@ -41,7 +49,7 @@ def prepare(config: Config) -> Path:
     resolved, before = config.to_dict(), None
     if path.exists():
         before = from_dict(yaml.safe_load(path.read_text()), str(path)).to_dict()
-        _same_settings(before, resolved, path)
+        _same_settings(_deciding(before), _deciding(resolved), path)
     else:
         check_model(model_path(config), pad_token=config.model.pad_token)
     problems(config)
@@ -97,6 +105,15 @@ def _same_settings(before: dict, now: dict, path: Path) -> None:
             f"{path.parent}: this run was begun with another {', '.join(changed[:4])}; give another folder with run=FOLDER "
             "or remove this one"
         )
+
+
+def _deciding(values: dict) -> dict:
+    """The settings without the options of TRL that results do not depend on."""
+    kept = dict(values)
+    for section in ("shad", "sft", "rl"):
+        trainer = {k: v for k, v in values[section]["trainer"].items() if k not in FREE_IN_TRAINER}
+        kept[section] = values[section] | {"trainer": trainer}
+    return kept
 
 
 def _add_seconds(folder: Path, phase: str, seconds: float) -> None:

@@ -22,6 +22,7 @@ from rftt.engines import running_engine
 from rftt.errors import PhaseFailed, UsageError
 from rftt.inputs import MODELS, model_path, needed, open_round, problems, round_folder
 from rftt.metrics import MetricsLog
+from rftt.prm import running_scorer
 from rftt.problems import Problem
 from rftt.progress import progress_bar
 from search import Question, Tree, search_many
@@ -29,7 +30,7 @@ from search.accounting import CountedEngine
 from search.driver import make_policy
 from search.engines.interface import EngineError
 from search.journal import Journal, read_jsonl, write_jsonl
-from search.merge import chains
+from search.merge import chains, score_steps
 from search.preferences import preferences
 
 Record = dict[str, Any]
@@ -122,7 +123,7 @@ async def _search(config: Config, work: Round, share: int) -> None:
     if work.journal(share).exists() or not todo:
         return
     failed: dict[str, str] = {}
-    with running_engine(config, work.model) as running:
+    with running_scorer(config) as scorer, running_engine(config, work.model) as running:
         # Only once the engine runs: one that cannot start leaves nothing behind.
         journal, metrics = Journal(work.journal(share)), MetricsLog(config.folder / "metrics.jsonl", label)
         engine = CountedEngine(running)
@@ -134,6 +135,8 @@ async def _search(config: Config, work: Round, share: int) -> None:
 
         async def keep(tree: Tree) -> None:
             nonlocal solved
+            if scorer is not None:
+                await score_steps(tree, scorer)
             written = await chains(tree, writer, settings)
             engine.finished(tree)
             record: Record = {"question_id": tree.question_id, "chains": written}

@@ -2,6 +2,7 @@
 
 import pytest
 
+from rftt import config as home
 from rftt.config import from_dict, load_config, trainer_options
 from rftt.errors import UsageError
 
@@ -86,3 +87,11 @@ def test_option_names_read_from_the_source_are_those_of_the_classes():
 
     for name, cls in (("sft", SFTConfig), ("grpo", GRPOConfig)):
         assert {f.name for f in dataclasses.fields(cls) if f.init} <= trainer_options(name)
+
+
+def test_a_tracker_that_is_not_installed_is_told_before_anything_starts(monkeypatch):
+    known = home.find_spec
+    monkeypatch.setattr(home, "find_spec", lambda name: None if name == "wandb" else known(name))
+    with pytest.raises(UsageError, match=r"rl\.trainer\.report_to: wandb is not installed; pip install wandb"):
+        from_dict({"rl": {"report_to": ["none", "wandb"]}})
+    from_dict({"sft": {"report_to": "none"}})

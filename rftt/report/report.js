@@ -18,14 +18,30 @@ const CURVES = {
   kl: "Divergence from the reference model.",
   entropy: "Of the next token, in nats.",
   format_rate: "Share of well-formed chains.",
-  function_share: "Share of each function among the steps.",
+  "function_share/": "Share of each function among the steps.",
+  "origin/": "Share of the paths that the tree grew, that were sampled beside it, and that came from earlier visits.",
+  depth: "Steps of a path.",
+  truncated: "Share of paths that met a limit before they ended.",
+  malformed: "Share of paths whose tags are in disorder.",
   agreeing_trees: "Trees whose rollouts all earn the same: nothing to learn from.",
-  logprob_difference: "Between the engine that samples and the trainer.",
+  "search/replaced": "Questions whose place another one took, because all their paths agreed.",
+  "search/exhausted": "Trees that had fewer distinct paths than wanted.",
+  "search/generated_tokens": "By the search in one step.",
+  "logprob_difference/": "Nats a token between the engine that samples and the trainer.",
+  "seconds/": "Parts of a step. Sampling holds search, engine and sync; the update is the rest.",
   loss: "",
   eval_loss: "",
   mean_token_accuracy: "Next tokens that were predicted right.",
   learning_rate: "",
   grad_norm: "",
+};
+// Curves of one prefix in one chart (true) or apart; of other prefixes their sizes decide.
+const SHARED = {
+  "function_share/": true,
+  "origin/": true,
+  "seconds/": true,
+  "search/": false,
+  "logprob_difference/": false,
 };
 const STATES = {
   correct: ["✓", "correct"],

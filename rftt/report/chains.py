@@ -1,0 +1,39 @@
+"""An even sample of the chains of the warm-up (search/chains.jsonl)."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rftt.report.lines import Record, clip, evenly, fitted, line_spans, note_broken, records_at
+
+CHAIN_BYTES = 300_000  # of JSON
+CHAINS = 8  # of one kind
+
+
+def chains_of(run: Path, notes: list[str]) -> Record | None:
+    """How many chains of each kind there are, and some of each; None without their file."""
+    path = run / "search" / "chains.jsonl"
+    if not path.is_file():
+        return None
+    kinds: dict[str, list[Record]] = {}
+    broken = 0
+    for record in records_at(path, line_spans(path)):
+        messages = record.get("messages") if record else None
+        if record is None or not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
+            broken += 1
+            continue
+        kinds.setdefault(str(record.get("kind", "plain")), []).append(
+            {
+                "question_id": record.get("question_id"),
+                "kind": str(record.get("kind", "plain")),
+                "answer": record.get("answer"),
+                "messages": [{"role": m.get("role"), "content": clip(m.get("content"))} for m in messages],
+            }
+        )
+    note_broken(notes, "search/chains.jsonl", broken)
+    shown = [fitted(evenly(chains, CHAINS), CHAIN_BYTES // len(kinds)) for chains in kinds.values()]
+    return {
+        "path": "search/chains.jsonl",
+        "kinds": {kind: len(chains) for kind, chains in kinds.items()},
+        "records": [chain for chains in shown for chain in chains],
+    }

@@ -1,0 +1,74 @@
+"""One self-contained page: the template with its style, its scripts and its data."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import html
+import json
+import math
+import os
+import re
+from pathlib import Path
+from typing import Any
+
+from rftt.report.lines import Record
+
+SCRIPTS = (
+    "report.js", "report_charts.js", "report_trees.js", "report_texts.js", "report_rollouts.js", "report_sections.js",
+)  # fmt: skip
+
+
+def render(data: Record) -> str:
+    """The page with its data in it.
+
+    Text of questions and models stands in it only as JSON without ``<``, and the page's policy lets no script run but
+    its own.
+    """
+    folder = Path(__file__).parent
+    style = (folder / "report.css").read_text(encoding="utf-8")
+    script = "".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
+    values = {
+        "title": html.escape(f"{data['name']} · rftt report"),
+        "style": style,
+        "script": script,
+        "style_hash": digest(style),
+        "script_hash": digest(script),
+        "data": json.dumps(_finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace(
+            "<", "\\u003c"
+        ),
+    }
+    template = (folder / "report.html").read_text(encoding="utf-8")
+    return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
+
+
+def _finite(value: Any) -> Any:
+    """JSON has no NaN and no infinity: they become null."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {str(k): _finite(v) for k, v in value.items()}
+    return [_finite(v) for v in value] if isinstance(value, (list, tuple)) else value
+
+
+def digest(text: str) -> str:
+    """How the policy of the page names a script or a style that it allows."""
+    return "sha256-" + base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()
+
+
+def write_page(path: Path, page: str) -> None:
+    """Write the page whole or not at all.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    try:
+        with part.open("wb") as file:
+            # A lone surrogate becomes its JSON escape.
+            file.write(page.encode("utf-8", "backslashreplace"))
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+    finally:
+        part.unlink(missing_ok=True)

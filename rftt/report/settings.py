@@ -1,0 +1,69 @@
+"""The settings and the summary of a run, without what must not be passed around."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from rftt.errors import UsageError
+from rftt.report.lines import Record
+
+SECRET = r"(?:api_?key|password|secret|hf_token|access_token)"
+
+
+def read_config(path: Path) -> Record:
+    """The settings of the run; none where there is no such file.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        config = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: not YAML ({error}); mend it, or run the phase again") from error
+    if not isinstance(config, dict):
+        raise UsageError(f"{path}: a {type(config).__name__}, not a mapping of settings; mend it")
+    return config
+
+
+def read_summary(path: Path) -> Record:
+    """The results of the run; none where there is no such file.
+
+    Raises:
+        UsageError: it is damaged.
+    """
+    if not path.is_file():
+        return {}
+    try:
+        summary = json.loads(path.read_bytes())
+    except ValueError as error:
+        raise UsageError(f"{path}: not JSON ({error}); remove it and run again: rftt eval CONFIG") from error
+    if not isinstance(summary, dict):
+        kind = type(summary).__name__
+        raise UsageError(f"{path}: a {kind}, not an object; remove it and run again: rftt eval CONFIG")
+    return summary
+
+
+def seeds(config: Record, place: str = "") -> Iterator[tuple[str, Any]]:
+    """Every seed in the settings, with the place where it stands."""
+    for key, value in config.items():
+        if isinstance(value, dict):
+            yield from seeds(value, f"{place}{key}.")
+        elif key == "seed" and value is not None:
+            yield f"{place}{key}", value
+
+
+def masked(value: Any) -> Any:
+    """The same without the values of keys that hold credentials: reports get passed around."""
+    if isinstance(value, dict):
+        return {k: "…" if v and re.search(f"{SECRET}$", str(k), re.I) else masked(v) for k, v in value.items()}
+    if isinstance(value, list):
+        return [masked(v) for v in value]
+    return re.sub(rf"({SECRET}=)\S+", r"\1…", value, flags=re.I) if isinstance(value, str) else value

@@ -1,0 +1,107 @@
+"""An even sample of the trees (search/trees.jsonl, eval/trees-….jsonl), and the path that each one marks."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+from typing import Any
+
+from rftt.report.lines import Record, by_model, clip, evenly, fitted, line_spans, note_broken, records_at
+from search.tree import Node, Tree
+
+TREE_BYTES = 3_000_000  # of JSON, for all files together
+
+
+def trees_of(run: Path, limit: int, levels: dict[Any, Any], notes: list[str]) -> list[Record]:
+    """One part for each file of trees: how many it holds, and an even sample of them."""
+    search = run / "search" / "trees.jsonl"
+    files = {"search": search} if search.is_file() else {}
+    files |= by_model(run, "trees")
+    parts = []
+    for source, path in files.items():
+        spans = line_spans(path)
+        name = path.relative_to(run).as_posix()
+        records, broken = [], 0
+        for record in records_at(path, evenly(spans, limit)):
+            try:
+                tree = _slim_tree(record or {}, source)
+            except (ValueError, TypeError, KeyError, AttributeError):
+                broken += 1
+                continue
+            if tree["level"] is None:
+                tree["level"] = levels.get(tree["question_id"])
+            records.append(tree)
+        note_broken(notes, name, broken)
+        shown = fitted(records, TREE_BYTES // len(files))
+        parts.append({"source": source, "path": name, "total": len(spans), "records": shown})
+    return parts
+
+
+def _slim_tree(record: Record, source: str) -> Record:
+    """A tree as the page embeds it: nodes without token ids, and the leaf of the chosen chain.
+
+    Raises:
+        ValueError, TypeError, KeyError: the record is no tree.
+    """
+    tree = Tree.from_json(record)
+    for place, node in enumerate(tree.nodes):
+        if node.id != place or (node.parent is None) != (place == 0) or not -1 < (node.parent or 0) < max(place, 1):
+            raise ValueError(f"node {place} is out of place")
+    by_vote = source != "search"
+    # The evaluation keeps the vote at each budget; the tree as it stands is that of the largest.
+    votes: dict[str, Record] = record.get("votes") or {}
+    voted = votes[max(votes, key=int)]["answer"] if votes else None
+    chosen = chosen_leaf(tree, voted=voted, by_vote=by_vote)
+    nodes = []
+    for raw, node in zip(record["nodes"], tree.nodes):
+        slim = {k: v for k, v in raw.items() if k not in ("ids", "logprobs", "children")}
+        if node.text:
+            slim["text"] = clip(node.text)
+        if node.ids:
+            slim["tokens"] = len(node.ids)
+        if node.logprobs:
+            slim["mean_logprob"] = round(sum(node.logprobs) / len(node.logprobs), 4)
+        nodes.append(slim)
+    return {
+        "question_id": tree.question_id,
+        "question": clip(tree.question),
+        "gold": record.get("gold"),
+        "level": record.get("level", tree.made_by.get("level")),
+        "voted": voted,
+        "votes": votes,
+        "made_by": tree.made_by,
+        "prompt_tokens": len(tree.prompt_ids),
+        "spent": tree.spent,
+        "by_vote": by_vote,
+        "chosen": chosen.id if chosen else None,
+        "nodes": nodes,
+    }
+
+
+def chosen_leaf(tree: Tree, *, voted: str | None = None, by_vote: bool = False) -> Node | None:
+    """The leaf whose path the report marks.
+
+    With gold it is the correct path with the best mean score, without it (`by_vote`) the best path among those that
+    end in the voted answer. A step's score is its PRM score where every step has one, else Q/N; ties go to fewer
+    repeated steps, then to the shorter path.
+
+    Args:
+        tree: the tree.
+        voted: the answer that the search returned; the most frequent one as written when it is not recorded.
+        by_vote: choose by the vote, not by the verdict.
+    """
+    leaves = [leaf for leaf in tree.leaves() if leaf.answer is not None]
+    if by_vote:
+        if voted is None and leaves:
+            voted = Counter(leaf.answer for leaf in leaves).most_common(1)[0][0]
+        candidates = [leaf for leaf in leaves if leaf.answer == voted]
+    else:
+        candidates = [leaf for leaf in leaves if leaf.verdict == "correct"]
+    return max(candidates, key=lambda leaf: _score(tree, leaf), default=None)
+
+
+def _score(tree: Tree, leaf: Node) -> tuple[float, int, int]:
+    path = tree.path(leaf)
+    prm = [node.prm for node in path if node.prm is not None]
+    scores = prm if len(prm) == len(path) else [node.mean for node in path]
+    return sum(scores) / len(scores), -tree.repeated_steps(leaf), -len(path)
