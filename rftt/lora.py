@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
-from rftt.config import LoRAConfig
+from rftt.sections import LoRAConfig
 
 ADAPTER = "default"  # PEFT's name of the only adapter
 TRAINED_COPY = f".modules_to_save.{ADAPTER}"

@@ -17,9 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 from rftt import distributed, lora
 from rftt.checkpoints import WholeCheckpoints, go_on, step_of
-from rftt.config import Config, LoRAConfig
+from rftt.config import Config
 from rftt.errors import UsageError
 from rftt.metrics import MetricsLog
+from rftt.sections import LoRAConfig
 from rftt.vocabulary import functional_token_ids
 from rftt.weighting.registry import load_weighting
 from search.functions import RFTT

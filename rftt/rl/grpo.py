@@ -23,11 +23,11 @@ from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
 from rftt.checkpoints import WholeCheckpoints
-from rftt.config import RLSection
 from rftt.lora import TrainsAdapters
 from rftt.metrics import MetricsLog, StepLog
 from rftt.rl import batches, columns, measures
 from rftt.rl.advantages import ESTIMATORS, ScoredBatch
+from rftt.sections import RLSection
 from search.functional import tag_ids
 from search.functions import RFTT, FunctionSet
 from search.mcts import derived_seed

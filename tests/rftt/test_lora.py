@@ -7,9 +7,10 @@ from functools import partial
 
 import pytest
 
-from rftt.config import LoRAConfig, from_dict
+from rftt.config import from_dict
 from rftt.errors import UsageError
 from rftt.lora import merged_parameters, peft_config
+from rftt.sections import LoRAConfig
 from rftt.sft import train_sft
 from rftt.vocabulary import add_functional_tokens
 from search.chain import Step, render

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
-from rftt.config import RLSection
 from rftt.errors import UsageError
 from rftt.problems import Problem
 from rftt.rl import branches
 from rftt.rl.rollout import FunctionalRollout, prompt_of
+from rftt.sections import RLSection
 from search.engines import FakeEngine, Generation, Sampling
 from search.engines.interface import EngineError
 from search.functions import RFTT
