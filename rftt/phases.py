@@ -92,7 +92,8 @@ def rl(config: Config) -> None:
 
     train, _ = problems(config)
     model = needed(config.folder / SFT_RESULT, "sft")
-    train_rl(model, train, config.folder / "rl" / "final", config, solve_rates=_solve_rates(config))
+    untuned = config.folder / "model-with-tokens"
+    train_rl(model, train, config.folder / "rl" / "final", config, solve_rates=_solve_rates(config), untuned=untuned)
 
 
 def _solve_rates(config: Config) -> dict[str, float]:
@@ -173,7 +174,8 @@ def plan(config: Config) -> list[tuple[str, Path]]:
     for number in range(1, config.search.rounds + 1):
         part = round_folder(config, number)
         steps.append(("search", part / SEARCH_RESULT))
-        if config.sft.weighting.roles == "shad":
+        last = number == config.search.rounds
+        if config.sft.weighting.roles == "shad" or (last and config.rl.auxiliary.needs_shad):
             steps.append(("shad", part / SHAD_RESULT))
         steps.append(("sft", part / SFT_RESULT))
     return [*steps, ("rl", folder / MODELS["rl"]), ("eval", folder / "summary.json")]

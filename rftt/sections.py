@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from rftt.weighting.rft import RFT
 from rftt.weighting.settings import KeyStage, WeightingConfig
 from search.config import SearchConfig
 
@@ -196,6 +197,38 @@ class ShadSection:
 
 
 @dataclass(frozen=True)
+class AuxiliarySection:
+    """λ·L_RFT on the tokens of right paths, beside the loss of RL (SHAD + RFT, arXiv 2412.14780).
+
+    Args:
+        weight: λ at the first step; 0 leaves it out.
+        schedule: ``constant``, or ``linear`` for a λ that falls to 0 at the last step.
+        roles: what tells reasoning from boilerplate: ``table`` of what `rftt shad` found in the chains of the search,
+            ``models`` for the two models of SHAD themselves, ``regex``, or the path of a ``roles.jsonl`` for a table.
+        tau: temperature of the adaptive weights.
+        detach: whether these count as constants in the gradient.
+        fixed: (ω_b, ω_r) that add to 1, in the place of adaptive weights.
+    """
+
+    weight: float = 0.0
+    schedule: Literal["constant", "linear"] = "constant"
+    roles: str = "table"
+    tau: float = 3.0
+    detach: bool = True
+    fixed: tuple[float, ...] | None = None
+
+    def __post_init__(self) -> None:
+        if self.weight < 0:
+            raise ValueError(f"weight: {self.weight} is not allowed, expected 0 or more")
+        RFT(self.tau, self.detach, self.fixed)
+
+    @property
+    def needs_shad(self) -> bool:
+        """Whether `rftt shad` has to run before."""
+        return bool(self.weight) and self.roles in ("table", "models")
+
+
+@dataclass(frozen=True)
 class RLSection:
     """Online RL over functional tokens (RFTT, section 3.3).
 
@@ -229,6 +262,7 @@ class RLSection:
         replay: a question of which no path is right this time gets the last right path of an earlier visit.
         rollouts_every: a group of paths with their advantages is kept for the report in every n-th step; 0 keeps none.
         max_logprob_difference: mean difference between engine and trainer, in nats a token, above which there is a warning.
+        auxiliary: a further loss on the tokens of right paths.
         lora: adapters instead of full fine-tuning.
         trainer: options of TRL's ``GRPOConfig``, e.g. learning_rate, beta, max_steps, use_vllm.
     """
@@ -256,6 +290,7 @@ class RLSection:
     replay: bool = False
     rollouts_every: int = 10
     max_logprob_difference: float = 0.05
+    auxiliary: AuxiliarySection = field(default_factory=AuxiliarySection)
     lora: LoRAConfig = field(default_factory=LoRAConfig)
     trainer: dict[str, Any] = field(default_factory=dict)
 

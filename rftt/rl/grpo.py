@@ -27,7 +27,9 @@ from rftt.lora import TrainsAdapters
 from rftt.metrics import MetricsLog, StepLog
 from rftt.rl import batches, columns, measures
 from rftt.rl.advantages import ESTIMATORS, ScoredBatch
+from rftt.rl.auxiliary import Auxiliary
 from rftt.sections import RLSection
+from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
 from search.functional import tag_ids
 from search.functions import RFTT, FunctionSet
 from search.mcts import derived_seed
@@ -46,6 +48,7 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
         functions: the token set.
         metrics_log: receives what is logged for each step; may be set later.
         rollout_log: receives a group of paths now and then; may be set later.
+        auxiliary: λ·L_RFT on right paths; None for TRL's loss alone.
         options: those of `GRPOTrainer`; `rollout_func` should be a `FunctionalRollout`.
     """
 
@@ -59,6 +62,7 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
         functions: FunctionSet = RFTT,
         metrics_log: MetricsLog | None = None,
         rollout_log: StepLog | None = None,
+        auxiliary: Auxiliary | None = None,
         **named: Any,
     ) -> None:
         self.settings = settings or RLSection()
@@ -66,6 +70,7 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
         self.functions = functions
         self.metrics_log = metrics_log
         self.rollout_log = rollout_log
+        self.auxiliary = auxiliary
         self._warned = False
         self._seconds: dict[str, float] = defaultdict(float)
         self._step_begun = time.perf_counter()
@@ -123,11 +128,29 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
         if searched:
             advantages_BT *= advantages_BT.new_tensor([path["weight"] for path in paths])[:, None]
         output["advantages"] = advantages_BT
+        if self.auxiliary is not None and searched and mode == "train":
+            with self._timed("roles"):
+                output |= self._right_paths(self.auxiliary, output, mask_BT)
         rewards = rewards_B[rows].tolist()
         self._measure(paths, searched, rewards, kl_BT, mask_BT, mode, group_size)
         if searched and mode == "train":
             self._keep_rollouts(paths[:group_size], rewards, advantages_BT)
         return output
+
+    def _right_paths(
+        self, auxiliary: Auxiliary, output: dict[str, Any], mask_BT: torch.Tensor
+    ) -> dict[str, torch.Tensor]:
+        """Roles of the tokens of right paths, (B, T), and how many right paths all ranks have."""
+        prompts = [
+            ids[kept == 1].tolist() for ids, kept in zip(output["prompt_ids"], output["prompt_mask"], strict=True)
+        ]
+        roles_BT = auxiliary.path_roles(self._paths, prompts, mask_BT)
+        right = (roles_BT != NO_ROLE).any(1).sum().float()
+        reasoning = self.accelerator.reduce(
+            torch.stack([(roles_BT == r).sum() for r in (REASONING, BOILERPLATE)]).float()
+        )
+        self._metrics["train"]["rft/reasoning_share"].append((reasoning[0] / reasoning.sum().clamp(min=1)).item())
+        return {"path_roles": roles_BT, "right_paths": self.accelerator.reduce(right)}
 
     def _gathered(self, found_BT: torch.Tensor, padding: int = 0) -> torch.Tensor:
         """Rows of all ranks, padded to the longest."""
@@ -145,7 +168,7 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
     # Loss
 
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
-        """TRL's loss; without its KL where the KL is in the reward."""
+        """TRL's loss, without its KL where the KL is in the reward; and λ·L_RFT."""
         beta = self.beta
         if self.estimator.kl_in_reward:
             self.beta = 0.0
@@ -154,8 +177,23 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
         finally:
             self.beta = beta
         self._compare_with_engine(inputs)
+        if self.auxiliary is not None and "path_roles" in inputs:
+            loss = loss + self._auxiliary_loss(self.auxiliary, inputs)
         self._policy_logps = None
         return loss
+
+    def _auxiliary_loss(self, auxiliary: Auxiliary, inputs: dict[str, Any]) -> torch.Tensor:
+        """λ times the mean of L_RFT over the right paths of an optimiser step: this micro-batch's part of it."""
+        assert self._policy_logps is not None
+        part = auxiliary.loss(self._policy_logps, inputs["path_roles"])
+        # `right_paths` spans the generation batch of all ranks, over which gradients are averaged.
+        windows = self.args.steps_per_generation / self.current_gradient_accumulation_steps
+        part = part * windows * self.accelerator.num_processes / inputs["right_paths"].clamp(min=1.0)
+        factor = auxiliary.coefficient(self.state.global_step, self.state.max_steps)
+        whole = self.accelerator.reduce(part.detach(), reduction="mean") * self.current_gradient_accumulation_steps
+        self._metrics["train"]["rft/loss"].append(whole.item())
+        self._metrics["train"]["rft/coefficient"].append(factor)
+        return factor * part
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """TRL's micro-batch, from a buffer whose rows were put together by length."""
@@ -176,7 +214,7 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
         ours = super()._get_per_token_logps_and_entropies
         if torch.is_grad_enabled() or any(value is not None for value in options.values()):
             found = ours(model, input_ids, attention_mask, logits_to_keep, batch_size, **options)
-            self._policy_logps = found[0].detach()
+            self._policy_logps = found[0]
             return found
         with self._timed("logprobs"):
             total = input_ids.shape[1]
@@ -197,6 +235,7 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
         trainer_BT = inputs.get("old_per_token_logps", self._policy_logps)
         if engine_BT is None or trainer_BT is None:
             return
+        trainer_BT = trainer_BT.detach()
         mode = "train" if self.model.training else "eval"
         apart_BT = torch.nan_to_num(trainer_BT - engine_BT).abs() * inputs["completion_mask"]
         sums = self.accelerator.reduce(torch.stack([apart_BT.sum(), inputs["completion_mask"].sum().float()]))

@@ -92,6 +92,11 @@ def grpo_options(
         }
     options |= given
     options |= _batching(config, given, world_size, on_gpu)
+    if config.rl.auxiliary.weight and options.get("use_liger_kernel"):
+        raise UsageError(
+            "rl.auxiliary.weight is set, but rl.trainer.use_liger_kernel computes its loss without log-probs that could be "
+            "added to: set one of them off"
+        )
     if config.rl.replay and not (options["use_vllm"] and options.get("vllm_importance_sampling_correction", True)):
         raise UsageError(
             "rl.replay is true, but replayed paths are samples of an earlier policy, which TRL corrects for with vLLM only: "

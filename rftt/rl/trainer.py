@@ -44,6 +44,7 @@ def train_rl(
     *,
     functions: FunctionSet = RFTT,
     solve_rates: Mapping[str, float] | None = None,
+    untuned: str | Path | None = None,
     callbacks: Sequence[Any] = (),
 ) -> dict[str, Any]:
     """Train a model with functional tokens by RL, or go on where an earlier call was stopped.
@@ -57,6 +58,7 @@ def train_rl(
         run_folder: ``metrics.jsonl`` and ``rl/rollouts.jsonl`` are written there; ``config.run`` by default.
         functions: the token set.
         solve_rates: share of right paths by question id, for ``rl.question_order=easy_first``; others are taken for average.
+        untuned: the model before SFT, for ``rl.auxiliary.roles=models``.
         callbacks: transformers trainer callbacks.
 
     Returns:
@@ -83,8 +85,9 @@ def train_rl(
         problems = easy_first(problems, solve_rates or {})
     scorer = build_scorer(config) if config.rl.process_weight else None
     trainer = build_trainer(
-        model_path, problems, out_folder.parent / "checkpoints", config, functions, callbacks, scorer=scorer
-    )
+        model_path, problems, out_folder.parent / "checkpoints", config, functions, callbacks, scorer=scorer,
+        untuned=untuned,
+    )  # fmt: skip
     try:
         checkpoint = distributed.agreed_checkpoint(Path(trainer.args.output_dir))
         resumed = step = step_of(checkpoint)
@@ -137,6 +140,7 @@ def build_trainer(
     callbacks: Sequence[Any] = (),
     *,
     scorer: Scorer | None = None,
+    untuned: str | Path | None = None,
 ) -> Any:
     """The `RFTTTrainer` of `train_rl`; its `rollout_func` is a `FunctionalRollout`.
 
@@ -153,6 +157,7 @@ def build_trainer(
     from transformers import AutoTokenizer
     from trl import GRPOConfig
 
+    from rftt.rl import auxiliary
     from rftt.rl.grpo import RFTTTrainer
 
     tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
@@ -165,6 +170,7 @@ def build_trainer(
     except (ValueError, TypeError) as error:
         raise UsageError(f"rl.trainer: {error}") from error
     rl = config.rl
+    further = auxiliary.build(config, untuned or model_path, tokenizer)
     max_model_len = args.vllm_max_model_length
     rollout = FunctionalRollout(
         problems, rl, seed=config.seed, functions=functions, max_model_len=max_model_len, scorer=scorer
@@ -185,6 +191,7 @@ def build_trainer(
             callbacks=list(callbacks),
             settings=rl,
             functions=functions,
+            auxiliary=further,
             peft_config=lora.peft_config(rl.lora, model_path),
         )
     trainer.trained_rows = sorted(functional_token_ids(tokenizer, functions).values())

@@ -4,7 +4,8 @@
 
 Needs a run of configs/toy.yaml with its SFT model, which `make quickstart` leaves in runs/toy. Every arm trains from that
 model until it has generated so many tokens, and is then measured on the test split: pass@1 over four samples a question
-at temperature 1, and greedy. Arms with a process reward model need `--prm`, a folder made by `rftt toy prm RUN OUT`.
+at temperature 1, and greedy. Arms with a process reward model need `--prm`, a folder made by `rftt toy prm RUN OUT`; those
+with L_RFT need the roles of the run's chains: `rftt shad configs/toy.yaml`.
 Learning rate and KL are those of configs/toy.yaml for all; nothing is tuned here. A training that has its result.json is
 not repeated.
 """
@@ -39,6 +40,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "uct, tree, importance": {"advantage": "tree", "branch_correction": "importance"},
     "uct, reinforce++, prm": {"process_weight": 1.0},
     "uct, tree, prm": {"advantage": "tree", "process_weight": 1.0},
+    "uct, reinforce++, rft 0.1": {"auxiliary": {"weight": 0.1}},
+    "uct, reinforce++, rft 0.5": {"auxiliary": {"weight": 0.5}},
 }
 SAMPLES = 4
 MOST_STEPS = 200
@@ -66,6 +69,9 @@ def main() -> None:
     arms = [a for a in options.arms if options.prm or "prm" not in a]
     if len(arms) < len(options.arms):
         print("arms with a process reward model are left out: give --prm")
+    if not _roles(options).exists() and any("rft" in a for a in arms):
+        arms = [a for a in arms if "rft" not in a]
+        print(f"arms with L_RFT are left out: there is no {_roles(options)}, which rftt shad makes")
     with ThreadPoolExecutor(options.jobs) as pool:
         todo = [(arm, seed) for seed in options.seeds for arm in arms]
         list(pool.map(lambda given: _child(*given, options), todo))
@@ -99,6 +105,10 @@ def _folder(options: argparse.Namespace, arm: str, seed: int) -> Path:
     return options.out / f"{arm.replace(', ', '-').replace('+', 'p')}-{seed}"
 
 
+def _roles(options: argparse.Namespace) -> Path:
+    return Path(options.run) / "shad" / "roles.jsonl"
+
+
 def _child(arm: str, seed: int, options: argparse.Namespace) -> None:
     folder = _folder(options, arm, seed)
     if (folder / "result.json").exists():
@@ -128,6 +138,8 @@ def one(arm: str, seed: int, options: argparse.Namespace) -> None:
     values["rl"] |= {"process_weight": 0.0, **ARMS[arm]}
     values["rl"]["trainer"] |= {"max_steps": MOST_STEPS, "disable_tqdm": True, "save_strategy": "no"}
     values |= {"run": str(folder), "seed": seed}
+    if "auxiliary" in ARMS[arm]:
+        values["rl"]["auxiliary"] = ARMS[arm]["auxiliary"] | {"roles": str(_roles(options))}
     if "prm" in arm:
         values["prm"] = {"path": str(options.prm)}
     config = from_dict(values)

@@ -4,9 +4,10 @@
 
 *cost*: SHAD labelling in tokens/s beside a plain forward pass of one model over the same batches, taking turns.
 *discrimination*: agent-style conversations with known template tokens (`tests/rftt/weighting/agents.py`): right roles.
-*worth*: the same conversations, and the chains of a finished run of configs/toy.yaml: every arm takes the same optimiser
-steps, the seeds decide the order of the data; accuracy and format rate of greedy answers on held-out questions with 95 %
-intervals (bootstrap over questions, each with its mean over seeds), losses on held-out samples by role. All arms are shown.
+*worth*: the same conversations, few of them in five epochs and many in one, and the chains of a finished run of
+configs/toy.yaml: every arm takes the same optimiser steps, the seeds decide the order of the data; accuracy and format rate
+of greedy answers on held-out questions with 95 % intervals (bootstrap over questions, each with its mean over seeds), losses
+on held-out samples by role. All arms are shown.
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ ARMS: dict[str, dict[str, Any]] = {
     "entropy, top 20 %": {"weighting": {"name": "entropy", "share": 0.2}},
     "DFT": {"weighting": {"name": "dft"}},
 }
+AGENTS = {"json": ("json", 240), "react": ("react", 240), "json-1200": ("json", 1200), "react-1200": ("react", 1200)}
 TAG = "SFT-Tag (stage 1 of SFTKey)"
 
 
@@ -82,12 +84,12 @@ class Task:
     shad: dict[str, Any] = field(default_factory=dict)
 
 
-def agent_task(folder: Path, kind: str, scale: float) -> Task:
-    """Conversations with a tool; right is an answer with the tool and all values that were asked for."""
+def agent_task(folder: Path, kind: str, learn: int, scale: float) -> Task:
+    """So many conversations with a tool; right is an answer with the tool and all values that were asked for."""
     model = folder / "lookup-model"
     if not model.exists():
         agents.train_base(model, steps=600)
-    learn, ask = round(240 * scale), round(200 * scale)
+    learn, ask = round(learn * scale), round(200 * scale)
     drawn = list(agents.samples(kind, learn + ask, 1))
     template = agents.FORMATS[kind]
     shape = re.escape(template.replace("{{", "{").replace("}}", "}"))
@@ -99,8 +101,9 @@ def agent_task(folder: Path, kind: str, scale: float) -> Task:
     rows = [row for row, _ in drawn]
     asked = [(row["messages"][1]["content"], row["messages"][0]["content"]) for row in rows[learn:]]
     marker = {"json": '" arguments "', "react": "Action :"}[kind]
+    known = [roles for _, roles in drawn[learn:]]
     return Task(
-        f"agents, {kind}", model, rows, ask, judge, asked, [roles for _, roles in drawn[learn:]], round(150 * scale), 64,
+        f"agents, {kind}, {learn} samples", model, rows, ask, judge, asked, known, round(150 * scale), 64,
         {"learning_rate": 2e-3, "weighting": {"marker": marker, "boilerplate": agents.REGEX}},
         {"learning_rate": 3e-3, "num_train_epochs": 15, "least": 120},
     )  # fmt: skip
@@ -258,7 +261,7 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--scale", type=float, default=1.0, help="of steps, samples and questions, to try it out")
     parser.add_argument("--arms", nargs="*", default=list(ARMS))
-    parser.add_argument("--tasks", nargs="*", default=["json", "react", "toy"])
+    parser.add_argument("--tasks", nargs="*", default=[*AGENTS, "toy"])
     arguments = parser.parse_args()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as name:
@@ -282,8 +285,10 @@ def main() -> None:
         if "worth" in arguments.parts:
             figures["worth"] = []
             for kind in arguments.tasks:
-                toy = kind == "toy"
-                task = toy_task(arguments.run, arguments.scale) if toy else agent_task(folder, kind, arguments.scale)
+                if kind == "toy":
+                    task = toy_task(arguments.run, arguments.scale)
+                else:
+                    task = agent_task(folder, *AGENTS[kind], arguments.scale)
                 rows = worth(task, folder / f"worth-{kind}", arguments.seeds, arguments.arms)
                 figures["worth"] += rows
                 print(table(rows), flush=True)

@@ -11,9 +11,9 @@ import torch
 from rftt.config import from_dict
 from rftt.errors import UsageError
 from rftt.weighting.auxiliary import coefficient, rft_loss
-from rftt.weighting.interface import BOILERPLATE, NO_FUNCTION, REASONING, Tokens, Weighting
+from rftt.weighting.interface import BOILERPLATE, NO_FUNCTION, NO_ROLE, REASONING, Tokens, Weighting
 from rftt.weighting.registry import WEIGHTINGS, load_weighting
-from search.functions import RFTT
+from search.functions import RFTT, ROOT, Function, FunctionSet
 
 pytestmark = pytest.mark.weighting
 LOSSES = (1.0, 3.0, 4.0)
@@ -86,25 +86,22 @@ def test_weights_have_the_type_of_the_losses(name):
     assert weights.dtype == torch.float64 and weights.shape == (3,) and (weights >= 0).all()
 
 
-def test_the_auxiliary_loss_of_rl_counts_correct_paths_only():
+def test_the_auxiliary_loss_of_rl_counts_tokens_with_a_role_only():
     logps = torch.tensor([[-1.0, -3.0, -4.0], [-9.0, -9.0, -9.0], [-2.0, -7.0, -7.0]], requires_grad=True)
-    roles = torch.tensor([MIXED, MIXED, (REASONING, -1, -1)])
-    mask = torch.tensor([[True] * 3, [False] * 3, [True, False, False]])
-    loss = rft_loss(logps, roles, mask, load_weighting("rft", {"tau": 2.0}))
+    roles = torch.tensor([MIXED, (NO_ROLE,) * 3, (REASONING, NO_ROLE, NO_ROLE)])
+    loss = rft_loss(logps, roles, load_weighting("rft", {"tau": 2.0}))
     omega = 1 / (1 + math.exp(-2.5 / 2))
-    assert loss.item() == pytest.approx(((1 - omega) * 1 + omega * 3.5 + 2) / 2)
+    assert loss.item() == pytest.approx((1 - omega) * 1 + omega * 3.5 + 2)
     loss.backward()
     assert logps.grad[1].eq(0).all() and logps.grad[2, 1:].eq(0).all()
-    assert logps.grad[0].tolist() == pytest.approx([-(1 - omega) / 2, -omega / 4, -omega / 4])
+    assert logps.grad[0].tolist() == pytest.approx([-(1 - omega), -omega / 2, -omega / 2])
 
 
-def test_the_auxiliary_loss_without_a_correct_path_is_a_zero_with_gradient():
+def test_the_auxiliary_loss_without_a_right_path_is_a_zero_with_gradient():
     logps = torch.full((2, 3), -1.0, requires_grad=True)
-    loss = rft_loss(logps, torch.full((2, 3), -1), torch.zeros(2, 3, dtype=torch.bool), load_weighting("rft", {}))
+    loss = rft_loss(logps, torch.full((2, 3), NO_ROLE), load_weighting("rft", {}))
     loss.backward()
     assert loss.item() == 0 and logps.grad.eq(0).all()
-    with pytest.raises(ValueError, match="no role"):
-        rft_loss(logps, torch.full((2, 3), -1), torch.ones(2, 3, dtype=torch.bool), load_weighting("rft", {}))
 
 
 def test_lambda_stays_or_falls():
@@ -147,13 +144,24 @@ def test_a_users_weighting_is_named_in_the_config(monkeypatch):
         ({"name": "rft", "roles": "shad", "taw": 1}, r"sft\.weighting\.taw is unknown; did you mean tau"),
         ({"name": "rft", "roles": "shad", "tau": 0}, r"sft\.weighting\.tau: 0\.0 is not allowed"),
         ({"name": "rft", "roles": "shad", "fixed": [0.5, 0.6]}, r"add to 1"),
-        ({"name": "per_function", "weights": {"verfy": 2}}, r"verfy is not a function"),
+        ({"name": "per_function", "weights": {"verify": -2}}, r"verify is -2, expected 0 or more"),
         ({"roles": "regex", "boilerplate": ["("]}, r"boilerplate: '\(' is not a regular expression"),
     ],
 )
 def test_slips_are_told_by_name(weighting, told):
     with pytest.raises(UsageError, match=told):
         from_dict({"sft": {"weighting": weighting}})
+
+
+def test_functions_are_those_of_the_token_set():
+    weighting = load_weighting("per_function", {"weights": {"verfy": 2}})
+    with pytest.raises(ValueError, match="verfy is not a function, expected some of clarify"):
+        weighting.for_functions(RFTT)
+    own = FunctionSet(
+        (Function("answer", "answer", "Answer."),), {ROOT: ("answer",)}, {ROOT: ("answer",)}, "answer", "answer"
+    )
+    weighting = load_weighting("per_function", {"weights": {"answer": 3}}).for_functions(own)
+    assert weighting(three(functions=("clarify", None, "clarify"))).tolist() == [3, 1, 3], "clarify has index 0"
 
 
 def test_a_resolved_config_says_the_same():

@@ -7,12 +7,16 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import load_file
 
+from rftt.config import from_dict
 from rftt.errors import UsageError
-from rftt.sft import chain_dataset
+from rftt.sft import chain_dataset, train_sft
 from rftt.weighting.annotate import Annotator
 from rftt.weighting.registry import load_weighting
 from rftt.weighting.roles import RegexRoles
+from rftt.weighting.shad import label_tokens
+from search.journal import read_jsonl
 from tests.processes import run_in_two_processes
 
 pytestmark = pytest.mark.weighting
@@ -146,20 +150,37 @@ sys.path.insert(0, {root!r})
 from tests.rftt.weighting.test_trainer import history, train
 from rftt.weighting.registry import load_weighting
 
-model, chains, folder = map(Path, sys.argv[1:])
+model, chains, folder = map(Path, sys.argv[1:4])
 found = {{}}
 for name, weighting in (("trl", None), ("plain", load_weighting("plain", {{}})), ("rft", load_weighting("rft", {{}}))):
     trainer = train(model, chains, folder / name, weighting, per_device_train_batch_size=4)
     found[name] = history(trainer, "loss", "grad_norm")
     if trainer.is_world_process_zero():
         (folder / "found.json").write_text(json.dumps(found))
-torch.distributed.destroy_process_group()
+from rftt.sft import train_sft
+from tests.rftt.weighting.test_trainer import phases
+config = phases(folder / "both", sys.argv[4])
+train_sft(model, chains, folder / "both" / "sft" / "final", config)
+from rftt.weighting.shad import label_tokens
+label_tokens(str(model), chains, folder / "both" / "shad", config)  # leaves the group of processes
 """
 
 
+def phases(folder, stage=None):
+    """Settings of SFT with a second stage, and of SHAD; `stage` of ZeRO."""
+    shared = {"learning_rate": 1e-2, "per_device_train_batch_size": 4, "disable_tqdm": True, "max_steps": 2}
+    if stage is not None:
+        shared["deepspeed"] = str(ROOT / "configs" / "deepspeed" / f"zero{stage}.json")
+    sft = {"batch_size": 8, "key_stage": {"steps": 2}, "trainer": shared | {"packing": True, "max_length": 512}}
+    shad = {"batch_size": 8, "trainer": shared}
+    return from_dict({"run": str(folder), "model": {"dtype": "float32"}, "sft": sft, "shad": shad})
+
+
 @pytest.mark.slow
+@pytest.mark.deepspeed
 def test_two_processes_train_what_one_does(model, chains, tmp_path):
-    run_in_two_processes(SCRIPT.format(root=str(ROOT)), str(model), str(chains), str(tmp_path))
+    pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install 'rftt[deepspeed]'")
+    run_in_two_processes(SCRIPT.format(root=str(ROOT)), str(model), str(chains), str(tmp_path), "2")
     found = json.loads((tmp_path / "found.json").read_text())
     assert found["plain"] == found["trl"], "weights of 1 change no bit in two processes either"
     for name, weighting in (("plain", "plain"), ("rft", "rft")):
@@ -168,3 +189,14 @@ def test_two_processes_train_what_one_does(model, chains, tmp_path):
         )
         for ours, theirs in zip(found[name], history(alone, "loss", "grad_norm"), strict=True):
             assert ours == pytest.approx(theirs, rel=1e-4), name
+
+    both, single = tmp_path / "both", tmp_path / "single"
+    train_sft(model, chains, single / "sft" / "final", phases(single))
+    label_tokens(str(model), chains, single / "shad", phases(single))
+    for part in ("sft/tagged", "sft/final", "shad/shuffled"):
+        ours, theirs = (load_file(folder / part / "model.safetensors") for folder in (both, single))
+        assert all((ours[name] - theirs[name]).abs().max() < 1e-4 for name in theirs), part
+    for ours, theirs in zip(*(read_jsonl(f / "shad" / "roles.jsonl") for f in (both, single)), strict=True):
+        assert ours["ids"] == theirs["ids"]
+        for one, other in zip(ours["ld"], theirs["ld"], strict=True):
+            assert one == other or one == pytest.approx(other, abs=2e-3)
