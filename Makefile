@@ -3,6 +3,7 @@
 # make test              the full test suite       make test-fast   without the slow tests
 # make lint              ruff and mypy
 # make bench             every benchmark, one after the other; figures in runs/benchmarks/
+# make docs              API pages from the docstrings, in build/docs/
 # make clean             remove caches and build products; make distclean removes the environment too
 #
 # Variables:
@@ -21,7 +22,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP_ARGS ?=
 ARGS ?=
 
-.PHONY: help install quickstart test test-fast lint bench clean distclean
+.PHONY: help install quickstart test test-fast lint bench docs clean distclean
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(LOCK)
@@ -75,6 +76,9 @@ bench: install
 	    echo "== $$name"; \
 	    $(BIN)/python -m tests.benchmarks.$$name --json runs/benchmarks/$$name.json $(ARGS) || failed="$$failed $$name"; \
 	done; test -z "$$failed" || { echo "failed:$$failed"; exit 1; }
+
+docs: install
+	@$(BIN)/python docs/api.py build/docs
 
 clean:
 	@rm -rf build dist *.egg-info .pytest_cache .mypy_cache .ruff_cache .hypothesis

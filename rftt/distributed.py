@@ -19,6 +19,7 @@ from typing import Any
 
 from rftt.checkpoints import PARTIAL, last_whole, publish
 from rftt.errors import UsageError
+from search.function_files import FILE as FUNCTIONS
 
 
 def processes() -> int:
@@ -100,7 +101,7 @@ def save_final(trainer: Any, out: Path, source: str | Path, save: Callable[[str]
     Args:
         trainer: a transformers trainer.
         out: folder of the final model.
-        source: model folder it was trained from; its published generation settings stay.
+        source: model folder it was trained from; its published generation settings and its token set stay.
         save: writes model and tokenizer into a folder, as far as it is this process's part.
     """
     partial = out.with_name(out.name + PARTIAL)
@@ -111,9 +112,9 @@ def save_final(trainer: Any, out: Path, source: str | Path, save: Callable[[str]
     save(str(partial))
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
-        published = Path(source) / "generation_config.json"
-        if published.is_file():
-            shutil.copy(published, partial / published.name)
+        for kept in (Path(source) / "generation_config.json", Path(source) / FUNCTIONS):
+            if kept.is_file():
+                shutil.copy(kept, partial / kept.name)
         publish(partial, out)
     trainer.accelerator.wait_for_everyone()
 

@@ -23,7 +23,7 @@ from rftt.metrics import MetricsLog
 from rftt.sections import LoRAConfig
 from rftt.vocabulary import functional_token_ids
 from rftt.weighting.registry import load_weighting
-from search.functions import RFTT
+from search.functions import RFTT, FunctionSet
 from search.journal import read_jsonl
 
 if TYPE_CHECKING:
@@ -71,6 +71,7 @@ def train_sft(
     label: str = "sft",
     roles: Path | None = None,
     callbacks: Sequence[Any] = (),
+    functions: FunctionSet = RFTT,
 ) -> dict[str, float]:
     """Tune `model` on `chains` and save it to `out`.
 
@@ -84,6 +85,7 @@ def train_sft(
         label: of this training in the metrics.
         roles: what `rftt shad` has written, for ``config.sft.weighting.roles: shad``.
         callbacks: transformers trainer callbacks, of every stage.
+        functions: the token set.
 
     Returns:
         TRL's metrics of the last stage.
@@ -94,9 +96,9 @@ def train_sft(
 
     sft, stage = config.sft, config.sft.key_stage
     tokenizer = AutoTokenizer.from_pretrained(model)
-    functional_token_ids(tokenizer)
-    job = Tuning("sft", label, config, sft.batch_size, sft.lora, sft.trainer, callbacks=callbacks)
-    first = replace(job, weights=_weights(config, tokenizer, roles))
+    functional_token_ids(tokenizer, functions)
+    job = Tuning("sft", label, config, sft.batch_size, sft.lora, sft.trainer, callbacks=callbacks, functions=functions)
+    first = replace(job, weights=_weights(config, tokenizer, roles, functions))
     if not stage.on:
         return tune(model, chain_dataset(chains), out, first)
     tagged = out.with_name("tagged")
@@ -106,7 +108,7 @@ def train_sft(
     length = {"max_steps": stage.steps} if stage.steps else {"num_train_epochs": stage.epochs, "max_steps": -1}
     rate = {} if stage.learning_rate is None else {"learning_rate": stage.learning_rate}
     options = {**sft.trainer, **length, **rate, "output_dir": str(folder / "key-checkpoints")}
-    key = {"annotator": Annotator(tokenizer, marker=sft.weighting.marker), "key_only": True}
+    key = {"annotator": Annotator(tokenizer, marker=sft.weighting.marker, functions=functions), "key_only": True}
     weights = key if stage.tokens == "key" else {}
     second = replace(job, label=f"{label} key", options=options, weights=weights)
     return tune(tagged, chain_dataset(chains), out, second)
@@ -125,6 +127,7 @@ class Tuning:
         options: of TRL's ``SFTConfig``.
         weights: arguments of `WeightedSFTTrainer`.
         callbacks: transformers trainer callbacks.
+        functions: the token set, whose rows adapters train along.
     """
 
     section: str
@@ -135,6 +138,7 @@ class Tuning:
     options: dict[str, Any]
     weights: dict[str, Any] = field(default_factory=dict)
     callbacks: Sequence[Any] = ()
+    functions: FunctionSet = RFTT
 
 
 def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, float]:
@@ -175,14 +179,14 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
         log = MetricsLog(config.folder / "metrics.jsonl", job.label, after=step_of(checkpoint))
         trainer.add_callback(metrics_callback(log))
     vocabulary = tokenizer.get_vocab()
-    trainer.trained_rows = sorted(vocabulary[tag] for tag in RFTT.tags if tag in vocabulary)
+    trainer.trained_rows = sorted(vocabulary[tag] for tag in job.functions.tags if tag in vocabulary)
     metrics = go_on(trainer, checkpoint)
     save = partial(lora.save_merged, trainer) if adapters else trainer.save_model
     distributed.save_final(trainer, out, model, save)
     return metrics
 
 
-def _weights(config: Config, tokenizer: Any, roles: Path | None) -> dict[str, Any]:
+def _weights(config: Config, tokenizer: Any, roles: Path | None, functions: FunctionSet) -> dict[str, Any]:
     """Arguments of `WeightedSFTTrainer` for ``sft.weighting``; none where TRL's own loss is wanted.
 
     Raises:
@@ -195,13 +199,13 @@ def _weights(config: Config, tokenizer: Any, roles: Path | None) -> dict[str, An
     if settings.name == "plain" and settings.roles is None:
         return {}
     try:
-        weighting = load_weighting(settings.name, settings.options)
+        weighting = load_weighting(settings.name, settings.options).for_functions(functions)
     except ValueError as error:
         raise UsageError(f"sft.weighting.{error}") from error
     if weighting.needs_roles and settings.roles is None:
         raise UsageError(f"sft.weighting.roles: none with name: {settings.name}; give shad, regex or a roles.jsonl")
-    source = role_source(settings, tokenizer, roles, config.shad.threshold)
-    return {"weighting": weighting, "annotator": Annotator(tokenizer, source, settings.marker)}
+    source = role_source(settings, tokenizer, roles, config.shad.threshold, functions)
+    return {"weighting": weighting, "annotator": Annotator(tokenizer, source, settings.marker, functions)}
 
 
 def training_dtype(dtype: str) -> str:

@@ -18,6 +18,7 @@ from typing import Any
 from rftt.config import Config, override
 from rftt.engines import running_engine
 from rftt.errors import UsageError
+from rftt.function_sets import choose
 from rftt.prm import running_scorer
 from rftt.progress import progress_bar
 from search import Question, Solution, Solver, solve_many
@@ -123,17 +124,18 @@ def solve(
         How many questions failed; why goes to standard error.
 
     Raises:
-        UsageError: the strategy does not fit the settings or the model.
+        UsageError: the strategy does not fit the settings or the model, or ``model.functions`` is not its token set.
     """
     journal = Journal(out) if out is not None else None
     left = [q for q in questions if journal is None or q.id not in journal]
     if journal is not None and (journal.finished or not left):
         print(f"{out}: done before", file=sys.stderr)
         return 0
+    functions = choose(config.model.functions, config.model.path)
     with running_scorer(config) as scorer, running_engine(config, config.model.path) as running:
         engine = CountedEngine(running)
         try:
-            solver = Solver(engine, config.search, strategy, scorer=scorer)
+            solver = Solver(engine, config.search, strategy, functions=functions, scorer=scorer)
         except ValueError as error:
             raise UsageError(f"solve: {error}") from error
         failed = asyncio.run(_answer(left, solver, engine, journal, as_json, len(questions)))

@@ -18,6 +18,9 @@ from typing import Any
 
 from rftt.checkpoints import put_in_place
 from rftt.errors import UsageError
+from rftt.function_sets import functions_of_model, refuse_difference
+from search.function_files import FILE as FUNCTIONS
+from search.function_files import write_functions
 from search.functions import RFTT, FunctionSet
 
 MARKER = "functional_tokens.json"  # written into a model folder made here: what was added, from what, with which seed
@@ -46,7 +49,7 @@ def add_functional_tokens(
     Args:
         model_path: model folder, or the name of a model on the hub.
         out: folder to write; may exist if it is empty or was made by this function, and is then replaced.
-        functions: the functional tokens.
+        functions: the functional tokens; the whole set is written into the folder as ``functions.yaml``.
         seed: seed of the noise.
         dtype: floating point type to convert to, e.g. ``"bfloat16"``; by default the checkpoint's own.
         pad_token: entry of the vocabulary to pad with, for a model that has no padding token or pads with its eos.
@@ -58,7 +61,7 @@ def add_functional_tokens(
 
     Raises:
         UsageError: the model cannot be loaded, has no chat template, pads with its eos, has one of the tags as a
-            special token, or `out` holds something else.
+            special token or another token set already, or `out` holds something else.
     """
     import torch
     from transformers import AutoModelForCausalLM
@@ -69,11 +72,13 @@ def add_functional_tokens(
     if dtype is not None and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise UsageError(f"dtype: {dtype!r} is not a torch type; use float32, bfloat16 or float16")
 
+    if (own := functions_of_model(source)) is not None:
+        refuse_difference(source, own, functions, "what is to be added")
     before = dict(tokenizer.get_vocab())
     _add_to_tokenizer(tokenizer, functions)
     ids = functional_token_ids(tokenizer, functions)
 
-    with _loading(source):
+    with loading(source):
         model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or "auto")
     rows_before = model.get_input_embeddings().weight.shape[0]
     rows_after = max(rows_before, max(tokenizer.get_vocab().values()) + 1)
@@ -105,7 +110,7 @@ def add_functional_tokens(
         "dtype": str(model.dtype).removeprefix("torch."),
         "seed": seed,
     }
-    _save(model, tokenizer, source, target, summary, pad_token)
+    _save(model, tokenizer, source, target, summary, pad_token, functions)
     return summary
 
 
@@ -146,7 +151,7 @@ def check_model(model_path: str | Path, functions: FunctionSet | None = None, pa
     from transformers import AutoConfig
 
     source = _resolve(model_path)
-    with _loading(source):
+    with loading(source):
         config = AutoConfig.from_pretrained(source)
     if not any("CausalLM" in name for name in getattr(config, "architectures", None) or ["CausalLM"]):
         raise UsageError(
@@ -195,7 +200,13 @@ def _initialise_rows(model: Any, described_ids: Mapping[int, Sequence[int]], see
 
 
 def _save(
-    model: Any, tokenizer: Any, source: str, target: Path, summary: dict[str, Any], pad_token: str | None
+    model: Any,
+    tokenizer: Any,
+    source: str,
+    target: Path,
+    summary: dict[str, Any],
+    pad_token: str | None,
+    functions: FunctionSet,
 ) -> None:
     partial = target.with_name(f".{target.name}.partial")
     shutil.rmtree(partial, ignore_errors=True)
@@ -212,6 +223,7 @@ def _save(
         for name, content in (("generation_config.json", generation), (MARKER, summary)):
             if content:
                 (partial / name).write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        (partial / FUNCTIONS).write_text(write_functions(functions), encoding="utf-8")
         put_in_place(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
@@ -240,7 +252,12 @@ def _resolve(model_path: str | Path) -> str:
 
 
 @contextmanager
-def _loading(source: str) -> Iterator[None]:
+def loading(source: str) -> Iterator[None]:
+    """Whatever is wrong with a model that is loaded inside becomes one line.
+
+    Raises:
+        UsageError: it cannot be loaded.
+    """
     from safetensors import SafetensorError
 
     try:
@@ -254,7 +271,7 @@ def _loading(source: str) -> Iterator[None]:
 def _load_tokenizer(source: str, pad_token: str | None) -> Any:
     from transformers import AutoTokenizer
 
-    with _loading(source):
+    with loading(source):
         tokenizer = AutoTokenizer.from_pretrained(source)
     if not tokenizer.chat_template:
         raise UsageError(

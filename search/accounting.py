@@ -27,7 +27,7 @@ class PrefixCount:
         self.unique = 0
         self._sorted: list[bytes] = []
 
-    def add(self, ids: array[int]) -> None:
+    def add(self, ids: array) -> None:
         sequence = ids.tobytes()
         place = bisect(self._sorted, sequence)
         shared = max((_shared(sequence, other) for other in self._sorted[max(place - 1, 0) : place + 1]), default=0)

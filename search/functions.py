@@ -2,16 +2,21 @@
 
 Everything that is particular to a functional token stands in this file: its tags, the words that describe it (used to
 initialise its embedding), the prompt that asks an un-tuned model to perform it, and the two transition tables.
-Another token set is another `FunctionSet`; no other module names a token.
+Another token set is another `FunctionSet`, which `function_files` reads from YAML; no other module names a token.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
 ROOT = "question"  # the pseudo-function of a tree's root: the question itself
+NAME = re.compile(r"[A-Za-z][A-Za-z0-9_-]{0,39}")
+REFERENCE = "{reference}"  # in a merge prompt, the place of the correct rest
+
+Table = Mapping[str, tuple[str, ...]]
 
 
 @dataclass(frozen=True)
@@ -23,12 +28,26 @@ class Function:
         description: words that say what the step does; new embedding rows start at the mean of their rows.
         prompt: instruction that asks an un-tuned model for this step (phase 1); empty when the function is never prompted.
         children: how many siblings one expansion proposes in phase 1.
+
+    Raises:
+        ValueError: the name is not fit for a tag, the description is empty, or there are no children.
     """
 
     name: str
     description: str
     prompt: str = ""
     children: int = 2
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name) or self.name == ROOT:
+            raise ValueError(
+                f"functions: {self.name!r} is not fit for a tag, expected up to 40 letters, digits, _ and -, a letter "
+                f"first, and not {ROOT}"
+            )
+        if not self.description.strip():
+            raise ValueError(f"functions: {self.name} has no description, expected words that say what the step does")
+        if self.children < 1:
+            raise ValueError(f"functions: {self.name}.children is {self.children}, expected 1 or more")
 
     @property
     def open(self) -> str:
@@ -48,36 +67,89 @@ class FunctionSet:
         prompted: parent name → allowed child names while functions are performed by prompting (phase 1).
         functional: parent name → allowed child names while the tuned model proposes functions (phase 2, inference).
         answering: a step after which phase 1 stops because it states the final answer.
-        correcting: the function that a merged chain gives to the first step after a verification.
-        checking: the function whose text says where the preceding steps go wrong.
         terminal: the function that holds the final answer and ends a chain.
+        checking: the function whose text says where the preceding steps go wrong; None for a set without merged chains.
+        correcting: the function that a merged chain gives to the first step after a verification.
         merge_prompt: instruction that asks for the `checking` step of a merged chain; ``{reference}`` is the correct rest.
 
     Raises:
-        ValueError: a table names an unknown function, or a special role does.
+        ValueError: the tables or the roles name unknown functions, a path cannot end, or phase 1 could not write a chain.
     """
 
     functions: tuple[Function, ...]
-    prompted: Mapping[str, tuple[str, ...]]
-    functional: Mapping[str, tuple[str, ...]]
+    prompted: Table
+    functional: Table
     answering: str
-    correcting: str
-    checking: str
     terminal: str
-    merge_prompt: str
+    checking: str | None = None
+    correcting: str | None = None
+    merge_prompt: str = ""
 
     def __post_init__(self) -> None:
         names = {f.name for f in self.functions}
         if len(names) != len(self.functions):
-            raise ValueError("functions: a name occurs twice")
+            twice = next(n for n in names if sum(f.name == n for f in self.functions) > 1)
+            raise ValueError(f"functions: the name {twice} occurs twice")
         for label, table in (("prompted", self.prompted), ("functional", self.functional)):
             for parent, children in table.items():
                 unknown = ({parent} - {ROOT} | set(children)) - names
                 if unknown:
                     raise ValueError(f"{label} transitions name unknown functions: {', '.join(sorted(unknown))}")
-        for role in (self.answering, self.correcting, self.checking, self.terminal):
-            if role not in names:
-                raise ValueError(f"unknown function in a role: {role}")
+        roles = {"answering": self.answering, "terminal": self.terminal, "checking": self.checking,
+                 "correcting": self.correcting}  # fmt: skip
+        for role, name in roles.items():
+            if name is not None and name not in names:
+                raise ValueError(f"{role}: unknown function {name}, expected one of {', '.join(self.names)}")
+        self._check_paths("prompted", self.prompted, self.answering)
+        self._check_paths("functional", self.functional, self.terminal)
+        self._check_phase_1()
+        self._check_merging()
+
+    def _check_paths(self, label: str, table: Table, last: str) -> None:
+        """Every path from the root comes to `last`, and ends there."""
+        if table.get(last):
+            raise ValueError(f"{label} transitions: {last} ends a path, so nothing may follow it")
+        reached = _reached(table)
+        if last not in reached:
+            raise ValueError(f"{label} transitions: there is no way from {ROOT} to {last}")
+        for name in sorted(reached):
+            if last not in _reached(table, name):
+                raise ValueError(f"{label} transitions: {name} leads nowhere, expected a way on to {last}")
+
+    def _check_phase_1(self) -> None:
+        """Functions that are prompted have a prompt, and what phase 1 finds can become a chain."""
+        for name in sorted(_reached(self.prompted) - {ROOT}):
+            if not self[name].prompt.strip():
+                raise ValueError(f"functions: {name} has no prompt, which the prompted transitions need")
+        unused = sorted(set(self.names) - _reached(self.functional))
+        if unused:
+            raise ValueError(f"functional transitions: there is no way from {ROOT} to {', '.join(unused)}")
+        both = {parent: tuple(set(children) & set(self.functional.get(parent, ())))
+                for parent, children in self.prompted.items()}  # fmt: skip
+        ends = self.answering == self.terminal or self.terminal in self.functional[self.answering]
+        if not ends:
+            raise ValueError(f"functional transitions: {self.terminal} must be allowed after {self.answering}")
+        if self.answering not in _reached(both):
+            raise ValueError(
+                f"transitions: no path from {ROOT} to {self.answering} is allowed by both tables, so phase 1 finds no chain"
+            )
+
+    def _check_merging(self) -> None:
+        if self.checking is None and self.correcting is None:
+            return
+        if self.checking is None or self.correcting is None:
+            raise ValueError("checking and correcting: one is missing, expected both or none")
+        if REFERENCE not in self.merge_prompt:
+            raise ValueError(f"merge_prompt: expected an instruction that holds {REFERENCE}")
+        for before, after in ((self.answering, self.checking), (self.checking, self.correcting)):
+            if after not in self.functional[before]:
+                raise ValueError(
+                    f"functional transitions: {after} must be allowed after {before}, or no merged chain is legal"
+                )
+
+    def merge_instruction(self, reference: str) -> str:
+        """The merge prompt with the correct rest in its place."""
+        return self.merge_prompt.replace(REFERENCE, reference)
 
     def __getitem__(self, name: str) -> Function:
         return self._by_name[name]
@@ -94,6 +166,16 @@ class FunctionSet:
     def tags(self) -> tuple[str, ...]:
         """All tags in vocabulary order: open and close of each function."""
         return tuple(tag for f in self.functions for tag in (f.open, f.close))
+
+
+def _reached(table: Table, start: str = ROOT) -> set[str]:
+    """What a path can come to, its start included."""
+    reached, frontier = {start}, [start]
+    while frontier:
+        new = set(table.get(frontier.pop(), ())) - reached
+        reached |= new
+        frontier += new
+    return reached
 
 
 RFTT = FunctionSet(
@@ -148,9 +230,9 @@ RFTT = FunctionSet(
         "output": (),
     },
     answering="direct_answer",
-    correcting="refine",
-    checking="verify",
     terminal="output",
+    checking="verify",
+    correcting="refine",
     merge_prompt=(
         "The steps above may contain a mistake. A correct solution continues like this:\n{reference}\n"
         "Compare and say where the steps above go wrong."

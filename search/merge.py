@@ -99,6 +99,7 @@ def plain(path: list[Node], functions: FunctionSet) -> list[Step]:
 
 def merged(pair: Pair, verification: str, functions: FunctionSet) -> list[Step]:
     """Shared steps, wrong rest, verification, and the correct rest with its first step as the correction."""
+    assert functions.checking is not None and functions.correcting is not None
     first, *rest = plain(pair.right[pair.shared :], functions)
     return [
         *(Step(n.function, n.text) for n in pair.wrong),
@@ -111,7 +112,7 @@ def merged(pair: Pair, verification: str, functions: FunctionSet) -> list[Step]:
 async def verification(tree: Tree, pair: Pair, policy: PromptedPolicy) -> str:
     """Ask where the wrong path goes wrong, the correct rest being given."""
     reference = "\n".join(n.text for n in pair.right[pair.shared :])
-    instruction = policy.functions.merge_prompt.format(reference=reference)
+    instruction = policy.functions.merge_instruction(reference)
     place = f"{tree.key(pair.wrong[-1])}/{policy.functions.checking}"
     texts, _ = await policy.perform(tree, pair.wrong, instruction, 1, place)
     return texts[0]
@@ -125,7 +126,7 @@ async def chains(
     Args:
         tree: a finished tree with verdicts.
         policy: writes the verification; None writes plain chains only, as for the trees of a tuned model, which verifies
-            and corrects itself.
+            and corrects itself. A token set without a checking function has plain chains only as well.
         config: how many chains, and which share of them merged.
         functions: the token set.
 
@@ -136,15 +137,16 @@ async def chains(
     rng = random.Random(derived_seed(config.seed, tree.question_id, "chains"))
     records: list[dict[str, Any]] = []
     seen: set[str] = set()
+    writer = policy if functions.checking is not None else None
     for leaf in rank(tree, correct=True):
         if len(records) == config.chains_per_question:
             break
-        candidates = pairs(tree, leaf) if policy and rng.random() < config.merged_share else []
+        candidates = pairs(tree, leaf) if writer and rng.random() < config.merged_share else []
         steps, kind = None, "plain"
         for pair in candidates:
             # Legality does not depend on the words of the verification: ask for them once, for the pair that is taken.
-            if policy and _legal(merged(pair, "…", functions), functions):
-                text = await verification(tree, pair, policy)
+            if writer and _legal(merged(pair, "…", functions), functions):
+                text = await verification(tree, pair, writer)
                 if text and not holds_tags(text, functions):
                     steps, kind = merged(pair, text, functions), "merged"
                 break

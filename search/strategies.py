@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from rewards import extract_answer
+from search.chain import answering_part
 from search.config import SearchConfig
 from search.driver import Question, grow_tree, make_policy, run_many
 from search.engines.interface import Engine, EngineError, Generation, Sampling
@@ -108,7 +109,7 @@ class Solver:
         self, question: Question, ids: Sequence[int], spent: int, logprob: float | None, *, finished: bool
     ) -> Candidate:
         text = self.text(ids)
-        answer = extract_answer(text, rule="boxed") if finished else None
+        answer = extract_answer(answering_part(text, self.functions), rule="boxed") if finished else None
         score = None
         if self.scorer is not None and answer is not None:
             score = (await self.scorer(question.text, _steps(text, self.functions)))[-1]

@@ -30,11 +30,15 @@ class Annotator:
         tokenizer: of the model that is trained.
         sources: of roles; None for no roles.
         marker: the answer part is what follows the last one; empty for the last step of functional chains.
+        functions: the token set.
     """
 
-    def __init__(self, tokenizer: Any, sources: RoleSource | None = None, marker: str = "") -> None:
+    def __init__(
+        self, tokenizer: Any, sources: RoleSource | None = None, marker: str = "", functions: FunctionSet = RFTT
+    ) -> None:
         known = tokenizer.get_vocab()
-        self._tags = {tag: known[tag] for tag in RFTT.tags if tag in known}
+        self._functions = functions
+        self._tags = {tag: known[tag] for tag in functions.tags if tag in known}
         self._tokenizer, self.sources, self._marker = tokenizer, sources, marker
 
     def __call__(self, sample: Mapping[str, Any]) -> dict[str, list[int]]:
@@ -46,12 +50,12 @@ class Annotator:
         if self._marker:
             key = after_marker(token_texts(self._tokenizer, ids), learnt, self._marker)
         else:
-            key = last_step(ids, learnt, self._tags.get(RFTT[RFTT.terminal].open))
+            key = last_step(ids, learnt, self._tags.get(self._functions[self._functions.terminal].open))
         roles = self.sources.roles(ids, learnt) if self.sources else [NO_ROLE] * len(ids)
         if self.sources and any(wanted and role == NO_ROLE for wanted, role in zip(learnt, roles, strict=True)):
             raise ValueError(f"{type(self.sources).__name__}: a learnt token has no role")
         return {
-            "token_functions": functions_of(ids, self._tags),
+            "token_functions": functions_of(ids, self._tags, self._functions),
             "token_key": [int(k) for k in key],
             "token_roles": roles,
         }

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from search.functions import FunctionSet
+
 BOILERPLATE, REASONING, NO_ROLE = 0, 1, -1  # roles of tokens (SHAD, arXiv 2412.14780); NO_ROLE: context
 NO_FUNCTION = -1  # outside of every functional step
 
@@ -21,7 +23,8 @@ class Tokens:
 
     Args:
         ids: token ids.
-        functions: index into ``RFTT.names`` of the step that a token belongs to, tags included; ``NO_FUNCTION`` outside.
+        functions: index into the names of the token set of the step that a token belongs to, tags included;
+            ``NO_FUNCTION`` outside.
         key: whether the token belongs to the answer part (SFTKey).
         losses: cross-entropy in nats; without gradient, unless the weighting asks for it by `through_losses`.
         entropies: of the model's distribution where it predicts the token, in nats.
@@ -47,6 +50,14 @@ class Weighting:
     """
 
     needs_roles = False  # whether it cannot do without roles
+
+    def for_functions(self, functions: FunctionSet) -> Weighting:
+        """The weighting for a model with this token set; itself, unless it names functions.
+
+        Raises:
+            ValueError: it names a function that the set does not have.
+        """
+        return self
 
     @property
     def through_losses(self) -> bool:

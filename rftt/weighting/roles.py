@@ -12,13 +12,12 @@ from rftt.errors import UsageError
 from rftt.weighting.annotate import token_texts
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
 from rftt.weighting.settings import WeightingConfig
-from search.functions import RFTT
+from search.functions import RFTT, FunctionSet
 from search.journal import read_jsonl
 
 SCHEMA = "rftt.roles/1"
-# Tags of functional chains, the skeleton of tool calls in JSON and of ReAct.
+# The skeleton of tool calls in JSON and of ReAct.
 PATTERNS: tuple[str, ...] = (
-    "|".join(re.escape(tag) for tag in RFTT.tags),
     r'"(?:name|arguments|parameters)"\s*:?',
     r"</?tool_call>",
     r'[{}\[\]",:]',
@@ -32,7 +31,7 @@ def role_of(difference: float, threshold: float) -> int:
 
 
 def role_source(
-    settings: WeightingConfig, tokenizer: Any, shad: Path | None, threshold: float
+    settings: WeightingConfig, tokenizer: Any, shad: Path | None, threshold: float, functions: FunctionSet = RFTT
 ) -> ShadRoles | RegexRoles | None:
     """The source of roles that the settings ask for.
 
@@ -41,6 +40,7 @@ def role_source(
         tokenizer: of the model that is trained.
         shad: what `rftt shad` leaves in this run.
         threshold: of SHAD, in nats.
+        functions: whose tags are boilerplate to regular expressions.
 
     Raises:
         UsageError: SHAD's file is asked for and not there.
@@ -48,7 +48,7 @@ def role_source(
     if settings.roles is None:
         return None
     if settings.roles == "regex":
-        return RegexRoles(tokenizer, settings.boilerplate)
+        return RegexRoles(tokenizer, settings.boilerplate, functions)
     if settings.roles == "shad" and shad is None:
         raise UsageError("sft.weighting.roles: shad is not allowed here, expected the path of a roles.jsonl")
     return ShadRoles.read(Path(settings.roles) if settings.roles != "shad" or shad is None else shad, threshold)
@@ -96,12 +96,14 @@ class RegexRoles:
 
     Args:
         tokenizer: of the model.
-        patterns: regular expressions; empty for `PATTERNS`.
+        patterns: regular expressions; empty for the tags of `functions` and `PATTERNS`.
+        functions: the token set.
     """
 
-    def __init__(self, tokenizer: Any, patterns: Sequence[str] = ()) -> None:
+    def __init__(self, tokenizer: Any, patterns: Sequence[str] = (), functions: FunctionSet = RFTT) -> None:
         self._tokenizer = tokenizer
-        self._patterns = [re.compile(p) for p in patterns or PATTERNS]
+        tags = "|".join(re.escape(tag) for tag in functions.tags)
+        self._patterns = [re.compile(p) for p in patterns or (tags, *PATTERNS)]
 
     def roles(self, ids: Sequence[int], learnt: Sequence[bool]) -> list[int]:
         texts = token_texts(self._tokenizer, ids)

@@ -28,12 +28,15 @@ from rftt.errors import UsageError
 from rftt.weighting.interface import NO_ROLE
 from rftt.weighting.roles import SCHEMA, role_of
 from rftt.weighting.samples import Conversation, conversations, encode, shuffled
+from search.functions import FunctionSet
 from search.journal import Journal, read_jsonl, write_jsonl
 
 ROLES, SUMMARY = "roles.jsonl", "summary.json"
 
 
-def label_tokens(model: str, data: Path, out: Path, config: Config) -> dict[str, Any]:
+def label_tokens(
+    model: str, data: Path, out: Path, config: Config, functions: FunctionSet | None = None
+) -> dict[str, Any]:
     """Label every token of `data` and write ``roles.jsonl`` and ``summary.json`` into `out`.
 
     A line of ``roles.jsonl``: ``ids``, ``roles`` (1 reasoning, 0 boilerplate, −1 context) and ``ld`` (nats, null for
@@ -44,6 +47,7 @@ def label_tokens(model: str, data: Path, out: Path, config: Config) -> dict[str,
         data: JSONL of samples with ``messages``.
         out: folder; the shuffled model stands there as well.
         config: ``config.shad``, ``config.model.dtype`` and the seed.
+        functions: the token set; None for the model's own, else RFTT's.
 
     Returns:
         What is in ``summary.json``.
@@ -53,8 +57,10 @@ def label_tokens(model: str, data: Path, out: Path, config: Config) -> dict[str,
     """
     from transformers import AutoTokenizer
 
+    from rftt.function_sets import choose
     from rftt.weighting.summary import summarise
 
+    functions = functions or choose(None, model)
     rows = _rows(data)
     samples = conversations(rows, str(data))
     tokenizer = AutoTokenizer.from_pretrained(model)
@@ -63,7 +69,7 @@ def label_tokens(model: str, data: Path, out: Path, config: Config) -> dict[str,
         begun = time.monotonic()
         encoded = [encode(sample, tokenizer) for sample in samples]
         if not (out / "shuffled").exists():
-            _tune_shuffled(model, samples, tokenizer, out, config)
+            _tune_shuffled(model, samples, tokenizer, out, config, functions)
             seconds["tuning"] = round(time.monotonic() - begun, 2)
         if not distributed.is_first():
             return {}
@@ -77,12 +83,18 @@ def label_tokens(model: str, data: Path, out: Path, config: Config) -> dict[str,
         write_jsonl(out / ROLES, records)
     before = json.loads((out / SUMMARY).read_text()) if (out / SUMMARY).exists() else {}
     made_by = {"model": str(model), "data": str(data), "unit": config.shad.unit, "threshold": config.shad.threshold}
-    summary = {**summarise(records, tokenizer), "seconds": seconds or before.get("seconds", {}), "made_by": made_by}
+    summary = {
+        **summarise(records, tokenizer, functions),
+        "seconds": seconds or before.get("seconds", {}),
+        "made_by": made_by,
+    }
     write_whole(out / SUMMARY, json.dumps(summary, indent=1, ensure_ascii=False) + "\n")
     return summary
 
 
-def _tune_shuffled(model: str, samples: Sequence[Conversation], tokenizer: Any, out: Path, config: Config) -> None:
+def _tune_shuffled(
+    model: str, samples: Sequence[Conversation], tokenizer: Any, out: Path, config: Config, functions: FunctionSet
+) -> None:
     """Steps 1 and 2: tune on a share of the samples with shuffled outputs; leaves ``shuffled/``."""
     from datasets import Dataset
 
@@ -93,7 +105,7 @@ def _tune_shuffled(model: str, samples: Sequence[Conversation], tokenizer: Any, 
     count = min(len(samples), max(settings.least, math.ceil(settings.share * len(samples))))
     chosen = [samples[i] for i in sorted(rng.sample(range(len(samples)), count))]
     dataset = Dataset.from_list([encode(sample, tokenizer) for sample in shuffled(chosen, settings.unit, rng)])
-    job = Tuning("shad", "shad", config, settings.batch_size, settings.lora, settings.trainer)
+    job = Tuning("shad", "shad", config, settings.batch_size, settings.lora, settings.trainer, functions=functions)
     tune(Path(model), dataset, out / "shuffled", job)
 
 

@@ -7,15 +7,20 @@ from collections.abc import Iterable
 from typing import Any
 
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
-from search.functions import RFTT
+from search.functions import RFTT, FunctionSet
 
 LISTED = 20
 LONGEST = 4  # n-grams
 NAMES = {BOILERPLATE: "boilerplate", REASONING: "reasoning"}
 
 
-def summarise(records: Iterable[dict[str, Any]], tokenizer: Any) -> dict[str, Any]:
+def summarise(records: Iterable[dict[str, Any]], tokenizer: Any, functions: FunctionSet = RFTT) -> dict[str, Any]:
     """Count over the records of ``roles.jsonl``.
+
+    Args:
+        records: of ``roles.jsonl``.
+        tokenizer: of the model.
+        functions: whose tags are counted.
 
     Returns:
         ``samples``, ``tokens``, ``reasoning_share``; ``tokens_by_role`` and ``ngrams_by_role``: the most frequent ones of
@@ -23,7 +28,7 @@ def summarise(records: Iterable[dict[str, Any]], tokenizer: Any) -> dict[str, An
         of its occurrences that has it; ``functional_tokens``: count, share of reasoning and mean LD of each tag.
     """
     vocabulary = tokenizer.get_vocab()
-    tags = {vocabulary[tag]: tag for tag in RFTT.tags if tag in vocabulary}
+    tags = {vocabulary[tag]: tag for tag in functions.tags if tag in vocabulary}
     seen: Counter[tuple[int, ...]] = Counter()
     by_role: dict[int, Counter[tuple[int, ...]]] = {role: Counter() for role in NAMES}
     functional: dict[str, list[float]] = defaultdict(lambda: [0, 0, 0.0])

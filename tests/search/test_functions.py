@@ -1,10 +1,11 @@
 """The token table: a slip in it would change the method everywhere at once."""
 
 import dataclasses
+import re
 
 import pytest
 
-from search.functions import RFTT, ROOT
+from search.functions import RFTT, ROOT, Function, FunctionSet
 
 
 def test_eight_functions_give_sixteen_tags():
@@ -34,6 +35,58 @@ def test_clarify_is_only_ever_a_first_step():
         assert [parent for parent, children in table.items() if "clarify" in children] == [ROOT]
 
 
-def test_unknown_name_in_a_table_is_refused():
-    with pytest.raises(ValueError, match="unknown functions: gues"):
-        dataclasses.replace(RFTT, functional={ROOT: ("gues",)})
+SMALL = {
+    "functions": (Function("think", "think", "Think."), Function("say", "say it", "Say it."), Function("end", "end")),
+    "prompted": {ROOT: ("think", "say"), "think": ("think", "say")},
+    "functional": {ROOT: ("think",), "think": ("think", "say"), "say": ("end",)},
+    "answering": "say",
+    "terminal": "end",
+}
+
+
+def test_a_set_without_verification_is_a_set():
+    small = FunctionSet(**SMALL)
+    assert small.tags == ("<think>", "</think>", "<say>", "</say>", "<end>", "</end>")
+    assert small.checking is None
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"functional": {ROOT: ("gues",)}}, "unknown functions: gues"),
+        ({"functions": (*SMALL["functions"], Function("say", "again"))}, "the name say occurs twice"),
+        ({"functions": (*SMALL["functions"], Function("idle", "idle"))}, "no way from question to idle"),
+        ({"terminal": "finish"}, "terminal: unknown function finish"),
+        ({"functional": {**SMALL["functional"], "end": ("think",)}}, "end ends a path"),
+        ({"functional": {ROOT: ("think",), "think": ("think",)}}, "no way from question to end"),
+        ({"functional": {**SMALL["functional"], "think": ("say",), ROOT: ("say",)}}, "no way from question to think"),
+        ({"prompted": {ROOT: ("say", "think"), "think": ("think",)}}, "think leads nowhere"),
+        ({"prompted": {ROOT: ("end", "say"), "end": ("say",)}}, "end has no prompt"),
+        ({"prompted": {ROOT: ("say",)}}, "no path from question to say is allowed by both tables"),
+        (
+            {"functional": {ROOT: ("think",), "think": ("say", "end"), "say": ("think",)}},
+            "end must be allowed after say",
+        ),
+        ({"checking": "think"}, "one is missing, expected both or none"),
+        ({"checking": "think", "correcting": "say"}, "merge_prompt: expected an instruction that holds {reference}"),
+        (
+            {"checking": "think", "correcting": "say", "merge_prompt": "{reference}"},
+            "think must be allowed after say, or no merged chain is legal",
+        ),
+    ],
+)
+def test_a_set_that_could_not_be_used_is_refused(changes, told):
+    with pytest.raises(ValueError, match=re.escape(told)) as error:
+        FunctionSet(**{**SMALL, **changes})
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["", "two words", "1st", "a<b", "/x", "question", "x" * 41, "é"])
+def test_a_name_that_is_no_tag_is_refused(name):
+    with pytest.raises(ValueError, match="is not fit for a tag"):
+        Function(name, "words")
+
+
+def test_braces_in_a_merge_prompt_are_text():
+    asked = dataclasses.replace(RFTT, merge_prompt="Box it: \\boxed{}. {reference}").merge_instruction("{1}")
+    assert asked == "Box it: \\boxed{}. {1}"

@@ -1,0 +1,158 @@
+r"""A token set as a YAML file: ``model.functions: FILE.yaml`` in a config, ``functions.yaml`` beside a model's tokenizer.
+
+    functions:
+      - {name: plan, description: think of a plan, prompt: Give a short plan., children: 2}
+      - {name: solve, description: finish the solution, prompt: 'Finish. Put the answer in \boxed{}.', children: 1}
+      - {name: answer, description: state the final answer}
+    answering: solve
+    terminal: answer
+    prompted: {question: [plan, solve], plan: [solve]}
+    functional: {question: [plan, solve], plan: [solve], solve: [answer]}
+
+``checking``, ``correcting`` and ``merge_prompt`` go together; a set without them has no merged chains.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from search.functions import ROOT, Function, FunctionSet
+
+FILE = "functions.yaml"
+
+
+def read_functions(path: Path) -> FunctionSet:
+    """The token set of a YAML file.
+
+    Raises:
+        ValueError: the file cannot be read, or what it says is not a token set; one line with file, place and remedy.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ValueError(f"{path}: cannot be read ({error}); give a YAML file with a token set") from error
+    try:
+        values = yaml.load(text, _UniqueKeys)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise ValueError(f"{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    try:
+        return from_plain(values)
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def write_functions(functions: FunctionSet) -> str:
+    """The text of the YAML file that `read_functions` reads as the same token set."""
+    return yaml.safe_dump(to_plain(functions), sort_keys=False, allow_unicode=True, width=120)
+
+
+def to_plain(functions: FunctionSet) -> dict[str, Any]:
+    """A token set as mappings, lists, text and numbers."""
+    values: dict[str, Any] = {"functions": [dataclasses.asdict(f) for f in functions.functions]}
+    roles = ("answering", "terminal", "checking", "correcting", "merge_prompt")
+    values |= {name: value for name in roles if (value := getattr(functions, name))}
+    for table in ("prompted", "functional"):
+        values[table] = {parent: list(children) for parent, children in getattr(functions, table).items()}
+    return values
+
+
+def from_plain(values: Any) -> FunctionSet:
+    """The token set that `to_plain` took apart.
+
+    Raises:
+        ValueError: an unknown or missing key, a value of the wrong type, or what `FunctionSet` refuses.
+    """
+    keys = [f.name for f in dataclasses.fields(FunctionSet)]
+    _check_keys(values, keys, "the file")
+    listed = values.get("functions")
+    if not isinstance(listed, list) or not listed:
+        raise ValueError("functions: expected a list of functions, each with name and description")
+    functions = tuple(_function(entry, number) for number, entry in enumerate(listed, 1))
+    tables: dict[str, Any] = {name: _table(values.get(name), name) for name in ("prompted", "functional")}
+    roles: dict[str, Any] = {name: _text(values[name], name) for name in values if name not in ("functions", *tables)}
+    for name in ("answering", "terminal"):
+        if name not in roles:
+            raise ValueError(f"{name}: missing, expected the name of a function")
+    return FunctionSet(functions, **tables, **roles)
+
+
+def difference(one: FunctionSet, other: FunctionSet) -> str:
+    """The first thing in which two token sets differ, in words; empty for equal ones."""
+    if one.names != other.names:
+        return f"functions {', '.join(one.names)} and {', '.join(other.names)}"
+    for a, b in zip(one.functions, other.functions, strict=True):
+        for field in dataclasses.fields(Function):
+            if getattr(a, field.name) != getattr(b, field.name):
+                return f"the {field.name} of {a.name}"
+    for field in dataclasses.fields(FunctionSet):
+        if getattr(one, field.name) != getattr(other, field.name):
+            return field.name
+    return ""
+
+
+def _function(entry: Any, number: int) -> Function:
+    where = f"functions[{number}]"
+    _check_keys(entry, [f.name for f in dataclasses.fields(Function)], where)
+    for name in ("name", "description"):
+        if name not in entry:
+            raise ValueError(f"{where}.{name}: missing, expected text")
+    values = {name: _text(value, f"{where}.{name}") for name, value in entry.items() if name != "children"}
+    children = entry.get("children", 2)
+    if type(children) is not int:
+        raise ValueError(f"{where}.children is {children!r}, expected a whole number")
+    return Function(children=children, **values)
+
+
+def _table(value: Any, name: str) -> dict[str, tuple[str, ...]]:
+    if not isinstance(value, dict) or ROOT not in value:
+        raise ValueError(f"{name}: expected a mapping from {ROOT} and from functions to lists of functions")
+    table = {}
+    for parent, children in value.items():
+        if not isinstance(children, list):
+            raise ValueError(f"{name}.{parent} is {children!r}, expected a list of functions")
+        table[_text(parent, name)] = tuple(_text(child, f"{name}.{parent}") for child in children)
+        if len(set(children)) < len(children):
+            raise ValueError(f"{name}.{parent}: a function occurs twice")
+    return table
+
+
+def _text(value: Any, where: str) -> str:
+    if not isinstance(value, str):
+        raise ValueError(f"{where}: {value!r} is no text; YAML reads yes, no, on, off and numbers so, put it in quotes")
+    if any(not c.isprintable() and c not in "\n\t" for c in value):
+        raise ValueError(
+            f"{where} holds a control character; in double quotes YAML reads \\b as one, use single quotes"
+        )
+    return value
+
+
+def _check_keys(values: Any, known: Iterable[str], where: str) -> None:
+    listed = list(known)
+    if not isinstance(values, dict):
+        raise ValueError(f"{where} is {type(values).__name__}, expected a mapping with {', '.join(listed)}")
+    for key in values:
+        if key not in listed:
+            close = difflib.get_close_matches(str(key), listed, n=1)
+            hint = f"did you mean {close[0]}?" if close else f"known: {', '.join(listed)}"
+            raise ValueError(f"{where}: {key} is unknown; {hint}")
+
+
+class _UniqueKeys(yaml.SafeLoader):
+    """A loader that refuses a key that occurs twice, of which YAML would silently keep the last."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key_node, _ in node.value:
+            key = key_node.value
+            if key in seen:
+                raise yaml.constructor.ConstructorError(None, None, f"{key} occurs twice", key_node.start_mark)
+            seen.add(key)
+        return super().construct_mapping(node, deep)

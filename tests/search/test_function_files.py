@@ -1,0 +1,66 @@
+"""A token set as YAML: what is written is read back, and what cannot be meant is told with its place."""
+
+import re
+
+import pytest
+
+from search.function_files import difference, read_functions, write_functions
+from search.functions import RFTT
+from tests.own_functions import OWN, YAML
+
+
+@pytest.mark.parametrize("functions", [RFTT, OWN])
+def test_round_trip(tmp_path, functions):
+    path = tmp_path / "functions.yaml"
+    path.write_text(write_functions(functions), encoding="utf-8")
+    assert read_functions(path) == functions
+    assert difference(read_functions(path), functions) == ""
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("answering: solve", "answring: solve", "the file: answring is unknown; did you mean answering?"),
+        ("answering: solve", "", "answering: missing"),
+        ("    children: 1", "    children: one", "functions[3].children is 'one', expected a whole number"),
+        ("    children: 1", "    childen: 1", "functions[3]: childen is unknown; did you mean children?"),
+        ("    description: state the final answer", "", "functions[4].description: missing"),
+        ("name: plan", "name: yes", "functions[1].name: True is no text"),
+        ("name: plan", "name: the plan", "'the plan' is not fit for a tag"),
+        ("name: plan", "name: step", "the name step occurs twice"),
+        (r"answer in \boxed{}.", r'"answer in \boxed{}."', None),
+        ("prompt: Finish", 'prompt: "\\boxed"\n    #', "functions[3].prompt holds a control character"),
+        ("  solve: [answer]", "", "functional transitions: there is no way from question to answer"),
+        ("  solve: [answer]", "  solve: answer", "functional.solve is 'answer', expected a list of functions"),
+        ("  solve: [answer]", "  solve: [answer, answer]", "functional.solve: a function occurs twice"),
+        ("  solve: [answer]", "  step: [answer]", "step occurs twice"),
+        ("prompted:\n  question", "prompted:\n  root", "prompted: expected a mapping from question"),
+        ("functions:", "functions: {", "not valid YAML"),
+        ("\nfunctions:", "\n- functions:", "functions.yaml"),
+    ],
+)
+def test_a_slip_is_told_in_one_line(tmp_path, old, new, told):
+    assert old in YAML
+    path = tmp_path / "functions.yaml"
+    path.write_text(YAML.replace(old, new), encoding="utf-8")
+    if told is None:  # quotes inside plain text mean nothing to YAML
+        assert "boxed" in read_functions(path)["solve"].prompt
+        return
+    with pytest.raises(ValueError, match=re.escape(told)) as error:
+        read_functions(path)
+    assert str(path) in str(error.value) and "\n" not in str(error.value)
+
+
+def test_a_missing_file_is_told(tmp_path):
+    with pytest.raises(ValueError, match="cannot be read"):
+        read_functions(tmp_path / "none.yaml")
+
+
+def test_the_first_difference_is_named():
+    import dataclasses
+
+    assert "plan, step, solve, answer" in difference(OWN, RFTT)
+    functions = (dataclasses.replace(OWN["plan"], prompt="Plan."), *OWN.functions[1:])
+    assert difference(OWN, dataclasses.replace(OWN, functions=functions)) == "the prompt of plan"
+    functional = {**OWN.functional, "plan": ("step",)}
+    assert difference(OWN, dataclasses.replace(OWN, functional=functional)) == "functional"
