@@ -42,6 +42,11 @@ _GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:(?:\s?\{,\s?\}\s?|,\\!\s?|\\[
 _COMMA_GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:,\d{3})+(?![\d])")
 _SEPARATORS = re.compile(r"\{,\s?\}|,\\!|\\[,;:! ]|[,~\s]")
 _REPEATING = re.compile(r"(\d*)\.(\d*)(?:\\overline|\\bar|\\dot)\s*(?:\{(\d+)\}|(\d))(?!\s*\\dot)")
+# An accent over one letter makes a name of its own, with the index that stands behind it.
+_ACCENT = re.compile(
+    r"\\(dot|ddot|hat|widehat|tilde|widetilde|bar|overline)(?![A-Za-z])\s*(?:\{\s*([A-Za-z])\s*\}|([A-Za-z]))"
+    r"(?:\s*_\s*(?:\{\s*(\w+)\s*\}|(\w)))?"
+)
 _SPACING = re.compile(r"(?<!\\)\\[,;:! ]|~|\\q?quad|\\(?:enspace|thinspace|hspace\*?\{[^{}]*\})(?![A-Za-z])")
 _RAISED = re.compile("[" + "".join(_SUPERSCRIPTS) + "]+")
 _CIRCLED = re.compile("[①-⑨](?=\\s*[①-⑨])")
@@ -75,6 +80,7 @@ def normalise(text: str) -> str:
     if "\\" in text or "~" in text:
         if "." in text:
             text = _REPEATING.sub(_repeating_fraction, text)
+        text = _ACCENT.sub(_accented, text)
         text = _SPACING.sub(" ", text)
         text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\cfrac", "\\frac")
     if any(ending in text for ending in ("th", "st", "nd", "rd")):
@@ -142,6 +148,11 @@ def _repeating_fraction(match: re.Match[str]) -> str:
     nines = 10 ** len(cycle) - 1
     numerator = (int(whole) * scale + int(fixed or 0)) * nines + int(cycle)
     return rf"{{\frac{{{numerator}}}{{{scale * nines}}}}}"
+
+
+def _accented(match: re.Match[str]) -> str:
+    accent = match[1].removeprefix("wide").replace("overline", "bar")
+    return f"{match[2] or match[3]}_{{{accent}{match[4] or match[5] or ''}}}"
 
 
 def _without_trailing_stop(text: str) -> str:

@@ -91,14 +91,13 @@ def _same_model(one: str, other: str) -> bool:
 def main(argv: list[str]) -> int:
     """Print what servers are started with; returns the exit code."""
     from rftt.config import load_config
-    from rftt.inputs import model_path, results_of, trained_model
+    from rftt.inputs import model_path, trained_model, unmeasured
 
     listing = argv[:1] == ["--models"]
     try:
         config = load_config(argv[listing], argv[listing + 1 :])
         if listing:
-            left = [name for name in config.eval.models if not results_of(config, name).exists()]
-            print(*(f"{name} {trained_model(config, name)}" for name in left), sep="\n")
+            print(*(f"{name} {trained_model(config, name)}" for name in unmeasured(config)), sep="\n")
             return 0
     except UsageError as error:
         print(f"rftt: {error}", file=sys.stderr)

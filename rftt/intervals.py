@@ -1,13 +1,19 @@
-"""95 % intervals of accuracies."""
+"""95 % intervals of accuracies, and paired differences between two of them."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from scipy.stats import binomtest
 
 Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 RESAMPLES = 2000
+PAIRED_RESAMPLES = 10_000
 
 
 def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
@@ -27,6 +33,12 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
         raise ValueError("an interval needs at least one value")
     if all(v in (0, 1) for v in values):
         return wilson(sum(values), len(values))
+    return _bootstrap(tuple(values), seed)
+
+
+@lru_cache(maxsize=64)  # pass@1, and pass@1 of the questions of a benchmark's only subject, are the same values
+def _bootstrap(values: tuple[float, ...], seed: int) -> tuple[float, float]:
+    """Percentile bootstrap of the mean."""
     rng = random.Random(seed)
     means = sorted(math.fsum(rng.choices(values, k=len(values))) / len(values) for _ in range(RESAMPLES))
     return means[round(0.025 * (RESAMPLES - 1))], means[round(0.975 * (RESAMPLES - 1))]
@@ -55,3 +67,60 @@ def measured(values: Sequence[float], tokens: float) -> dict[str, float]:
         "n": len(values),
         "tokens": round(tokens, 2),
     }
+
+
+@dataclass(frozen=True)
+class Difference:
+    """A paired difference of two means over the same questions.
+
+    Args:
+        value: mean of the second minus mean of the first.
+        low, high: 95 % interval, percentile bootstrap over questions.
+        p: two-sided p-value of no difference.
+        test: ``"McNemar"`` (exact) where every value is 0 or 1, else ``"paired bootstrap"``.
+        only_first, only_second: questions that only the first, only the second has (more) right.
+    """
+
+    value: float
+    low: float
+    high: float
+    p: float
+    test: str
+    only_first: int
+    only_second: int
+
+
+def paired_difference(first: Sequence[float], second: Sequence[float], seed: int = 0) -> Difference:
+    """How much better the second is than the first on the same questions.
+
+    Args:
+        first, second: one value a question, in the same order.
+        seed: of the bootstrap.
+
+    Raises:
+        ValueError: they are empty or not of one length.
+    """
+    if not first or len(first) != len(second):
+        raise ValueError(f"{len(first)} and {len(second)} values: expected one pair a question")
+    differences = np.asarray(second, float) - np.asarray(first, float)
+    value = math.fsum(differences) / len(differences)
+    means = _resampled_means(differences, seed)
+    low, high = np.quantile(means, (0.025, 0.975))
+    only_first, only_second = int((differences < 0).sum()), int((differences > 0).sum())
+    if all(v in (0, 1) for v in (*first, *second)):
+        discordant = only_first + only_second
+        p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
+        test = "McNemar"
+    else:
+        # Resamples of the differences moved to mean 0: how often are they as far from it as what was seen?
+        extreme = int((np.abs(means - value) >= abs(value) - 1e-12).sum())
+        p, test = (extreme + 1) / (len(means) + 1), "paired bootstrap"
+    return Difference(value, float(low), float(high), p, test, only_first, only_second)
+
+
+def _resampled_means(values: np.ndarray, seed: int) -> np.ndarray:
+    """Means of PAIRED_RESAMPLES bootstrap samples, in blocks that bound the memory."""
+    rng, count = np.random.default_rng(seed), len(values)
+    block = max(1, 2_000_000 // count)
+    sizes = [min(block, PAIRED_RESAMPLES - start) for start in range(0, PAIRED_RESAMPLES, block)]
+    return np.concatenate([values[rng.integers(count, size=(size, count))].mean(axis=1) for size in sizes])

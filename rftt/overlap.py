@@ -70,6 +70,29 @@ def find_overlap(train: Sequence[Asked], evaluation: Sequence[Asked], n: int = 1
     return [overlap for overlap in _overlaps(train, evaluation, n) if overlap is not None]
 
 
+@dataclass(frozen=True)
+class Contamination:
+    """What training and evaluation questions share, seen from both sides.
+
+    Args:
+        train: one overlap for each training question that an evaluation question gives away.
+        evaluation: ids of the evaluation questions that a training question gives away, in their order.
+    """
+
+    train: tuple[Overlap, ...]
+    evaluation: tuple[str, ...]
+
+    def examples(self, count: int) -> list[Overlap]:
+        """The plainest overlaps: equality first, then words that few evaluation questions share."""
+        return sorted(self.train, key=lambda o: (o.kind != "equal", o.spread))[:count]
+
+
+def contamination(train: Sequence[Asked], evaluation: Sequence[Asked], n: int = 13) -> Contamination:
+    """Overlaps as `find_overlap` finds them, and which evaluation questions they spoil."""
+    spoilt = tuple(overlap.train_id for overlap in find_overlap(evaluation, train, n))
+    return Contamination(tuple(find_overlap(train, evaluation, n)), spoilt)
+
+
 def refuse_overlap(
     train: Sequence[P], evaluation: Sequence[Asked], mode: str = "refuse", n: int = 13
 ) -> tuple[list[P], list[Overlap]]:

@@ -21,10 +21,13 @@ from rftt.config import Config, from_dict
 from rftt.errors import PhaseFailed, UsageError
 from rftt.inputs import model_path, problems
 from rftt.phases import plan, report, summarise
+from rftt.weighting.registry import WEIGHTINGS, load_weighting
+from search.functions import FunctionSet
 
 # A run may go on with other servers, on another engine or with more in flight: that is not what its results depend on.
 FREE = frozenset({
     "engine.name", "engine.servers", "engine.options", "search.live_trees", "eval.processes",
+    "eval.benchmarks", "eval.strategies", "eval.budgets", "eval.token_budgets", "data.root", "data.table",
     "prm.servers", "prm.batch_size", "prm.device", "prm.options", "shad.threshold", "shad.score_tokens",
 })  # fmt: skip
 # Nor on how training is spread over devices, and where it is told of.
@@ -41,8 +44,9 @@ def prepare(config: Config) -> Path:
         ``config.yaml`` in the run folder.
 
     Raises:
-        UsageError: something is wrong with them, or the run folder was begun with other settings.
+        UsageError: something is wrong with them, or the run folder was begun with other settings or another token set.
     """
+    from rftt.function_sets import keep_functions
     from rftt.vocabulary import check_model
 
     path = config.folder / "config.yaml"
@@ -52,6 +56,8 @@ def prepare(config: Config) -> Path:
         _same_settings(_deciding(before), _deciding(resolved), path)
     else:
         check_model(model_path(config), pad_token=config.model.pad_token)
+    functions = keep_functions(config)
+    _check_weighting(config, functions)
     problems(config)
     if before != resolved:
         write_whole(path, yaml.safe_dump(resolved, sort_keys=False, allow_unicode=True))
@@ -105,6 +111,18 @@ def _same_settings(before: dict, now: dict, path: Path) -> None:
             f"{path.parent}: this run was begun with another {', '.join(changed[:4])}; give another folder with run=FOLDER "
             "or remove this one"
         )
+
+
+def _check_weighting(config: Config, functions: FunctionSet) -> None:
+    """Raises:
+    UsageError: a weighting of ours names a function that the token set does not have.
+    """
+    settings = config.sft.weighting
+    if settings.name in WEIGHTINGS:  # a user's module is imported where it is needed
+        try:
+            load_weighting(settings.name, settings.options).for_functions(functions)
+        except ValueError as error:
+            raise UsageError(f"sft.weighting.{error}") from error
 
 
 def _deciding(values: dict) -> dict:

@@ -21,7 +21,16 @@ from rftt.errors import UsageError
 from rftt.overlap import Overlap, find_overlap, refuse_overlap
 from rftt.tables import Row, read_table
 
-__all__ = ["Overlap", "Problem", "Problems", "find_overlap", "load_problems", "read_answer", "refuse_overlap"]
+__all__ = [
+    "Overlap",
+    "Problem",
+    "Problems",
+    "find_overlap",
+    "load_problems",
+    "problems_of",
+    "read_answer",
+    "refuse_overlap",
+]
 
 log = logging.getLogger(__name__)
 
@@ -111,8 +120,21 @@ def load_problems(
     Raises:
         UsageError: the source cannot be read or has no such column, or too many rows are empty. Says where.
     """
-    label = str(source)
-    rows = read_table(source, split=split, name=name)
+    found = problems_of(read_table(source, split=split, name=name), str(source), columns)
+    return Problems(found[:limit], found.dropped)
+
+
+def problems_of(rows: Sequence[Row], label: str, columns: Mapping[str, str | Sequence[str]] | None = None) -> Problems:
+    """The problems in the rows of a table, as in `load_problems`.
+
+    Args:
+        rows: as they were read.
+        label: names the source in errors; its stem is the problems' source where a row names none.
+        columns: field → column.
+
+    Raises:
+        UsageError: as in `load_problems`.
+    """
     if not rows:
         raise UsageError(f"{label}: no rows; give a file that has problems")
     mapping = _mapping(label, rows, columns)
@@ -144,7 +166,7 @@ def load_problems(
             problems.append(Problem(id, question, answer, origin or Path(label).stem, **optional))
     if dropped:
         log.warning("%s: %s", label, ", ".join(f"{count} rows dropped ({why})" for why, count in dropped.items()))
-    return Problems(problems[:limit], dropped)
+    return Problems(problems, dropped)
 
 
 def read_answer(value: Any, *, is_solution: bool = False) -> str:

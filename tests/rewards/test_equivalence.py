@@ -123,6 +123,11 @@ TYPED = [
         r"\frac12\begin{pmatrix}1&2\end{pmatrix}",
         r"\begin{pmatrix}1&2\end{pmatrix}",
     ),
+    # An accent makes a name of its own.
+    (r"x_{0}\cos t+\dot{x}_{0}\sin t", r"\dot{x}_0 \sin(t) + x_0\cos(t)", r"x_0\cos t+x_0\sin t"),
+    (r"2\hat{x}", r"\hat x \cdot 2", "2x"),
+    (r"\bar{z}+1", r"1+\overline{z}", "z+1"),
+    (r"\dot{x}", r"\dot x", r"\ddot{x}"),
 ]
 
 

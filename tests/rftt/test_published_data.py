@@ -12,7 +12,8 @@ from search.journal import read_jsonl
 SETTINGS = [
     "data.overlap=drop", "data.train_limit=4", "data.eval_limit=4", "search.rollouts=3", "search.max_depth=4",
     "search.max_step_tokens=12", "eval.models=[base]", "eval.rollouts=[1,2]", "eval.samples=2", "eval.max_tokens=24",
-    "eval.max_step_tokens=12", "eval.max_depth=3", "engine.max_model_len=1024",
+    "eval.max_step_tokens=12", "eval.max_depth=3", "engine.max_model_len=1024", "eval.benchmarks=[aime24]",
+    "eval.benchmark_limit=3", "eval.strategies=[best_of_n,majority]", "eval.budgets=[2]",
 ]  # fmt: skip
 
 
@@ -26,7 +27,7 @@ def test_search_and_eval_run_to_the_end(arch, train, held_out, tiny_model, share
     run = tmp_path / "run"
     settings = [
         f"run={run}", f"model.path={tiny_model(arch)}", f"data.train={shared_data / 'math' / train}.jsonl",
-        f"data.eval={shared_data / 'math' / held_out}.jsonl", *SETTINGS,
+        f"data.eval={shared_data / 'math' / held_out}.jsonl", f"data.root={shared_data / 'math'}", *SETTINGS,
     ]  # fmt: skip
     for phase in ("search", "eval", "eval"):
         command = [sys.executable, "-m", "rftt.cli", phase, "configs/toy.yaml", *settings]
@@ -40,5 +41,8 @@ def test_search_and_eval_run_to_the_end(arch, train, held_out, tiny_model, share
     assert [s["sample_id"] for s in samples] == [f"{p['id']}#{k}" for p in asked["eval"] for k in range(2)]
     results = json.loads((run / "summary.json").read_text())["models"]["base"]
     assert results["pass@1"]["n"] == 4 and results["format_rate"]["value"] == 0
+    aime = json.loads((run / "eval" / "aime24" / "base.json").read_text())
+    assert aime["metrics"]["pass@1"]["n"] == aime["metrics"]["best_of_n@2"]["n"] == 3
+    assert aime["lengths"]["samples"]["truncated"] == 1 and sum(aime["statuses"]["samples"].values()) == 6
     view = subprocess.run([sys.executable, "-m", "rftt.cli", "view", str(run)], capture_output=True, text=True)
     assert view.returncode == 0 and (run / "report.html").exists()
