@@ -10,8 +10,14 @@ CHAIN_BYTES = 300_000  # of JSON
 CHAINS = 8  # of one kind
 
 
-def chains_of(run: Path, notes: list[str]) -> Record | None:
-    """How many chains of each kind there are, and some of each; None without their file."""
+def chains_of(run: Path, notes: list[str], share: float = 1.0) -> Record | None:
+    """How many chains of each kind there are, and some of each; None without their file.
+
+    Args:
+        run: the run folder.
+        notes: gets a line for what could not be read.
+        share: of the bytes that all runs of the page have together.
+    """
     path = run / "search" / "chains.jsonl"
     if not path.is_file():
         return None
@@ -31,7 +37,8 @@ def chains_of(run: Path, notes: list[str]) -> Record | None:
             }
         )
     note_broken(notes, "search/chains.jsonl", broken)
-    shown = [fitted(evenly(chains, CHAINS), CHAIN_BYTES // len(kinds)) for chains in kinds.values()]
+    limit = int(CHAIN_BYTES * share / max(len(kinds), 1))
+    shown = [fitted(evenly(chains, CHAINS), limit) for chains in kinds.values()]
     return {
         "path": "search/chains.jsonl",
         "kinds": {kind: len(chains) for kind, chains in kinds.items()},

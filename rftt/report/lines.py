@@ -41,10 +41,18 @@ def _parsed(line: bytes) -> Record | None:
     return record if isinstance(record, dict) else None
 
 
-def by_model(run: Path, kind: str) -> dict[str, Path]:
-    """Model → file ``eval/{kind}-{model}.jsonl``, in the order in which models come about."""
-    files = {path.stem.removeprefix(f"{kind}-"): path for path in sorted((run / "eval").glob(f"{kind}-*.jsonl"))}
+def by_model(folder: Path, kind: str) -> dict[str, Path]:
+    """Model → file ``{kind}-{model}.jsonl`` in a folder, in the order in which models come about."""
+    files = {path.stem.removeprefix(f"{kind}-"): path for path in sorted(folder.glob(f"{kind}-*.jsonl"))}
     return {model: files[model] for model in sorted(files, key=lambda m: (m not in MODELS, (*MODELS, m).index(m)))}
+
+
+def benchmark_folders(run: Path) -> dict[str, Path]:
+    """Benchmark → folder of its results; the run's own held-out questions have the name ""."""
+    own = run / "eval"
+    if not own.is_dir():
+        return {}
+    return {"": own} | {path.name: path for path in sorted(own.iterdir()) if path.is_dir()}
 
 
 def evenly(items: Sequence[Any], count: int) -> list[Any]:
@@ -67,10 +75,10 @@ def _size(record: Record) -> int:
     return len(json.dumps(record, ensure_ascii=False).encode(errors="replace"))
 
 
-def clip(text: Any) -> str:
-    """The text, cut where it is very long; JSON of what is no text."""
+def clip(text: Any, limit: int = MAX_CHARS) -> str:
+    """The text, cut where it is longer than `limit` characters; JSON of what is no text."""
     text = text if isinstance(text, str) else "" if text is None else json.dumps(text, ensure_ascii=False)
-    return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]} … ({len(text) - MAX_CHARS} more characters)"
+    return text if len(text) <= limit else f"{text[:limit]} … ({len(text) - limit} more characters)"
 
 
 def is_number(value: Any) -> TypeGuard[float]:

@@ -15,7 +15,9 @@ from typing import Any
 from rftt.report.lines import Record
 
 SCRIPTS = (
-    "report.js", "report_charts.js", "report_trees.js", "report_texts.js", "report_rollouts.js", "report_sections.js",
+    "report.js", "report_charts.js", "report_tokens.js", "report_results.js", "report_training.js",
+    "report_functions.js", "report_map.js", "report_walk.js", "report_trees.js", "report_texts.js",
+    "report_samples.js", "report_rollouts.js", "report_roles.js", "report_sections.js",
 )  # fmt: skip
 
 
@@ -29,7 +31,7 @@ def render(data: Record) -> str:
     style = (folder / "report.css").read_text(encoding="utf-8")
     script = "".join((folder / name).read_text(encoding="utf-8") for name in SCRIPTS)
     values = {
-        "title": html.escape(f"{data['name']} · rftt report"),
+        "title": html.escape(f"{data['title']} · rftt report"),
         "style": style,
         "script": script,
         "style_hash": digest(style),

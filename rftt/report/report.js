@@ -1,14 +1,18 @@
 // Draws the page from the JSON in #data. Everything that comes from a run enters the page as text, never as markup.
 "use strict";
 const DATA = JSON.parse(document.getElementById("data").textContent);
+const RUNS = DATA.runs;
 
 // What the page knows by name; whatever else a run holds is shown under its own name.
 const MODEL_NAMES = {base: "Base", sft: "SFT", rl: "RFTT"};
 const METRICS = [
   [/^pass@1$/, "One sampled answer, no search: the share that is right."],
   [/^greedy$/, "One answer from the most likely token at every place."],
+  [/^pass@(\d+)$/, "At least one of $1 sampled answers is right."],
   [/^search@(\d+)$/, "The answer that the tree search votes for; rollouts: $1."],
   [/^maj@(\w+)$/, "The answer that independent samples vote for; k of them cost as many tokens as the largest search."],
+  [/^(\w+)@(\d+)tok$/, "The strategy $1 with at most $2 generated tokens."],
+  [/^(\w+)@(\d+)$/, "The strategy $1 with $2 answers or rollouts."],
   [/^format_rate$/, "Well-formed chains: every step tagged, in an allowed order, with a final answer."],
 ];
 const CURVES = {
@@ -122,13 +126,41 @@ const said = text => {
   document.getElementById("said").textContent = text;
 };
 const MODELS_SEEN = [
-  ...new Set([
-    ...Object.keys(DATA.summary.models || {}),
-    ...Object.keys(DATA.summary.curves || {}),
-    ...Object.keys(DATA.summary.majority || {}),
-    ...DATA.samples.map(p => p.model),
-  ]),
+  ...new Set(
+    RUNS.flatMap(run => [
+      ...run.measures.flatMap(part => ["models", "curves", "majority"].flatMap(key => Object.keys(part[key] || {}))),
+      ...run.samples.map(p => p.model),
+    ]),
+  ),
 ];
+// A section that shows one run at a time; with several runs on the page, the reader chooses.
+function perRun(id, draw) {
+  return body => {
+    const stage = h("div", {}),
+      show = place => {
+        stage.replaceChildren();
+        draw(stage, RUNS[place]);
+        missing(stage, id, RUNS[place]);
+      };
+    const pick = RUNS.length > 1 && choice("Run", [...RUNS.map((run, i) => [i, run.name])], show);
+    add(body, pick && h("div", {className: "tools"}, pick.node), stage);
+    show(0);
+  };
+}
+function missing(body, id, run) {
+  for (const m of run.missing.filter(m => m.section === id))
+    add(
+      body,
+      h(
+        "p",
+        {className: "note"},
+        RUNS.length > 1 && `${run.name}. `,
+        `Missing: ${m.what}. `,
+        h("code", {}, m.command),
+        " makes it.",
+      ),
+    );
+}
 
 async function copy(text, what) {
   try {
@@ -166,6 +198,10 @@ function choice(label, options, onchange) {
     options.map(([value, text]) => h("option", {value}, text)),
   );
   return {node: h("label", {}, label, select), select};
+}
+function search(label, hint, onchange) {
+  const oninput = e => onchange(e.target.value.toLowerCase());
+  return h("label", {className: "grow"}, label, h("input", {type: "search", placeholder: hint, oninput}));
 }
 function tip(event, lines) {
   const box = document.getElementById("tip");

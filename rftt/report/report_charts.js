@@ -48,12 +48,17 @@ function scales(spec, points, W) {
   const xTicks = wanted.filter(t => X(t) - last > 30 && ((last = X(t)), true));
   return {X, Y, xTicks, yTicks: ticks(y0, y1, gap), logarithmic};
 }
+const MARKS = {
+  circle: "M-3.8 0a3.8 3.8 0 1 0 7.6 0a3.8 3.8 0 1 0 -7.6 0z",
+  square: "M-3.4 -3.4h6.8v6.8h-6.8z",
+  diamond: "M0 -4.8L4.8 0L0 4.8L-4.8 0z",
+  up: "M0 -4.6L4.5 3.6H-4.5z",
+  down: "M0 4.6L4.5 -3.6H-4.5z",
+};
 const dot = (line, x, y) =>
-  line.square
-    ? s("rect", {class: "dot", x: x - 3.5, y: y - 3.5, width: 7, height: 7})
-    : s("circle", {class: "dot", cx: x, cy: y, r: 3.8});
+  s("path", {class: "dot", d: MARKS[line.mark || "circle"], transform: `translate(${x.toFixed(1)} ${y.toFixed(1)})`});
 // spec: {title, note, x, log, percent, height, table, series}; x names the axis, table adds the values as a table;
-// series: [{name, hue, dash, square, points: [{x, y, low, high, more}]}]
+// series: [{name, hue, dash, mark, points: [{x, y, low, high, more}]}]
 function lineChart(spec) {
   const hidden = new Set(),
     show = spec.percent ? percent : num;
@@ -188,7 +193,7 @@ function legend(series, hidden, redraw) {
     s(
       "svg",
       {"aria-hidden": "true"},
-      s("path", {class: "line", d: "M0 5H24", "stroke-dasharray": line.dash}),
+      line.points.length > 1 && s("path", {class: "line", d: "M0 5H24", "stroke-dasharray": line.dash}),
       dot(line, 12, 5),
     );
   return h(

@@ -4,155 +4,16 @@ const ORIGINS = {
   plain: "sampled beside the tree",
   replay: "a path of an earlier visit",
 };
-const BLANKS = {" ": "·", "\n": "⏎", "\t": "→", "\r": "␍"};
-const BLANK_NAMES = {" ": "a space", "\n": "a line break", "\t": "a tab", "\r": "a carriage return"};
-// Blanks, and characters that would be invisible or turn the text around.
-const UNSEEN = /([ \t\n\r]|[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|(?! )\p{Zs})/u;
-const signed = v => (typeof v !== "number" ? "not a number" : v ? `${v < 0 ? "−" : "+"}${num(Math.abs(v))}` : "0");
-const quoted = text =>
-  text.trim() ? `“${text}”` : [...text].map(c => BLANK_NAMES[c] || "a blank").join(", ") || "no text";
+const advantageScale = largest =>
+  largest
+    ? signScale({word: "advantage", largest}, "The stronger, the nearer to the largest of the group.")
+    : h("p", {className: "small soft"}, "All advantages are 0: there is nothing to learn from here.");
 
-// Text with its blanks in view; what is copied is the text itself.
-function visible(text) {
-  if (!text) return h("i", {className: "blank", vars: {"--sign": '"∅"'}});
-  return text.split(UNSEEN).map((part, i) => {
-    if (i % 2 === 0) return part;
-    const sign = BLANKS[part] || `U+${part.codePointAt(0).toString(16).toUpperCase().padStart(4, "0")}`;
-    const kind = part === " " ? "blank space" : "blank";
-    return h("i", {className: kind, vars: {"--sign": `"${sign}"`}}, part === " " || part === "\n" ? part : null);
-  });
-}
-
-// Tokens of a path in parts: {name} is the step they are in, {tag} what they spell: "open", "close", "stray" or null.
-// A vocabulary may spell one tag with several tokens.
-function parted(tokens) {
-  const places = [];
-  let at = 0;
-  for (const part of tokens.join("").split(TAGS)) {
-    if (TAGS.test(part)) places.push({from: at, to: at + part.length, text: part});
-    at += part.length;
-  }
-  const parts = [];
-  let step = null,
-    next = 0,
-    begun = 0;
-  for (const [i, token] of tokens.entries()) {
-    const end = begun + token.length;
-    while (next < places.length && places[next].to <= begun) next += 1;
-    const place = places[next] && places[next].from < end && token ? places[next] : null;
-    if (place && !place.part) {
-      const opens = !place.text.startsWith("</"),
-        name = place.text.slice(opens ? 1 : 2, -1);
-      const tag = opens && !step ? "open" : !opens && name === step ? "close" : "stray";
-      if (tag === "open") step = name;
-      place.part = {tag, name: step, tokens: []};
-      parts.push(place.part);
-      if (tag === "close") step = null;
-    } else if (!place && (!parts.length || parts.at(-1).tag)) {
-      // Blanks between two steps stay with the first.
-      if (!parts.length || parts.at(-1).tag !== "close" || token.trim())
-        parts.push({tag: null, name: step, tokens: []});
-    }
-    parts.at(-1).tokens.push(i);
-    begun = end;
-  }
-  return {parts, unclosed: step};
-}
-
-function pathView(path, group) {
-  const {parts, unclosed} = parted(path.tokens);
-  const spans = path.tokens.map((text, i) => {
-    const value = path.advantages[i],
-      sign = value > 0 ? "plus" : value < 0 ? "minus" : "zero";
-    return h(
-      "span",
-      {
-        className: `token ${sign}`,
-        role: "option",
-        tabIndex: i ? -1 : 0,
-        ariaSelected: "false",
-        title: `advantage ${signed(value)}`,
-        ariaLabel: `${quoted(text)}, advantage ${signed(value)}`,
-        "data-at": i,
-        vars: {"--weight": group.largest ? Math.min(1, Math.abs(value || 0) / group.largest) : 0},
-      },
-      visible(text),
-    );
-  });
-  const box = h("div", {
-    className: "tokens",
-    role: "listbox",
-    ariaOrientation: "horizontal",
-    ariaLabel: `Tokens of path ${path.number} with their advantages`,
-  });
-  let block = null;
-  for (const part of parts) {
-    const found = part.tokens.map(i => spans[i]);
-    if (part.tag === "open" || !block || block.dataset.name !== (part.name || "")) {
-      const named = part.name ? {hue: functionHue(part.name), ariaLabel: part.name} : {ariaLabel: "outside of a step"};
-      block = h("div", {className: "step", role: "group", ...named});
-      block.dataset.name = part.name || "";
-      box.append(block);
-    }
-    const looks = {open: "fn", close: "close", stray: "stray"}[part.tag];
-    const hint = part.tag === "stray" ? "a tag in the wrong place" : null;
-    block.append(
-      looks
-        ? h("span", {className: `tag ${looks}`, title: hint, role: "presentation"}, found)
-        : h("span", {role: "presentation"}, found),
-    );
-    if (part.tag === "close") block = null;
-  }
-  let current = 0;
-  const mark = (at, event) => {
-    Object.assign(spans[current], {tabIndex: -1, ariaSelected: "false"});
-    current = at;
-    Object.assign(spans[at], {tabIndex: 0, ariaSelected: "true"});
-    const {left, bottom} = spans[at].getBoundingClientRect();
-    tip({clientX: left - 14, clientY: bottom - 8}, [
-      h("div", {}, `advantage ${signed(path.advantages[at])}`),
-      h("div", {className: "soft"}, `token ${at + 1} of ${path.length}: ${quoted(path.tokens[at])}`),
-    ]);
-  };
-  box.addEventListener("focusin", e => e.target.dataset.at && mark(Number(e.target.dataset.at)));
-  box.addEventListener("focusout", () => tip(null, null));
-  box.addEventListener("keydown", e => {
-    const to = {ArrowRight: current + 1, ArrowLeft: current - 1, ArrowDown: current + 10, ArrowUp: current - 10};
-    const at = {...to, Home: 0, End: spans.length - 1}[e.key];
-    if (e.key === "Escape") return tip(null, null);
-    if (at === undefined) return;
-    e.preventDefault();
-    spans[Math.max(0, Math.min(spans.length - 1, at))].focus();
-  });
-  return h(
-    "div",
-    {},
-    box,
-    unclosed && path.tokens.length === path.length && h("span", {className: "stray mono"}, `</${unclosed}> is missing`),
-    path.tokens.length < path.length &&
-      h("p", {className: "small soft"}, `The first ${path.tokens.length} of ${plural(path.length, "token")}.`),
-  );
-}
-
-function advantageScale(largest) {
-  if (!largest) return h("p", {className: "small soft"}, "All advantages are 0: there is nothing to learn from here.");
-  const end = (sign, word, value) =>
-    h("span", {className: `token ${sign}`, vars: {"--weight": 1}}, `${signed(value)} ${word}`);
-  return h(
-    "div",
-    {className: "scale small"},
-    h("span", {}, "Advantage of a token:"),
-    end("minus", "negative, dashed line", -largest),
-    h("span", {className: "ramp", role: "img", ariaLabel: `from ${signed(-largest)} over 0 to ${signed(largest)}`}),
-    end("plus", "positive, solid line", largest),
-    h("span", {className: "soft"}, "The stronger, the nearer to the largest of the group."),
-  );
-}
-
-function rollouts(body) {
-  if (!DATA.rollouts) return;
-  const groups = DATA.rollouts.records,
+function rollouts(body, run) {
+  if (!run.rollouts) return;
+  const groups = run.rollouts.records,
     stage = h("div", {});
+  let shading = "advantage";
   const good = g => g.paths.filter(p => p.verdict === "correct").length;
   const head = (g, p) => {
     const values = p.advantages.filter(a => typeof a === "number");
@@ -174,7 +35,12 @@ function rollouts(body) {
     on.disabled = pick.select.selectedIndex >= groups.length - 1;
     if (!g)
       return stage.replaceChildren(h("p", {className: "note"}, "The file holds no group of paths that can be read."));
-    const paths = g.paths.map((p, i) => lazy(head(g, p), () => pathView(p, g), {className: "entry", open: i === 0}));
+    const byLogprob = shading === "log-prob" && g.paths.some(p => p.logprobs);
+    const view = p => {
+      const shade = byLogprob ? logprobShade(p.logprobs || []) : signShade("advantage", p.advantages, g.largest);
+      return pathView({...p, name: `path ${p.number}`}, shade);
+    };
+    const paths = g.paths.map((p, i) => lazy(head(g, p), () => view(p), {className: "entry", open: i === 0}));
     stage.replaceChildren(
       ...g.prompt.map(m => h("p", {className: "text"}, m.role !== "user" && h("b", {}, `${m.role}: `), m.content)),
       h(
@@ -182,7 +48,7 @@ function rollouts(body) {
         {className: "small soft"},
         `step ${g.step} · ${g.question_id ?? "–"} · gold ${g.gold ?? "–"} · ${counted(g.paths.length, g.total, "path")}`,
       ),
-      advantageScale(g.largest),
+      byLogprob ? logprobScale() : advantageScale(g.largest),
       ...paths,
     );
   };
@@ -215,13 +81,23 @@ function rollouts(body) {
       h("div", {className: "grow"}, pick.node),
       back,
       on,
+      groups.some(g => g.paths.some(p => p.logprobs)) &&
+        choice(
+          "Shade by",
+          ["advantage", "log-prob"].map(v => [v, v]),
+          value => {
+            shading = value;
+            draw();
+          },
+        ).node,
       h("button", {type: "button", onclick: open(true)}, "Open all"),
       h("button", {type: "button", onclick: open(false)}, "Close all"),
+      copyButton("Copy as JSON", "Group", () => groups[pick.select.selectedIndex]),
     ),
     h(
       "p",
       {className: "small soft"},
-      `In this page: ${counted(groups.length, DATA.rollouts.total, "group")} (${DATA.rollouts.path}). Arrow keys go from token to token. · is a space, ⏎ a line break, � a part of a character.`,
+      `In this page: ${counted(groups.length, run.rollouts.total, "group")} (${run.rollouts.path}). Arrow keys go from token to token. · is a space, ⏎ a line break, � a part of a character.`,
     ),
     stage,
   );

@@ -1,6 +1,5 @@
 // The tree walker: choose a tree, walk it by mouse or keys, look at a step.
-const CHUNK = 60; // children drawn at once
-const OPENED = 1500; // steps that "expand all" draws
+const SMALL = 60; // nodes: such a tree is shown opened
 const stateOf = node =>
   !node.visits && node.parent != null && !node.verdict
     ? "fresh"
@@ -53,94 +52,44 @@ const chainText = path =>
     .map(n => `<${n.function}>\n${n.text || ""}\n</${n.function}>\n`)
     .join("");
 
-function treeMap(tree, best, select) {
-  const deepest = Math.max(...tree.nodes.filter(n => n.visits).map(n => n.depth), 0),
-    H = 15;
-  const svg = s("svg", {
-    class: "map",
-    viewBox: `0 0 1000 ${(deepest + 1) * H}`,
-    height: (deepest + 1) * H,
-    preserveAspectRatio: "none",
-    "aria-hidden": "true",
-  });
-  const places = new Map(),
-    box = (id, props) => {
-      const [x, w, d] = places.get(id);
-      return s("rect", {x, y: d * H, width: w, height: H, ...props});
-    };
-  const stack = [[tree.nodes[0], 0, 1000]];
-  while (stack.length) {
-    const [node, x, w] = stack.pop();
-    if (w < 0.4) continue;
-    places.set(node.id, [x, w, node.depth]);
-    svg.append(
-      box(node.id, {
-        "data-id": node.id,
-        class: stateOf(node) === "open" && node.children.length ? "inner" : `s-${stateOf(node)}`,
-        vars: {"--mean": Math.max(0, Math.min(1, meanOf(node)))},
-      }),
-    );
-    let at = x;
-    for (const child of node.children.map(id => tree.nodes[id]).filter(n => n.visits)) {
-      const share = (w * child.visits) / node.visits;
-      stack.push([child, at, share]);
-      at += share;
-    }
-  }
-  const over = s("g", {}),
-    idAt = e => e.target.dataset && e.target.dataset.id;
-  svg.append(...[...best].filter(id => places.has(id)).map(id => box(id, {class: "best"})), over);
-  svg.addEventListener("click", e => idAt(e) && select(Number(idAt(e))));
-  svg.addEventListener("pointerleave", e => tip(e, null));
-  svg.addEventListener("pointermove", e => {
-    const n = tree.nodes[idAt(e)];
-    tip(
-      e,
-      n && [
-        h("div", {}, functionBadge(n.function), " ", state(stateOf(n))),
-        h("div", {className: "soft"}, `N ${n.visits || 0} · Q/N ${num(meanOf(n))}`),
-        h("div", {}, (n.text || tree.question).slice(0, 160)),
-      ],
-    );
-  });
-  return {
-    svg,
-    mark: id =>
-      over.replaceChildren(
-        ...(places.has(id) ? [box(id, {class: "here", fill: "none", "pointer-events": "none"})] : []),
-      ),
+// What the panel shows of the text: one step or the chain up to it, plain or shaded by log-prob.
+function viewTools(view, path, change) {
+  const pick = (label, key, options) => {
+    const found = choice(label, options, value => {
+      view[key] = value;
+      change();
+    });
+    found.select.value = view[key];
+    return found.node;
   };
-}
-
-const stepText = (tree, n) => (n.id ? n.text || "" : tree.question).slice(0, 200);
-
-// One line of the tree; an inner step counts the rollouts below it by how they ended.
-function row(tree, n, chosen) {
-  const inner = n.children.length > 0;
-  const ends = Object.entries(n.below).map(([name, count]) => {
-    const [sign, word] = STATES[name] || ["•", name];
-    return [h("span", {className: `state s-${name}`, title: word}, `${sign}${count}`), " "];
-  });
   return h(
     "div",
-    {className: "row"},
-    h("span", {className: "twist", ariaHidden: "true"}, inner ? "▸" : ""),
-    chosen && h("span", {className: "star", title: "on the chosen chain"}, "★"),
-    inner ? h("span", {className: "small"}, ends) : state(stateOf(n)),
-    functionBadge(n.function),
-    h("span", {className: "text"}, stepText(tree, n)),
-    h(
-      "span",
-      {className: "nums"},
-      h("b", {}, `N ${n.visits || 0}`),
-      h("b", {className: "keep"}, `Q/N ${n.visits ? meanOf(n).toFixed(2) : "–"}`),
-      h("b", {}, `p ${(n.prior ?? 1).toFixed(2)}`),
-    ),
+    {className: "tools"},
+    pick("Show", "span", [
+      ["step", "this step"],
+      ["chain", "the chain up to here"],
+    ]),
+    path.some(n => n.logprobs) &&
+      pick("Shade by", "shade", [
+        ["", "nothing"],
+        ["log-prob", "log-prob"],
+      ]),
   );
+}
+function shownText(path, view) {
+  const steps = view.span === "chain" ? path.slice(1) : path.slice(-1);
+  if (view.shade !== "log-prob" || !steps.some(n => n.logprobs))
+    return view.span === "chain" ? chain(chainText(path)) : path.at(-1).text || "(no text)";
+  const tokens = steps.flatMap(n => n.pieces || [`<${n.function}>${n.text || ""}</${n.function}>`]);
+  const values = steps.flatMap(n => n.logprobs || [null]);
+  return [
+    logprobScale(),
+    pathView({tokens, length: tokens.length, name: "the text", partial: true}, logprobShade(values)),
+  ];
 }
 
 // The panel beside the tree.
-function details(tree, path, chosen) {
+function details(tree, path, chosen, view, change) {
   const n = path.at(-1),
     pairs = [
       ["N", n.visits || 0],
@@ -183,7 +132,8 @@ function details(tree, path, chosen) {
       {className: "crumbs"},
       path.map((p, i) => [i ? " › " : "", functionBadge(p.function)]),
     ),
-    h("div", {className: "text", tabIndex: 0}, n.id ? n.text || "(no text)" : tree.question),
+    n.id ? viewTools(view, path, change) : "",
+    h("div", {className: "text", tabIndex: 0}, n.id ? shownText(path, view) : tree.question),
     h(
       "dl",
       {className: "pairs"},
@@ -208,157 +158,92 @@ function details(tree, path, chosen) {
 }
 
 function walker(tree) {
-  const items = new Map(),
-    best = new Set(tree.chosen === null ? [] : pathTo(tree, tree.chosen).map(n => n.id));
+  const best = new Set(tree.chosen === null ? [] : pathTo(tree, tree.chosen).map(n => n.id)),
+    view = {span: "step", shade: tree.nodes.some(n => n.logprobs) ? "log-prob" : ""};
   const panel = h("div", {className: "card panel", role: "region", ariaLabel: "Details of the step"});
-  const root = h("ul", {className: "tree", role: "tree", ariaLabel: `Search tree of ${tree.question_id}`});
-  const map = treeMap(tree, best, id => select(id, true));
-  let selected = null;
-
-  function item(id) {
-    const n = tree.nodes[id];
-    const [, word] = STATES[stateOf(n)] || ["", stateOf(n)];
-    const li = h(
-      "li",
-      {
-        role: "treeitem",
-        tabIndex: -1,
-        ariaSelected: "false",
-        ariaExpanded: n.children.length ? "false" : null,
-        "data-id": id,
-        ariaLabel: [n.function, word, best.has(id) && "on the chosen chain", stepText(tree, n)]
-          .filter(Boolean)
-          .join(", "),
-        className: n.visits || !id ? null : "fresh",
-      },
-      row(tree, n, best.has(id)),
-    );
-    li.firstChild.addEventListener("click", e =>
-      e.target.classList.contains("twist") && n.children.length ? toggle(id) : select(id, true),
-    );
-    li.firstChild.addEventListener("dblclick", () => n.children.length && toggle(id));
-    items.set(id, li);
-    return li;
-  }
-  function open(id, all) {
-    const li = items.get(id),
-      n = tree.nodes[id];
-    if (!n.children.length) return;
-    let list = li.querySelector(":scope > ul");
-    if (!list) li.append((list = h("ul", {role: "group"})));
-    const left = n.children.filter(c => !items.has(c)),
-      button = list.querySelector(":scope > .more");
-    if (button && all) button.remove();
-    if (left.length && (!button || all)) {
-      list.append(...(all ? left : left.slice(0, CHUNK)).map(item));
-      if (!all && left.length > CHUNK)
-        list.append(
-          h(
-            "li",
-            {className: "more", role: "none"},
-            h("button", {type: "button", onclick: () => open(id, true)}, `${left.length - CHUNK} more steps`),
-          ),
-        );
-    }
-    list.hidden = false;
-    li.ariaExpanded = "true";
-    li.querySelector(".twist").textContent = "▾";
-  }
-  function close(id) {
-    const li = items.get(id),
-      list = li.querySelector(":scope > ul");
-    if (!list) return;
-    list.hidden = true;
-    li.ariaExpanded = "false";
-    li.querySelector(".twist").textContent = "▸";
-  }
-  const isOpen = id => items.get(id).ariaExpanded === "true";
-  const toggle = id => (isOpen(id) ? close(id) : open(id));
-
-  function select(id, focus) {
-    const path = pathTo(tree, id);
-    for (const [i, n] of path.slice(0, -1).entries()) {
-      const next = path[i + 1].id;
-      if (!items.has(next)) open(n.id);
-      open(n.id, !items.has(next));
-    }
-    for (const li of root.querySelectorAll(".on-path")) li.classList.remove("on-path");
-    if (selected !== null) Object.assign(items.get(selected), {ariaSelected: "false", tabIndex: -1});
-    selected = id;
-    for (const n of path) items.get(n.id).classList.add("on-path");
-    const li = Object.assign(items.get(id), {ariaSelected: "true", tabIndex: 0});
+  const show = path => panel.replaceChildren(...details(tree, path, best.has(path.at(-1).id), view, () => show(path)));
+  const map = treeMap(tree, best, id => {
+    list.select(id);
+    list.focus();
+  });
+  const list = stepList(tree, best, (id, path) => {
     map.mark(id);
-    panel.replaceChildren(...details(tree, path, best.has(id)));
-    if (focus) {
-      li.focus({preventScroll: true});
-      li.firstChild.scrollIntoView({block: "nearest"});
-    }
-  }
-  root.addEventListener("keydown", e => {
-    const shown = [...root.querySelectorAll("li[role=treeitem]")]
-      .filter(li => !li.closest("ul[hidden]"))
-      .map(li => Number(li.dataset.id));
-    const at = shown.indexOf(selected),
-      n = tree.nodes[selected];
-    const go = {
-      ArrowDown: () => shown[at + 1],
-      ArrowUp: () => shown[at - 1],
-      Home: () => shown[0],
-      End: () => shown.at(-1),
-      ArrowRight: () => (n.children.length && !isOpen(n.id) ? open(n.id) : n.children[0]),
-      ArrowLeft: () => (isOpen(n.id) && n.children.length ? close(n.id) : (n.parent ?? undefined)),
-      Enter: () => (n.children.length ? toggle(n.id) : undefined),
-      " ": () => (n.children.length ? toggle(n.id) : undefined),
-    }[e.key];
-    if (!go || e.target.tagName === "BUTTON") return;
-    e.preventDefault();
-    const next = go();
-    if (next !== undefined) select(next, true);
+    show(path);
   });
-  function expand(limit) {
-    const queue = [0];
-    for (let i = 0; i < queue.length && items.size < limit; i++) {
-      open(queue[i]);
-      queue.push(...tree.nodes[queue[i]].children.filter(c => items.has(c)));
-    }
-    if (items.size < tree.nodes.length && limit === OPENED)
-      said(`${items.size} of ${tree.nodes.length} steps are drawn; open the rest one by one`);
-  }
-  root.append(item(0));
-  if (tree.nodes.length <= 40) expand(40);
-  else open(0);
-  select(tree.chosen ?? 0, false);
   const press = (label, act) => h("button", {type: "button", onclick: act}, label);
-  const box = h("div", {className: "scroll"}, root);
-  // Once it stands in the page, the chosen step comes into the box's view; the page itself stays where it is.
-  requestAnimationFrame(() => {
-    const row = items.get(selected).firstChild.getBoundingClientRect(),
-      frame = box.getBoundingClientRect();
-    box.scrollTop += Math.max(0, row.bottom - frame.bottom + frame.height / 3);
+
+  // Steps whose text or function holds the words, one after the other.
+  let words = "",
+    matches = [],
+    at = -1;
+  const told = h("span", {className: "small soft", role: "status"});
+  const find = turn => {
+    if (!matches.length) return;
+    at = (at + turn + matches.length) % matches.length;
+    list.select(matches[at]);
+    told.textContent = `${at + 1} of ${plural(matches.length, "step")}`;
+  };
+  const finder = search("Find a step", "words, a function, an answer", value => {
+    words = value;
+    const holds = n => `${n.function}\n${n.text || ""}\n${n.answer ?? ""}\n${stateOf(n)}`.toLowerCase().includes(words);
+    matches = words ? tree.nodes.filter(n => n.id && holds(n)).map(n => n.id) : [];
+    at = -1;
+    told.textContent = words ? plural(matches.length, "step fits", "steps fit") : "";
   });
+  finder.querySelector("input").addEventListener("keydown", e => {
+    if (e.key !== "Enter") return;
+    e.preventDefault();
+    find(e.shiftKey ? -1 : 1);
+  });
+  const fresh = tree.nodes.some(n => n.id && !n.visits);
+  const zoom = press("Zoom to step", () => {
+    map.zoom(map.zoomed() ? 0 : list.selected());
+    zoom.textContent = map.zoomed() ? "Zoom out" : "Zoom to step";
+  });
+  if (tree.nodes.length <= SMALL) list.expandAll();
+  list.select(tree.chosen ?? 0);
+  requestAnimationFrame(list.settle);
   return h(
     "div",
     {},
-    map.svg,
+    map.canvas,
     h(
       "div",
       {className: "tools"},
-      press("Expand all", () => expand(OPENED)),
-      press("Collapse", () => {
-        for (const id of items.keys()) close(id);
-        open(0);
-        select(0, true);
+      press("Expand all", () => {
+        list.expandAll();
+        said(`${list.count()} steps are open`);
       }),
-      tree.chosen !== null && press("★ Chosen chain", () => select(tree.chosen, true)),
+      press("Collapse", () => {
+        list.collapse();
+        list.select(0);
+      }),
+      tree.chosen !== null && press("★ Chosen chain", () => list.select(tree.chosen)),
+      zoom,
+      fresh &&
+        choice(
+          "Steps",
+          [
+            ["", "all"],
+            ["visited", "with rollouts"],
+          ],
+          value => list.onlyVisited(value === "visited"),
+        ).node,
+      finder,
+      press("↓ Next", () => find(1)),
+      told,
     ),
-    h("div", {className: "walk"}, box, panel),
+    h("div", {className: "walk"}, list.box, panel),
   );
 }
 
-function trees(body) {
-  if (!DATA.trees.length) return;
-  const title = source => (source === "search" ? "Phase 1 (search)" : `Evaluation of ${modelName(source)}`);
-  const all = DATA.trees.flatMap(part => part.records.map(r => grown(r, part)));
+function trees(body, run) {
+  if (!run.trees.length) return;
+  const title = part =>
+    part.source === "search"
+      ? "Phase 1 (search)"
+      : `Evaluation of ${modelName(part.source)}${part.benchmark ? `, ${part.benchmark}` : ""}`;
+  const all = run.trees.flatMap(part => part.records.map(r => grown(r, part)));
   const wanted = {source: "", outcome: "", level: "", text: ""},
     stage = h("div", {}),
     info = h("p", {className: "small soft", role: "status"});
@@ -370,7 +255,7 @@ function trees(body) {
         .map(String),
     ),
   ].sort();
-  const shares = DATA.trees.map(p => `${title(p.source)} ${counted(p.records.length, p.total, "tree")} (${p.path})`);
+  const shares = run.trees.map(p => `${title(p)} ${counted(p.records.length, p.total, "tree")} (${p.path})`);
   const embedded = `In this page: ${shares.join("; ")}. Steps stand here without their token ids.`;
   let fit = [];
   const pick = choice("Tree", [], () => draw());
@@ -388,7 +273,7 @@ function trees(body) {
         "p",
         {className: "small soft"},
         [
-          `${title(tree.part.source)}`,
+          `${title(tree.part)}`,
           tree.level != null && `level ${tree.level}`,
           tree.gold != null && `gold ${tree.gold}`,
           plural(tree.leaves.length, "rollout"),
@@ -412,7 +297,7 @@ function trees(body) {
   const filter = () => {
     fit = all.filter(
       t =>
-        (!wanted.source || t.part.source === wanted.source) &&
+        (!wanted.source || t.part.path === wanted.source) &&
         (!wanted.outcome || OUTCOMES[wanted.outcome](t)) &&
         (!wanted.level || String(t.level) === wanted.level) &&
         `${t.question_id}\n${t.question}`.toLowerCase().includes(wanted.text),
@@ -424,7 +309,7 @@ function trees(body) {
           {},
           [
             `${t.result ? (STATES[t.result] || ["•"])[0] : "–"} ${t.question_id}`,
-            title(t.part.source),
+            title(t.part),
             t.question.slice(0, 70),
           ].join(" · "),
         ),
@@ -441,31 +326,35 @@ function trees(body) {
     wanted[key] = value.toLowerCase();
     filter();
   };
-  add(
-    body,
-    h(
-      "div",
-      {className: "tools"},
-      choice("From", [["", "all"], ...DATA.trees.map(p => [p.source, title(p.source)])], value => {
-        wanted.source = value;
+  const filters = h(
+    "div",
+    {className: "tools"},
+    choice("From", [["", "all"], ...run.trees.map(p => [p.path, title(p)])], value => {
+      wanted.source = value;
+      filter();
+    }).node,
+    choice("Outcome", [["", "all"], ...Object.keys(OUTCOMES).map(k => [k, k])], set("outcome")).node,
+    levels.length > 0 &&
+      choice("Level", [["", "all"], ...levels.map(l => [l, l])], value => {
+        wanted.level = value;
         filter();
       }).node,
-      choice("Outcome", [["", "all"], ...Object.keys(OUTCOMES).map(k => [k, k])], set("outcome")).node,
-      levels.length > 0 &&
-        choice("Level", [["", "all"], ...levels.map(l => [l, l])], value => {
-          wanted.level = value;
-          filter();
-        }).node,
-      h(
-        "label",
-        {className: "grow"},
-        "Question",
-        h("input", {type: "search", placeholder: "id or words", oninput: e => set("text")(e.target.value)}),
-      ),
-    ),
-    h("div", {className: "tools"}, h("div", {className: "grow"}, pick.node), back, on),
-    info,
-    stage,
+    search("Question", "id or words", set("text")),
   );
+  // From an answer to the tree of its question.
+  const isTree = (t, answer) =>
+    t.part.source === answer.part.model &&
+    t.part.benchmark === answer.part.benchmark &&
+    t.question_id === answer.question_id;
+  run.hasTree = answer => all.some(t => isTree(t, answer));
+  run.showTree = answer => {
+    Object.assign(wanted, {source: "", outcome: "", level: "", text: ""});
+    for (const field of filters.querySelectorAll("select, input")) field.value = "";
+    filter();
+    pick.select.selectedIndex = fit.findIndex(t => isTree(t, answer));
+    draw();
+    document.getElementById("trees").scrollIntoView();
+  };
+  add(body, filters, h("div", {className: "tools"}, h("div", {className: "grow"}, pick.node), back, on), info, stage);
   filter();
 }

@@ -13,15 +13,22 @@ GROUPS = 100
 TOKENS = 3000  # of one path
 
 
-def rollouts_of(run: Path, notes: list[str]) -> Record | None:
-    """The groups ``{"step", "question_id", "prompt", "gold", "largest", "total", "paths"}``; None without their file."""
+def rollouts_of(run: Path, notes: list[str], share: float = 1.0) -> Record | None:
+    """The groups ``{"step", "question_id", "prompt", "gold", "largest", "total", "paths"}``; None without their file.
+
+    Args:
+        run: the run folder.
+        notes: gets a line for what could not be read.
+        share: of the bytes that all runs of the page have together.
+    """
+    limit = int(ROLLOUT_BYTES * share)
     path = run / "rl" / "rollouts.jsonl"
     if not path.is_file():
         return None
     spans = line_spans(path)
     # Lines of long paths are megabytes: no more of them are read than can be shown.
     size = sum(min(length, GROUP_BYTES) for _, length in spans) / max(len(spans), 1)
-    count = max(1, min(GROUPS, int(ROLLOUT_BYTES / max(size, 1))))
+    count = max(1, min(GROUPS, int(limit / max(size, 1))))
     groups, broken = [], 0
     for record in records_at(path, evenly(spans, count)):
         try:
@@ -29,7 +36,7 @@ def rollouts_of(run: Path, notes: list[str]) -> Record | None:
         except (ValueError, TypeError, KeyError, AttributeError):
             broken += 1
     note_broken(notes, "rl/rollouts.jsonl", broken)
-    return {"path": "rl/rollouts.jsonl", "total": len(spans), "records": fitted(groups, ROLLOUT_BYTES)}
+    return {"path": "rl/rollouts.jsonl", "total": len(spans), "records": fitted(groups, limit)}
 
 
 def _group(record: Record) -> Record:
@@ -58,10 +65,14 @@ def _path(number: int, path: dict[str, Any]) -> Record:
     lists = isinstance(tokens, list) and isinstance(advantages, list) and len(tokens) == len(advantages)
     if not lists or not all(isinstance(token, str) for token in tokens):
         raise ValueError(f"path {number} needs one advantage for each of its tokens")
+    logprobs = path.get("logprobs")
+    if not isinstance(logprobs, list) or len(logprobs) != len(tokens):
+        logprobs = []
     return {
         "number": number,
         **{name: path.get(name) for name in ("verdict", "status", "origin", "reward")},
         "tokens": tokens[:TOKENS],
         "advantages": [a if is_number(a) else None for a in advantages[:TOKENS]],
+        **({"logprobs": [v if is_number(v) else None for v in logprobs[:TOKENS]]} if logprobs else {}),
         "length": len(tokens),
     }

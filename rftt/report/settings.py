@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +58,22 @@ def seeds(config: Record, place: str = "") -> Iterator[tuple[str, Any]]:
             yield from seeds(value, f"{place}{key}.")
         elif key == "seed" and value is not None:
             yield f"{place}{key}", value
+
+
+def differences(configs: Sequence[Record]) -> list[Record]:
+    """Settings that are not the same in all runs: ``{"name", "values": [one a run]}``; the name of the folder is none."""
+    flat = [dict(_flat(config)) for config in configs]
+    names = dict.fromkeys(name for config in flat for name in config if name != "run")
+    values = ((name, [config.get(name) for config in flat]) for name in names)
+    return [{"name": name, "values": found} for name, found in values if any(v != found[0] for v in found)]
+
+
+def _flat(config: Record, place: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in config.items():
+        if isinstance(value, dict) and value:
+            yield from _flat(value, f"{place}{key}.")
+        else:
+            yield f"{place}{key}", json.dumps(value, ensure_ascii=False, default=str)
 
 
 def masked(value: Any) -> Any:

@@ -6,25 +6,52 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from rftt.report.lines import Record, by_model, clip, evenly, fitted, line_spans, note_broken, records_at
+from rftt.report.lines import (
+    Record,
+    benchmark_folders,
+    by_model,
+    clip,
+    evenly,
+    fitted,
+    line_spans,
+    note_broken,
+    records_at,
+)  # fmt: skip
+from rftt.report.pieces import Pieces
 from search.tree import Node, Tree
 
-TREE_BYTES = 3_000_000  # of JSON, for all files together
+TREE_BYTES = 2_000_000  # of JSON, for all files together
+LEFT_OUT = ("ids", "logprobs", "branch_logprobs", "children")  # of a node
+STEP_CHARS = 2000  # of the text of one node
+SHADED = 4000  # tokens of one tree whose pieces and log-probs are kept
 
 
-def trees_of(run: Path, limit: int, levels: dict[Any, Any], notes: list[str]) -> list[Record]:
-    """One part for each file of trees: how many it holds, and an even sample of them."""
+def trees_of(run: Path, limit: int, levels: dict[Any, Any], notes: list[str], share: float = 1.0) -> list[Record]:
+    """One part for each file of trees: how many it holds, and an even sample of them.
+
+    Args:
+        run: the run folder.
+        limit: at most so many trees of each file.
+        levels: question id → level, for trees that do not tell it.
+        notes: gets a line for what could not be read.
+        share: of the bytes that all runs of the page have together.
+    """
     search = run / "search" / "trees.jsonl"
-    files = {"search": search} if search.is_file() else {}
-    files |= by_model(run, "trees")
+    files = [("search", "", search)] if search.is_file() else []
+    files += [
+        (model, benchmark, path)
+        for benchmark, folder in benchmark_folders(run).items()
+        for model, path in by_model(folder, "trees").items()
+    ]
+    pieces = Pieces.of_run(run) if files else None
     parts = []
-    for source, path in files.items():
+    for source, benchmark, path in files:
         spans = line_spans(path)
         name = path.relative_to(run).as_posix()
         records, broken = [], 0
         for record in records_at(path, evenly(spans, limit)):
             try:
-                tree = _slim_tree(record or {}, source)
+                tree = _slim_tree(record or {}, source, pieces)
             except (ValueError, TypeError, KeyError, AttributeError):
                 broken += 1
                 continue
@@ -32,13 +59,15 @@ def trees_of(run: Path, limit: int, levels: dict[Any, Any], notes: list[str]) ->
                 tree["level"] = levels.get(tree["question_id"])
             records.append(tree)
         note_broken(notes, name, broken)
-        shown = fitted(records, TREE_BYTES // len(files))
-        parts.append({"source": source, "path": name, "total": len(spans), "records": shown})
+        shown = fitted(records, int(TREE_BYTES * share / len(files)))
+        parts.append({"source": source, "benchmark": benchmark, "path": name, "total": len(spans), "records": shown})
     return parts
 
 
-def _slim_tree(record: Record, source: str) -> Record:
+def _slim_tree(record: Record, source: str, pieces: Pieces | None) -> Record:
     """A tree as the page embeds it: nodes without token ids, and the leaf of the chosen chain.
+
+    Nodes with log-probs keep them with the pieces of text that their tokens spell, in a tree of up to `SHADED` tokens.
 
     Raises:
         ValueError, TypeError, KeyError: the record is no tree.
@@ -50,17 +79,22 @@ def _slim_tree(record: Record, source: str) -> Record:
     by_vote = source != "search"
     # The evaluation keeps the vote at each budget; the tree as it stands is that of the largest.
     votes: dict[str, Record] = record.get("votes") or {}
-    voted = votes[max(votes, key=int)]["answer"] if votes else None
+    budgets = [budget for budget in votes if budget.isdigit()]
+    voted = votes[max(budgets, key=int)]["answer"] if budgets else None
     chosen = chosen_leaf(tree, voted=voted, by_vote=by_vote)
+    shaded = sum(len(node.ids) for node in tree.nodes) <= SHADED
     nodes = []
     for raw, node in zip(record["nodes"], tree.nodes):
-        slim = {k: v for k, v in raw.items() if k not in ("ids", "logprobs", "children")}
+        slim = {k: v for k, v in raw.items() if k not in LEFT_OUT}
+        slim |= {k: _short(raw[k]) for k in ("prior", "options") if k in raw}
         if node.text:
-            slim["text"] = clip(node.text)
+            slim["text"] = clip(node.text, STEP_CHARS)
         if node.ids:
             slim["tokens"] = len(node.ids)
         if node.logprobs:
             slim["mean_logprob"] = round(sum(node.logprobs) / len(node.logprobs), 4)
+            if shaded and pieces and len(node.ids) == len(node.logprobs) and (spelled := pieces(node.ids)):
+                slim |= {"pieces": spelled, "logprobs": [round(value, 2) or 0 for value in node.logprobs]}
         nodes.append(slim)
     return {
         "question_id": tree.question_id,
@@ -76,6 +110,13 @@ def _slim_tree(record: Record, source: str) -> Record:
         "chosen": chosen.id if chosen else None,
         "nodes": nodes,
     }
+
+
+def _short(probability: Any) -> Any:
+    """A probability, or a table of them, to four digits."""
+    if isinstance(probability, dict):
+        return {name: _short(value) for name, value in probability.items()}
+    return round(probability, 4)
 
 
 def chosen_leaf(tree: Tree, *, voted: str | None = None, by_vote: bool = False) -> Node | None:

@@ -62,9 +62,9 @@ class Browser:
             self.trouble.append(event["params"])
         return event
 
-    def open(self, page: Path, width: int = 1280, dark: bool = False) -> None:
+    def open(self, page: Path, width: int = 1280, dark: bool = False, height: int = 900) -> None:
         self.trouble.clear()
-        self.call("Emulation.setDeviceMetricsOverride", width=width, height=900, deviceScaleFactor=1, mobile=False)
+        self.call("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=1, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.call("Emulation.setEmulatedMedia", features=[scheme])
         self.call("Page.navigate", url=page.resolve().as_uri())
@@ -103,6 +103,12 @@ PRESS = """words => {
   [...document.querySelectorAll("#trees button")].find(b => b.textContent.includes(words)).click();
   return performance.now() - start;
 }"""
-KEY = """key => document.querySelector("[aria-selected=true]").dispatchEvent(
+KEY = """key => document.querySelector("#trees [role=tree]").dispatchEvent(
   new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}))"""
-SELECTED = "document.querySelector('[aria-selected=true]').dataset.id"
+PRESS = """key => document.activeElement.dispatchEvent(
+  new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}))"""
+SELECTED = "document.querySelector('#trees [role=treeitem][aria-selected=true]').dataset.id"
+# What the page copies, one text for each press, instead of the clipboard.
+COPIES = "window.copied = []; navigator.clipboard.writeText = async text => { copied.push(text) }"
+# What is inside of an entry is made when it opens.
+SETTLE = "new Promise(done => setTimeout(done, 100))"

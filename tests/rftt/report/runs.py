@@ -10,6 +10,7 @@ import re
 from pathlib import Path
 
 import yaml
+from tokenizers import Tokenizer, decoders, models
 
 from rftt.report import write_report
 from search.chain import Step, render
@@ -132,6 +133,7 @@ def write_run(run: Path, *, trees: int = 24, samples: int = 120, text: str = "")
         "majority": {
             m: [{"k": b, **figure(v + b / 200, tokens=118.0 * b)} for b in budgets] for m, v in LEVELS.items()
         },
+        "benchmarks": {"gsm8k": {m: results(v - 0.1) for m, v in LEVELS.items()}},
         "data": {"train": 400, "eval": 500, "overlapping": 0, "chains": {"plain": 30, "merged": 30}},
         "command": text or "rftt run configs/toy.yaml seed=7 engine.api_key=sesame",
         "versions": {"rftt": "0.1.0", "torch": "2.13.0", "trl": "1.16.0", "vllm": "0.31.0"},
@@ -150,12 +152,60 @@ def write_run(run: Path, *, trees: int = 24, samples: int = 120, text: str = "")
             chains.append({"question_id": f"q-{i:03}", "kind": kind, "answer": "6", "messages": [asked, answered]})
     write_lines(run / "search/chains.jsonl", chains)
     write_lines(run / "rl/rollouts.jsonl", (group(step, text) for step in range(1, 42, 10)))
+    (run / "model-with-tokens").mkdir()
+    (run / "model-with-tokens" / "tokenizer.json").write_text(tokenizer_json())
+    write_lines(run / "shad/roles.jsonl", (labelled(i, 8 + i % 5) for i in range(30)))
+    (run / "shad/summary.json").write_text(json.dumps(labels(30, text)))
     for offset, model in enumerate(LEVELS):
         forest = (grown_tree(1000 + i, graded=model != "base", text=text) for i in range(trees // 2))
         votes = {"4": {"answer": "17"}, "16": {"answer": "17"}}
         write_lines(run / f"eval/trees-{model}.jsonl", ({**tree.to_json(), "votes": votes} for tree in forest))
         write_lines(run / f"eval/samples-{model}.jsonl", (sample(i, offset, text) for i in range(samples)))
+        write_lines(run / f"eval/gsm8k/greedy-{model}.jsonl", (sample(i, offset, text) for i in range(20)))
+        for folder, shift in (("eval", 0.0), ("eval/gsm8k", -0.1)):
+            (run / folder / f"{model}.json").write_text(json.dumps(measures(LEVELS[model] + shift)))
     return run
+
+
+def tokenizer_json() -> str:
+    """A tokenizer that knows the tags of functional tokens and a few words; id 1 is an apple."""
+    words = ["<unk>", " apple", " and", "\n", *(tag for f in RFTT.functions for tag in (f.open, f.close))]
+    tokenizer = Tokenizer(models.WordLevel({word: i for i, word in enumerate(words)}, unk_token="<unk>"))
+    tokenizer.decoder = decoders.Fuse()
+    return str(tokenizer.to_str())
+
+
+def labelled(number: int, length: int = 8) -> dict:
+    """A chain as `rftt shad` labels it: context, a tag and its line break as boilerplate, then reasoning."""
+    ids = [1, 2, 3, 4, 3, *[1 + i % 2 for i in range(length - 7)], 3, 5]
+    ld = [None, None, None, -0.75, -2.0, *[0.5 * (i + 1) for i in range(length - 7)], -0.1, -0.2]
+    roles = [-1 if d is None else int(d > 0) for d in ld]
+    return {"schema": "rftt.roles/1", "sample": str(number), "question_id": f"q-{number:03}", "ids": ids} | {
+        "ld": ld, "roles": roles,
+    }  # fmt: skip
+
+
+def labels(chains: int, text: str = "") -> dict:
+    """Counts as `rftt shad` writes them."""
+    counted = [{"text": text or "\n", "count": 90, "share": 0.93}, {"text": " apple", "count": 30, "share": 0.4}]
+    tags = {f.open: {"count": 9, "reasoning_share": 0.25, "mean_ld": -0.75} for f in RFTT.functions[:2]}
+    lists = {
+        name: {"reasoning": counted[::-1], "boilerplate": counted} for name in ("tokens_by_role", "ngrams_by_role")
+    }
+    made = {"model": "toy", "data": "search/chains.jsonl", "unit": "turn", "threshold": 0.0}
+    return {"samples": chains, "tokens": 5 * chains, "reasoning_share": 0.32, **lists, "functional_tokens": tags} | {
+        "seconds": {}, "made_by": made,
+    }  # fmt: skip
+
+
+def measures(value: float) -> dict:
+    """What an evaluation leaves of one model."""
+    strategies = [{"strategy": name, "vote": "majority", "budget": k, "unit": "rollouts", **searched(value - 0.02, k)}
+                  for name in ("beam", "best_of_n") for k in (4, 16)]  # fmt: skip
+    groups = {"level": {str(level): figure(value + level / 50) for level in range(1, 6)}}
+    return {"schema": "rftt.eval/1", "metrics": results(value), "curve": [], "majority": [], "strategies": strategies} | {
+        "groups": groups, "tokens_per_correct": {"pass@1": 250.0, "greedy": None},
+    }  # fmt: skip
 
 
 class Elements(html.parser.HTMLParser):
@@ -176,6 +226,12 @@ class Elements(html.parser.HTMLParser):
 
 
 def embedded(page: Path) -> dict:
+    """What the page holds of its first run, and what its runs share."""
+    data = everything(page)
+    return {**data, **data["runs"][0]}
+
+
+def everything(page: Path) -> dict:
     elements = Elements(page.read_text(encoding="utf-8"))
     place = next(i for i, (tag, attrs) in enumerate(elements.tags) if attrs.get("id") == "data")
     return json.loads(elements.content[place])

@@ -18,9 +18,12 @@ def test_the_data_is_what_the_run_folder_holds(run):
     data = embedded(run / "report.html")
     assert data["missing"] == [] and data["notes"] == []
     assert data["name"] == "toy-run" and data["seeds"] == {"seed": 7}
-    assert data["summary"]["models"]["rl"]["pass@1"]["value"] == 0.71
+    assert data["measures"][0]["models"]["rl"]["pass@1"]["value"] == 0.71
     assert "api_key: …" in data["config"] and "sesame" not in json.dumps(data)  # reports get passed around
-    assert [p["model"] for p in data["samples"]] == ["base", "sft", "rl"]
+    assert [(p["benchmark"], p["kind"], p["model"]) for p in data["samples"]] == [
+        *(("", "samples", m) for m in ("base", "sft", "rl")),
+        *(("gsm8k", "greedy", m) for m in ("base", "sft", "rl")),
+    ]
     assert data["samples"][0]["verdicts"]["correct"] == 56 and sum(data["samples"][0]["verdicts"].values()) == 120
     assert data["chains"]["kinds"] == {"plain": 30, "merged": 30}
     curves = {(c["phase"], c["name"]): c["points"] for c in data["metrics"]}
@@ -49,10 +52,11 @@ def test_a_run_that_has_just_begun_says_what_is_missing_and_which_command_makes_
     commands = {
         "search": "trees chains",
         "sft": "training",
+        "shad": "roles",
         "rl": "training rollouts",
         "eval": "results budget trees samples",
     }
-    commands |= {"run": "time"}
+    commands |= {"run": "time functions"}
     assert missing == {(section, f"rftt {name} CONFIG") for name in commands for section in commands[name].split()}
 
 

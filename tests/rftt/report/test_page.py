@@ -15,7 +15,19 @@ from rftt.report.page import digest
 from search.functions import RFTT
 from tests.rftt.report.runs import HOSTILE, Elements, embedded, write_run
 
-SECTIONS = ["results", "budget", "training", "time", "trees", "chains", "rollouts", "samples", "run"]
+SECTIONS = [
+    "results",
+    "budget",
+    "training",
+    "functions",
+    "time",
+    "trees",
+    "samples",
+    "chains",
+    "roles",
+    "rollouts",
+    "run",
+]
 
 
 def test_one_file_with_every_section_and_nothing_from_elsewhere(run):
@@ -67,5 +79,5 @@ def test_hostile_text_is_data(tmp_path):
     elements = Elements(page.read_text(encoding="utf-8"))
     assert [tag for tag, _ in elements.tags].count("script") == 2 and "img" not in dict(elements.tags)
     data = embedded(page)
-    assert data["summary"]["command"] == data["samples"][0]["records"][0]["text"] == HOSTILE
+    assert data["summary"]["command"] == data["samples"][0]["records"][-1]["text"] == HOSTILE
     assert data["trees"][0]["records"][0]["question"] == HOSTILE

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from rftt.report import write_report
-from tests.rftt.report.browser import SET
+from tests.rftt.report.browser import PRESS, SET
 from tests.rftt.report.runs import HOSTILE, embedded, group, shown, write_lines
 
 FILE = "rl/rollouts.jsonl"
@@ -74,8 +74,6 @@ def test_a_run_without_rollouts_says_why(tmp_path, every, hint):
 # Tokens of the open paths: [text, title, label, weight, class].
 TOKENS = """[...document.querySelectorAll("#rollouts .tokens .token")].map(t => [t.textContent, t.title,
   t.ariaLabel, Number(t.style.getPropertyValue("--weight")), t.className])"""
-PRESS = """key => document.activeElement.dispatchEvent(
-  new KeyboardEvent("keydown", {key, bubbles: true, cancelable: true}))"""
 
 
 def test_tokens_carry_sign_and_value_of_their_advantage(tmp_path, browser):
@@ -140,8 +138,8 @@ def test_a_step_is_chosen_and_its_tokens_are_walked_with_the_keyboard(run, brows
 def test_shaded_text_can_be_read(run, browser, dark):
     """Contrast of at least 4.5 where the shade is strongest (WCAG AA)."""
     browser.open(run / "report.html", 400, dark)
-    colours = browser.run("""['plus', 'minus'].flatMap(sign => {
-      const style = getComputedStyle(document.querySelector(`#rollouts .scale .${sign}`));
+    colours = browser.run("""['#rollouts .scale .plus', '#rollouts .scale .minus', '.panel .rare'].flatMap(shade => {
+      const style = getComputedStyle(document.querySelector(shade));
       const canvas = new OffscreenCanvas(1, 1).getContext("2d", {willReadFrequently: true});
       return [style.backgroundColor, style.color].map(colour => {
         canvas.fillStyle = colour;
@@ -150,7 +148,7 @@ def test_shaded_text_can_be_read(run, browser, dark):
       });
     })""")
     light = [luminance(*colour) for colour in colours]
-    for first, second in (light[:2], light[2:]):
+    for first, second in zip(light[::2], light[1::2], strict=True):
         assert (max(first, second) + 0.05) / (min(first, second) + 0.05) >= 4.5, colours
 
 
