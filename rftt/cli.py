@@ -34,7 +34,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     end_with_parent()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
-    arguments = build_parser().parse_args(argv)
+    arguments = parse(argv)
     from rftt.errors import PhaseFailed, UsageError
     from search.engines.interface import EngineError
 
@@ -62,7 +62,20 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
+def parse(argv: Sequence[str] | None) -> Arguments:
+    """Arguments of a command; settings may also stand behind options, as in ``eval CONFIG --model rl seed=1``."""
+    parser = build_parser()
+    arguments, left = parser.parse_known_args(argv)
+    if left and not (getattr(arguments, "config", None) and all("=" in x and not x.startswith("-") for x in left)):
+        parser.error(f"unrecognized arguments: {' '.join(left)}")
+    if left:
+        arguments.overrides = [*arguments.overrides, *left]
+    return arguments
+
+
 def build_parser() -> argparse.ArgumentParser:
+    from rftt.serve.command import add_arguments as add_serve_arguments
+
     parser = argparse.ArgumentParser(
         prog="rftt", description="Teach a language model to reason with functional tokens."
     )
@@ -75,14 +88,20 @@ def build_parser() -> argparse.ArgumentParser:
         ("eval", "measure the models on the held-out questions"),
     ):
         command = _command(commands, name, text, _run if name == "run" else _phase)
-        command.add_argument("config", metavar="CONFIG", help="YAML file")
+        command.add_argument("config", metavar="CONFIG", help="YAML file", nargs="?" if name == "eval" else None)
         command.add_argument(
             "overrides", nargs="*", metavar="section.key=value", help="settings that win over the file"
         )
         if name == "search":
             command.add_argument("--share", type=int, help="search only this share, from 0, of search.processes")
         if name == "eval":
-            command.add_argument("--model", choices=("base", "sft", "rl"), help="measure only this one of eval.models")
+            command.add_argument("--model", choices=("base", "sft", "rl"), help="measure, or compare, only this one")
+            command.add_argument("--compare", nargs=2, metavar=("RUN_A", "RUN_B"),
+                                 help="paired differences between two evaluations; RUN:MODEL names one model")  # fmt: skip
+            command.add_argument("--benchmark", metavar="NAME", help="compare: only this one; eval is data.eval")
+            command.add_argument("--json", action="store_true", help="compare: one JSON object a benchmark and model")
+            command.add_argument("--harness", nargs=2, metavar=("RUN", "OUT"),
+                                 help="write the results of a run in the layout of lm-evaluation-harness")  # fmt: skip
 
     shad = _command(commands, "shad", "tell reasoning tokens from boilerplate, in a run or in any chat data", _shad)
     shad.add_argument(
@@ -100,6 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
     tokens.add_argument("--seed", type=int, default=0, help="of the noise on new rows")
     tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
     tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
+    tokens.add_argument("--functions", metavar="FILE", help="YAML file with another token set than the paper's")
 
     solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve)
     solve.add_argument("question", metavar="QUESTION", nargs="?", help="the question; or use --file")
@@ -127,6 +147,21 @@ def build_parser() -> argparse.ArgumentParser:
     solve.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides",
                        help="any setting of model, engine, search and prm, e.g. search.selection=puct")  # fmt: skip
 
+    serve = _command(commands, "serve", "OpenAI-compatible server whose answers come from the search", _serve)
+    add_serve_arguments(serve)
+
+    data = _command(commands, "data", "training data against evaluation questions: overlap, with examples", _data)
+    data.add_argument("what", choices=("check",))
+    data.add_argument("train", metavar="TRAIN", help="file or hub name: questions, or conversations with messages")
+    data.add_argument("eval", metavar="EVAL", nargs="+", help="files, or benchmarks by name: gsm8k, math500, …")
+    data.add_argument("--n", type=int, default=13, help="words in a row that count as overlap (default: 13)")
+    data.add_argument("--examples", type=int, default=3, help="how many are shown of each EVAL (default: 3)")
+    data.add_argument("--split", default="train", help="of TRAIN on the hub (default: train)")
+    data.add_argument("--root", default="", metavar="DIR", help="folder with files of the benchmarks, as data.root")
+    data.add_argument("--table", metavar="FILE", help="further benchmarks, as data.table")
+    data.add_argument("--json", action="store_true", help="one JSON object for each EVAL, with all ids")
+    data.add_argument("--strict", action="store_true", help="end with code 1 if anything overlaps")
+
     grade = _command(commands, "grade", "verdict of the math grader", _grade)
     grade.add_argument("--gold", help="the right answer")
     grade.add_argument("--answer", help="the text to grade")
@@ -134,9 +169,22 @@ def build_parser() -> argparse.ArgumentParser:
     grade.add_argument("--extract", choices=("boxed", "lenient", "none"), default="none",
                        help="how to find the answer in the text (default: the text is a bare answer)")  # fmt: skip
 
-    view = _command(commands, "view", "write report.html of a run", _view)
-    view.add_argument("run", metavar="RUN", help="run folder")
-    view.add_argument("--out", help="where to write it (default: RUN/report.html)")
+    view = _command(commands, "view", "write report.html of a run, or one page that compares several", _view)
+    view.add_argument("runs", metavar="RUN", nargs="+", help="run folder")
+    view.add_argument(
+        "--out", help="where to write it (default: RUN/report.html; of several, comparison.html in the first)"
+    )
+
+    export = _command(commands, "export", "write a model of a run for others, with a model card, or push it", _export)
+    export.add_argument("run", metavar="RUN", help="run folder")
+    export.add_argument("out", metavar="OUT", help="folder to write; must not be there")
+    export.add_argument("--model", choices=("sft", "rl"), default="rl", help="which model (default: rl)")
+    export.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
+    export.add_argument("--license", metavar="ID", help="e.g. apache-2.0 (default: that of the base model's card)")
+    export.add_argument("--push", metavar="OWNER/NAME", help="upload it to a new repository on the hub")
+    export.add_argument(
+        "--private", action=argparse.BooleanOptionalAction, default=True, help="of the repository (default: private)"
+    )
 
     toy = _command(commands, "toy", "the embedded world: its base model, its problems, a process reward model", _toy)
     toy.add_argument("what", choices=("build", "data", "prm"))
@@ -174,6 +222,8 @@ def _phase(arguments: Arguments) -> None:
 
     if arguments.command in ("shad", "sft", "rl"):
         distributed.only_first_speaks()
+    if arguments.command == "eval" and (arguments.compare or arguments.harness or not arguments.config):
+        return _read_eval(arguments)
     config = load_config(arguments.config, arguments.overrides)
     prepare(config)
     if arguments.command == "eval" and arguments.model:
@@ -186,6 +236,44 @@ def _phase(arguments: Arguments) -> None:
     if arguments.command == "eval":
         print(summarise(config))
     return None
+
+
+def _read_eval(arguments: Arguments) -> None:
+    """What `rftt eval` does with evaluations that are there already."""
+    from rftt.errors import UsageError
+
+    if arguments.config or bool(arguments.compare) == bool(arguments.harness):
+        raise UsageError("eval: give a CONFIG, or --compare RUN_A RUN_B, or --harness RUN OUT")
+    if arguments.harness:
+        from rftt.evaluate.harness import export
+
+        run, out = map(Path, arguments.harness)
+        print(*export(run, out), sep="\n")
+        return
+    from rftt.evaluate.compare import compare_runs, shown
+
+    for benchmark, first, second, found in compare_runs(
+        *arguments.compare, model=arguments.model, benchmark=arguments.benchmark
+    ):
+        if arguments.json:
+            metrics = [comparison.to_json() for comparison in found]
+            print(json.dumps({"benchmark": benchmark, "first": first.name, "second": second.name, "metrics": metrics}))
+        else:
+            print(shown(benchmark, first, second, found), end="\n\n")
+
+
+def _data(arguments: Arguments) -> None:
+    from dataclasses import asdict
+
+    from rftt.contamination import check
+
+    reports = check(
+        arguments.train, arguments.eval, n=arguments.n, examples=arguments.examples, split=arguments.split,
+        root=arguments.root, table=arguments.table,
+    )  # fmt: skip
+    print(*(json.dumps(asdict(r), ensure_ascii=False) if arguments.json else r for r in reports), sep="\n")
+    if arguments.strict and any(r.train_overlaps for r in reports):
+        raise SystemExit(1)
 
 
 def _shad(arguments: Arguments) -> None:
@@ -218,12 +306,18 @@ def _tokens(arguments: Arguments) -> None:
         arguments.config, arguments.overrides = arguments.model, arguments.out
         return _phase(arguments)
     from rftt.errors import UsageError
+    from rftt.function_sets import choose
     from rftt.vocabulary import add_functional_tokens
 
     if len(arguments.out) != 1:
         raise UsageError("tokens: give MODEL and the folder OUT of the new model, or the CONFIG of a run")
     summary = add_functional_tokens(
-        arguments.model, arguments.out[0], seed=arguments.seed, dtype=arguments.dtype, pad_token=arguments.pad_token
+        arguments.model,
+        arguments.out[0],
+        choose(arguments.functions, arguments.model),
+        seed=arguments.seed,
+        dtype=arguments.dtype,
+        pad_token=arguments.pad_token,
     )
     print(summary["message"])
     return None
@@ -250,6 +344,12 @@ def _solve(arguments: Arguments) -> None:
     out = Path(arguments.out) if arguments.out else None
     if solve(questions, config, arguments.strategy, as_json=arguments.json, out=out):
         raise SystemExit(1)
+
+
+def _serve(arguments: Arguments) -> None:
+    from rftt.serve.command import run
+
+    run(arguments)
 
 
 def _grade(arguments: Arguments) -> None:
@@ -289,7 +389,19 @@ def _lines(path: str) -> list[str]:
 def _view(arguments: Arguments) -> None:
     from rftt.report import write_report
 
-    print(write_report(Path(arguments.run), Path(arguments.out) if arguments.out else None))
+    print(write_report([Path(run) for run in arguments.runs], Path(arguments.out) if arguments.out else None))
+
+
+def _export(arguments: Arguments) -> None:
+    from rftt.export import check_export, check_push, export, push
+
+    run, out = Path(arguments.run), Path(arguments.out)
+    check_export(run, out, arguments.model)
+    if arguments.push:
+        check_push(arguments.push)
+    print(export(run, out, model=arguments.model, dtype=arguments.dtype, license=arguments.license))
+    if arguments.push:
+        print(push(out, arguments.push, private=arguments.private))
 
 
 def _toy(arguments: Arguments) -> None:

@@ -20,6 +20,7 @@ from rftt.children import run_children
 from rftt.config import Config
 from rftt.engines import running_engine
 from rftt.errors import PhaseFailed, UsageError
+from rftt.function_sets import functions_of_run
 from rftt.inputs import MODELS, model_path, needed, open_round, problems, round_folder
 from rftt.metrics import MetricsLog
 from rftt.prm import running_scorer
@@ -123,13 +124,14 @@ async def _search(config: Config, work: Round, share: int) -> None:
     if work.journal(share).exists() or not todo:
         return
     failed: dict[str, str] = {}
+    functions = functions_of_run(config, work.model)
     with running_scorer(config) as scorer, running_engine(config, work.model) as running:
         # Only once the engine runs: one that cannot start leaves nothing behind.
         journal, metrics = Journal(work.journal(share)), MetricsLog(config.folder / "metrics.jsonl", label)
         engine = CountedEngine(running)
         left = [p for p in todo if p.id not in journal]
         solved = sum(_solved(r["tree"]) for r in journal.read(order))
-        policy = make_policy(work.policy, engine, settings)
+        policy = make_policy(work.policy, engine, settings, functions)
         writer = policy if work.policy == "prompted" else None
         bar = progress_bar(len(todo), label, "questions", len(todo) - len(left))
 
@@ -137,10 +139,10 @@ async def _search(config: Config, work: Round, share: int) -> None:
             nonlocal solved
             if scorer is not None:
                 await score_steps(tree, scorer)
-            written = await chains(tree, writer, settings)
+            written = await chains(tree, writer, settings, functions)
             engine.finished(tree)
             record: Record = {"question_id": tree.question_id, "chains": written}
-            record |= {"preferences": preferences(tree, settings), "tree": tree.to_json()}
+            record |= {"preferences": preferences(tree, settings, functions), "tree": tree.to_json()}
             journal.append(record)
             solved += _solved(record["tree"])
             advance()

@@ -21,25 +21,30 @@ class ModelConfig:
     pad_token: entry of the vocabulary to pad with, for models that name none or pad with their end-of-sequence token.
     token_noise: noise on the new rows, as a share of the spread of the rows they are the mean of; more of it where the
         rows of words say little, as in very small models.
+    functions: YAML file with the functional tokens, their prompts and transitions (`search.function_files`); None for those
+        that lie beside the model's tokenizer, else for the paper's.
     """
 
     path: str = "toy"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     pad_token: str | None = None
     token_noise: float = 0.05
+    functions: str | None = None
 
 
 @dataclass(frozen=True)
 class DataConfig:
     """Args:
     train: file or hub name of the training questions; ``toy`` makes them.
-    eval: file or hub name of the held-out questions.
+    eval: file, hub name, or name in the table of benchmarks, of the held-out questions.
     columns: of `train`, ours → theirs, e.g. ``{question: problem}``; known layouts need none.
     eval_columns: the same for `eval`.
     train_split, eval_split: split of a hub data set; of ``toy``: train, validation, test.
     train_name, eval_name: configuration of a hub data set, e.g. ``main`` for GSM8K.
     train_limit, eval_limit: use only so many questions, drawn with the seed.
-    overlap: ``refuse`` stops on training questions that overlap the evaluation set, ``drop`` leaves them out.
+    overlap: ``refuse`` stops on training questions that overlap what is evaluated on, ``drop`` leaves them out.
+    root: folder with files of published benchmarks (gsm8k_test.jsonl, …), which are read from the hub otherwise.
+    table: YAML file with further benchmarks, in the layout of ``rftt/benchmarks.yaml``.
     """
 
     train: str = "toy"
@@ -53,6 +58,8 @@ class DataConfig:
     train_limit: int | None = None
     eval_limit: int | None = None
     overlap: Literal["refuse", "drop"] = "refuse"
+    root: str = ""
+    table: str | None = None
 
 
 @dataclass(frozen=True)
@@ -341,6 +348,14 @@ class EvalConfig:
     max_tokens: longest chain.
     max_depth, max_step_tokens, exploration, min_prior: of the search.
     guide: what values the paths of the search: ``agreement`` among the answers, or the process reward model.
+    benchmarks: measured beside `data.eval`: names of the table (gsm8k, math500, aime24, …) or files.
+    benchmark_limit: of each of them only so many questions, drawn with the seed.
+    strategies: measured beside samples and search: majority, best_of_n, beam, dvts, mcts.
+    budgets: of these strategies, in chains.
+    token_budgets: of majority, best_of_n and mcts, in generated tokens: what the largest of `budgets` had answered by then.
+    beam_width: of beam and dvts.
+    extract: what counts as an answer: ``boxed`` is the rule of RL, ``lenient`` also takes "the answer is …" and the like.
+    base_instruction: appended to the questions that the base model answers in whole chains; it was never tuned to box.
     """
 
     models: tuple[str, ...] = ("base", "sft", "rl")
@@ -356,13 +371,50 @@ class EvalConfig:
     exploration: float = 2.0
     min_prior: float = 0.0
     guide: Literal["agreement", "prm"] = "agreement"
+    benchmarks: tuple[str, ...] = ()
+    benchmark_limit: int | None = None
+    strategies: tuple[str, ...] = ()
+    budgets: tuple[int, ...] = (4, 16)
+    token_budgets: tuple[int, ...] = ()
+    beam_width: int = 4
+    extract: Literal["boxed", "lenient"] = "boxed"
+    base_instruction: str = ""
 
     def __post_init__(self) -> None:
-        unknown = set(self.models) - {"base", "sft", "rl"}
+        known = ("majority", "best_of_n", "beam", "dvts", "mcts")
+        if unknown := [name for name in self.strategies if name not in known]:
+            hint = "; greedy is always measured" if "greedy" in unknown else ""
+            raise ValueError(f"strategies: {unknown[0]} is not allowed, expected some of {', '.join(known)}{hint}")
+        for name in ("budgets", "token_budgets"):
+            values = getattr(self, name)
+            if list(values) != sorted(set(values)) or (values and values[0] < 1) or (name == "budgets" and not values):
+                raise ValueError(f"{name}: {values} is not allowed, expected growing numbers from 1 up")
+        if {"beam", "dvts"} & set(self.strategies) and (odd := [b for b in self.budgets if b % self.beam_width]):
+            width = self.beam_width
+            raise ValueError(f"budgets: {odd[0]} is not allowed with beams, expected multiples of beam_width {width}")
+        unknown = sorted(set(self.models) - {"base", "sft", "rl"})
         if unknown:
-            raise ValueError(f"models: {', '.join(sorted(unknown))} is not allowed, expected base, sft, rl")
+            raise ValueError(f"models: {', '.join(unknown)} is not allowed, expected base, sft, rl")
         if list(self.rollouts) != sorted(set(self.rollouts)) or not self.rollouts or self.rollouts[0] < 1:
             raise ValueError(f"rollouts: {self.rollouts} is not allowed, expected growing numbers from 1 up")
-        for name in ("samples", "processes"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected 1 or more")
+        for name in ("samples", "processes", "beam_width", "benchmark_limit", "search_limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: {value} is not allowed, expected 1 or more")
+
+    def search_config(self, *, seed: int, live_trees: int, rollouts: int | None = None) -> SearchConfig:
+        """The search that is measured.
+
+        Args:
+            seed: of its random choices.
+            live_trees: questions in flight at once.
+            rollouts: budget; the largest of `rollouts` by default.
+        """
+        shared = ("max_depth", "exploration", "temperature", "top_p", "max_step_tokens", "max_tokens", "min_prior",
+                  "beam_width")  # fmt: skip
+        return SearchConfig(
+            **{name: getattr(self, name) for name in shared},
+            rollouts=self.rollouts[-1] if rollouts is None else rollouts,
+            live_trees=live_trees,
+            seed=seed,
+        )

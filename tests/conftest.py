@@ -10,10 +10,11 @@ import pytest
 
 from tests.tiny import build_tiny_model
 
-# Set before torch and vLLM are imported, which happens inside fixtures and tests. Without PASSIVE, OpenMP threads of
-# two processes on the same cores spin against each other and everything becomes fifty times slower. vLLM runs inside
-# the test process, without a process of its own.
+# Set before torch and vLLM are imported, which happens inside fixtures and tests. Models are so small here that a second
+# thread costs more than it does. Without PASSIVE, OpenMP threads of two processes on the same cores spin against each other
+# and everything becomes fifty times slower. vLLM runs inside the test process, without a process of its own.
 for _name, _value in {
+    "OMP_NUM_THREADS": "1",
     "OMP_WAIT_POLICY": "PASSIVE",
     "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
     "VLLM_CPU_OMP_THREADS_BIND": "nobind",

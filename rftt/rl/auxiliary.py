@@ -23,6 +23,7 @@ from rftt.weighting.rft import RFT
 from rftt.weighting.roles import RegexRoles, role_of
 from rftt.weighting.scoring import Scorer, batches, differences
 from rftt.weighting.table import RoleTable
+from search.functions import RFTT, FunctionSet
 from search.journal import read_jsonl
 
 Ids = Sequence[int]
@@ -72,13 +73,14 @@ class Auxiliary:
         return rft_loss(logps_BT, roles_BT, self.weighting)
 
 
-def build(config: Config, model: str | Path, tokenizer: Any) -> Auxiliary | None:
+def build(config: Config, model: str | Path, tokenizer: Any, functions: FunctionSet = RFTT) -> Auxiliary | None:
     """The auxiliary loss of ``config.rl.auxiliary``; None where λ is 0.
 
     Args:
         config: the run's; SHAD's results stand in its folder.
         model: that `rftt shad` has compared with the shuffled one, for ``roles: models``.
         tokenizer: of the policy.
+        functions: whose tags are boilerplate to regular expressions.
 
     Raises:
         UsageError: the roles cannot be told, since `rftt shad` has not run.
@@ -87,7 +89,7 @@ def build(config: Config, model: str | Path, tokenizer: Any) -> Auxiliary | None
     if not settings.weight:
         return None
     if settings.roles == "regex":
-        return Auxiliary(settings, _one_by_one(RegexRoles(tokenizer, config.sft.weighting.boilerplate)))
+        return Auxiliary(settings, _one_by_one(RegexRoles(tokenizer, config.sft.weighting.boilerplate, functions)))
     shad = config.folder / "shad"
     if settings.roles == "models":
         for path in (shad / "shuffled", Path(model)):

@@ -134,7 +134,7 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
         rewards = rewards_B[rows].tolist()
         self._measure(paths, searched, rewards, kl_BT, mask_BT, mode, group_size)
         if searched and mode == "train":
-            self._keep_rollouts(paths[:group_size], rewards, advantages_BT)
+            self._keep_rollouts(paths[:group_size], rewards, advantages_BT, output.get("sampling_per_token_logps"))
         return output
 
     def _right_paths(
@@ -274,20 +274,24 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
         for name, value in means.items():
             self._metrics[mode][name].append(value)
 
-    def _keep_rollouts(self, paths: list[dict[str, Any]], rewards: list[float], advantages_BT: torch.Tensor) -> None:
+    def _keep_rollouts(
+        self, paths: list[dict[str, Any]], rewards: list[float], advantages_BT: torch.Tensor, logps_BT: Any
+    ) -> None:
         """Write one question's paths with what each token is credited with, every so many steps."""
         step, every = self.state.global_step + 1, self.settings.rollouts_every
         if self.rollout_log is None or not every or (step - 1) % every or not self.is_world_process_zero():
             return
         kept = []
-        for path, reward, advantages_T in zip(paths, rewards, advantages_BT.tolist()):
+        for row, (path, reward, advantages_T) in enumerate(zip(paths, rewards, advantages_BT.tolist())):
             ids = path["completion_ids"]
+            logps = {} if logps_BT is None else {"logprobs": [round(p, 3) for p in logps_BT[row, : len(ids)].tolist()]}
             kept.append(
                 {
                     **{name: path[name] for name in ("verdict", "status", "origin")},
                     "reward": round(reward, 4),
                     "tokens": [self._tokenizer.decode([i]) for i in ids],
                     "advantages": [round(value, 4) for value in advantages_T[: len(ids)]],
+                    **logps,
                 }
             )
         names = ("question_id", "prompt", "answer")

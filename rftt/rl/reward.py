@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewards import grade_many
+from search.chain import answering_part
+from search.functions import RFTT, FunctionSet
 
 
 def outcome(verdict: str, wrong: float) -> float:
@@ -25,11 +27,15 @@ class OutcomeReward:
         tokenizer: decodes rows that have no verdict; their tags are kept.
         eos_ids: a row without a verdict that does not end in one of these was cut off.
         wrong: reward of an answer that is not correct, in [0, 1).
+        functions: the token set; a chain answers in its terminal step alone.
     """
 
     __name__ = "outcome"  # TRL's name for it in metrics
 
-    def __init__(self, tokenizer: Any, eos_ids: Sequence[int], wrong: float = 0.1) -> None:
+    def __init__(
+        self, tokenizer: Any, eos_ids: Sequence[int], wrong: float = 0.1, functions: FunctionSet = RFTT
+    ) -> None:
+        self.functions = functions
         self.tokenizer = tokenizer
         self.eos_ids = frozenset(eos_ids)
         self.wrong = wrong
@@ -56,7 +62,8 @@ class OutcomeReward:
     ) -> list[str]:
         rows = self._open(verdicts)
         whole = [row for row in rows if completion_ids[row] and completion_ids[row][-1] in self.eos_ids]
-        texts = [self.tokenizer.decode(completion_ids[row], skip_special_tokens=False) for row in whole]
+        decoded = (self.tokenizer.decode(completion_ids[row], skip_special_tokens=False) for row in whole)
+        texts = [answering_part(text, self.functions) for text in decoded]
         graded = grade_many([(answer[row], text) for row, text in zip(whole, texts, strict=True)])
         found = {row: verdict.status for row, verdict in zip(whole, graded, strict=True)}
         return [found.get(row, "no_answer") for row in rows]

@@ -170,13 +170,13 @@ def build_trainer(
     except (ValueError, TypeError) as error:
         raise UsageError(f"rl.trainer: {error}") from error
     rl = config.rl
-    further = auxiliary.build(config, untuned or model_path, tokenizer)
+    further = auxiliary.build(config, untuned or model_path, tokenizer, functions)
     max_model_len = args.vllm_max_model_length
     rollout = FunctionalRollout(
         problems, rl, seed=config.seed, functions=functions, max_model_len=max_model_len, scorer=scorer
     )
     rows = [{"prompt": prompt_of(p), "answer": p.answer, "question_id": p.id} for p in problems]
-    reward = OutcomeReward(tokenizer, [tokenizer.eos_token_id], wrong=rl.wrong_reward)
+    reward = OutcomeReward(tokenizer, [tokenizer.eos_token_id], rl.wrong_reward, functions)
     dtype = (args.model_init_kwargs or {}).get("dtype", "float32")
     if dtype in ("float32", "auto") and (args.bf16 or args.fp16):
         dtype = "bfloat16" if args.bf16 else "float16"

@@ -71,7 +71,10 @@ def test_a_group_of_paths_is_kept_with_what_each_token_is_credited_with(trained,
     for line in kept:
         assert line["question_id"] in {p.id for p in problems} and len(line["paths"]) == 4
         for path in line["paths"]:
-            assert len(path["tokens"]) == len(path["advantages"]) and path["tokens"][0] in RFTT.tags
+            assert (
+                len(path["tokens"]) == len(path["advantages"]) == len(path["logprobs"])
+                and path["tokens"][0] in RFTT.tags
+            )
             assert 0 <= path["reward"] <= 1
     assert any(value for line in kept for path in line["paths"] for value in path["advantages"])
 
