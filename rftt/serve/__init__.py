@@ -1,0 +1,1 @@
+"""``rftt serve``: an OpenAI-compatible server whose answers are what a search has voted for."""

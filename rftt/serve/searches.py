@@ -1,0 +1,247 @@
+"""Searches for many requests on one engine, in a thread with an event loop of its own.
+
+The engine steps in its loop; HTTP has another one, which therefore answers while a model is loaded and however long a step
+takes. What belongs to one request is a `Turn`: it stands between the search and the engine, so that the search itself
+knows nothing of conversations, limits and accounts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import threading
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, replace
+from typing import Any
+
+from rftt.serve.answers import Answer, compose
+from rftt.serve.protocol import Ask, refuse
+from search.driver import Question
+from search.engines.interface import Engine, EngineAround, EngineGone, Generation, Sampling
+from search.functional import encode
+from search.functions import RFTT, FunctionSet
+from search.judging import Scorer
+from search.strategies import Solver
+
+# Every request asks the question of this name, so that its answer depends on its seed and settings alone; `rftt solve` names
+# a single question so too, and gives the same answer.
+QUESTION = "question"
+
+
+class Vocabulary:
+    """A tokenizer whose vocabulary is read once: reading that of a large model takes a while.
+
+    Args:
+        tokenizer: answers for everything else.
+    """
+
+    def __init__(self, tokenizer: Any) -> None:
+        self._tokenizer = tokenizer
+        self._known: dict[str, int] = tokenizer.get_vocab()
+        self.all_special_ids: list[int] = list(tokenizer.all_special_ids)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._tokenizer, name)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self._tokenizer(*args, **named)
+
+    def get_vocab(self) -> dict[str, int]:
+        return self._known
+
+
+class Conversation(Vocabulary):
+    """A tokenizer that templates a question behind the messages that came before it.
+
+    Args:
+        vocabulary: does the work.
+        earlier: those messages.
+    """
+
+    def __init__(self, vocabulary: Vocabulary, earlier: list[dict[str, str]]) -> None:
+        self._tokenizer = vocabulary
+        self._known = vocabulary.get_vocab()
+        self.all_special_ids = vocabulary.all_special_ids
+        self._earlier = earlier
+
+    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> Any:
+        return self._tokenizer.apply_chat_template([*self._earlier, *messages], **options)
+
+
+class Turn(EngineAround):
+    """The engine as the search of one request sees it.
+
+    Args:
+        engine: does the work.
+        tokenizer: of the conversation.
+        name: of the request; keeps its searches on one server.
+    """
+
+    def __init__(self, engine: Engine, tokenizer: Conversation, name: str) -> None:
+        super().__init__(engine)
+        self.tokenizer = tokenizer
+        self.name = name
+        self.tokens = 0
+        self._end: int | None = None
+
+    def end_chains_at(self, length: int) -> None:
+        """No prompt and its continuation may be longer than this."""
+        self._end = length
+
+    async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
+        room = sampling.max_tokens
+        if self._end is not None:
+            room = min(room, self._end - len(prompt_ids))
+        if room <= 0:
+            return [Generation((), False)] * sampling.n
+        generations = await super().generate(prompt_ids, replace(sampling, max_tokens=room, tree=self.name))
+        self.tokens += sum(len(g.ids) for g in generations)
+        return generations
+
+
+@dataclass(frozen=True)
+class Search:
+    """A request that is ready to be searched for.
+
+    Args:
+        ask: what is asked for.
+        solver: set up for it.
+        turn: its engine.
+        prompt_tokens: of its prompt.
+    """
+
+    ask: Ask
+    solver: Solver
+    turn: Turn
+    prompt_tokens: int
+
+    @property
+    def question(self) -> Question:
+        return Question(QUESTION, self.ask.messages[-1]["content"])
+
+
+Opened = AbstractContextManager[tuple[Engine, Scorer | None]]
+
+
+class Searches:
+    """Runs searches on an engine that it opens and closes in its own thread.
+
+    Args:
+        open_engine: gives the engine and perhaps a process reward model; entered in the thread.
+        functions: the token set.
+    """
+
+    def __init__(self, open_engine: Callable[[], Opened], functions: FunctionSet = RFTT) -> None:
+        self.ready: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.functions = functions
+        self.gone: str | None = None  # why the engine cannot serve
+        self._open = open_engine
+        self._closing = False
+        # Templating and encoding a long prompt must keep neither loop waiting.
+        self._templating = concurrent.futures.ThreadPoolExecutor(1, "rftt-prompts")
+        self._thread = threading.Thread(target=self._run, name="rftt-engine", daemon=True)
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``ready`` or ``gone``."""
+        if not self.ready.done():
+            return "starting"
+        return "gone" if self.gone is not None or self.ready.exception() else "ready"
+
+    def start(self) -> None:
+        """Begin to open the engine; `ready` tells when it is, or why it cannot be."""
+        self._thread.start()
+
+    def close(self, seconds: float = 30.0) -> bool:
+        """Cancel what is left and close the engine.
+
+        Returns:
+            Whether it was closed within so many seconds.
+        """
+        self._templating.shutdown(wait=False, cancel_futures=True)
+        self._closing = True
+        if self.ready.done() and not self.ready.exception() and self._thread.is_alive():
+            self._loop.call_soon_threadsafe(self._stopped.set)
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
+
+    async def prepare(self, ask: Ask, name: str) -> Search:
+        """Template the messages and check what can be checked before the search.
+
+        Raises:
+            ApiError: 400: the prompt is too long, or model, settings and chat template do not go together.
+        """
+        return await asyncio.get_running_loop().run_in_executor(self._templating, self._prepare, ask, name)
+
+    async def run(self, search: Search) -> Answer:
+        """Search and vote; cancelling this cancels the search in the engine.
+
+        Raises:
+            EngineError: the engine cannot serve the request.
+        """
+        if not self._thread.is_alive():
+            raise EngineGone(self.gone or "the engine was closed")
+        work = asyncio.run_coroutine_threadsafe(self._search(search), self._loop)
+        return await asyncio.wrap_future(work)
+
+    @property
+    def engine(self) -> Engine:
+        """The engine, once it is ready."""
+        return self._engine
+
+    def _run(self) -> None:
+        try:
+            with self._open() as (engine, scorer):
+                asyncio.run(self._serve(engine, scorer))
+        except BaseException as error:  # what ends this thread must not leave the others waiting
+            if self.ready.done():
+                self.gone = f"{type(error).__name__}: {error}"
+            else:
+                self.ready.set_exception(error)
+
+    async def _serve(self, engine: Engine, scorer: Scorer | None) -> None:
+        self._loop, self._stopped = asyncio.get_running_loop(), asyncio.Event()
+        self._engine, self._scorer = engine, scorer
+        self._vocabulary = Vocabulary(engine.tokenizer)
+        self.ready.set_result(None)
+        if not self._closing:
+            await self._stopped.wait()
+
+    def _prepare(self, ask: Ask, name: str) -> Search:
+        from jinja2 import TemplateError
+
+        tokenizer = Conversation(self._vocabulary, [*ask.messages[:-1]])
+        turn = Turn(self._engine, tokenizer, name)
+        try:
+            prompt = tokenizer.apply_chat_template([ask.messages[-1]], add_generation_prompt=True, tokenize=False)
+            length = len(encode(tokenizer, prompt))
+            solver = Solver(turn, ask.search, ask.strategy, functions=self.functions, scorer=self._scorer)
+        except TemplateError as error:
+            raise refuse(f"messages: the model's chat template refuses them: {error}", "messages") from error
+        except ValueError as error:
+            raise refuse(str(error)) from error
+        if length + 1 >= turn.max_model_len:
+            raise refuse(
+                f"messages: the prompt of {length} tokens leaves no room for an answer in the model's "
+                f"{turn.max_model_len}; shorten it",
+                "messages",
+                "context_length_exceeded",
+            )
+        # The prompts of an un-tuned search hold its instructions: there the step is limited instead of the chain.
+        if ask.max_tokens is not None and (solver.tuned or ask.strategy != "mcts"):
+            turn.end_chains_at(length + ask.max_tokens)
+        return Search(ask, solver, turn, length)
+
+    async def _search(self, search: Search) -> Answer:
+        try:
+            solution = await search.solver.solve(search.question)
+        except EngineGone as error:
+            self.gone = str(error)
+            raise
+        self.gone = None
+
+        def count(text: str) -> int:
+            return len(encode(self._vocabulary, text))
+
+        return compose(solution, search.ask, search.prompt_tokens, count, self.functions)
