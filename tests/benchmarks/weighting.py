@@ -41,14 +41,16 @@ from search.journal import read_jsonl, write_jsonl
 from tests.rftt.weighting import agents
 
 KEY_SHARE = 1 / 3  # of all steps, for the second stage
-# What each arm adds to plain SFT; `steps` of the second stage are filled in.
+# What each arm adds to plain SFT; `steps` of the second stage are filled in, `rate` is its learning rate ÷ the first's.
 ARMS: dict[str, dict[str, Any]] = {
     "SFT": {},
     "fixed weights": {"weighting": {"name": "rft", "roles": "shad", "fixed": [0.3, 0.7]}},
     "regex + RFT": {"weighting": {"name": "rft", "roles": "regex"}},
     "SHAD + RFT": {"weighting": {"name": "rft", "roles": "shad"}},
     "SFTKey": {"key_stage": {"tokens": "key"}},
+    "SFTKey, a tenth of the rate": {"key_stage": {"tokens": "key"}, "rate": 0.1},
     "SFT in two stages": {"key_stage": {"tokens": "all"}},
+    "two stages, a tenth of the rate": {"key_stage": {"tokens": "all"}, "rate": 0.1},
     "key_weight 4": {"weighting": {"name": "key_weight", "key_weight": 4.0}},
     "entropy, top 20 %": {"weighting": {"name": "entropy", "share": 0.2}},
     "DFT": {"weighting": {"name": "dft"}},
@@ -166,7 +168,8 @@ def _config(task: Task, arm: str, run: Path, seed: int) -> Any:
     sft["max_steps"] = task.steps
     if "key_stage" in adds:
         second = round(task.steps * KEY_SHARE)
-        sft |= {"max_steps": task.steps - second, "key_stage": adds["key_stage"] | {"steps": second}}
+        stage = {"steps": second, "learning_rate": task.sft["learning_rate"] * adds.get("rate", 1.0)}
+        sft |= {"max_steps": task.steps - second, "key_stage": adds["key_stage"] | stage}
     return from_dict({"run": str(run), "seed": seed, "model": {"dtype": "float32"}, "sft": sft})
 
 
@@ -298,14 +301,14 @@ def main() -> None:
 
 def table(rows: Sequence[dict[str, Any]]) -> str:
     lines = [f"{rows[0]['task']}, {rows[0]['steps']} steps, {rows[0]['seeds']} seeds",
-             f"{'':28}{'correct':>22}{'format':>22}{'boilerplate':>13}{'reasoning':>11}"]  # fmt: skip
+             f"{'':32}{'correct':>22}{'format':>22}{'boilerplate':>13}{'reasoning':>11}"]  # fmt: skip
     for row in rows:
         cells = []
         for name in ("correct", "formed"):
             r = row[name]
             cells.append(f"{100 * r['value']:.1f} [{100 * r['low']:.1f}, {100 * r['high']:.1f}]")
         b, r = (statistics.mean(row[n]) for n in ("boilerplate_loss", "reasoning_loss"))
-        lines.append(f"{row['arm']:28}{cells[0]:>22}{cells[1]:>22}{b:>13.3f}{r:>11.3f}")
+        lines.append(f"{row['arm']:32}{cells[0]:>22}{cells[1]:>22}{b:>13.3f}{r:>11.3f}")
     return "\n".join(lines)
 
 
