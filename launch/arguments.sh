@@ -1,3 +1,4 @@
+# shellcheck shell=bash disable=SC2034,SC2154
 # Read by launch/search.sh and launch/eval.sh, not run: takes their command line apart.
 #
 #   CONFIG [section.key=value…] [-- OPTION… [-- FLAG…]]
