@@ -138,7 +138,8 @@ def load(options: argparse.Namespace) -> list[Row]:
             vllm_server(options.model, config, options.gpus) as (theirs, their_process):  # fmt: skip
 
         async def compare() -> None:
-            connector = aiohttp.TCPConnector(limit=0)
+            # While one server has its turn, the other closes what is idle: such connections are not taken up again.
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=1)
             async with aiohttp.ClientSession(connector=connector) as session:
                 for strategy, rollouts, clients in cells:
                     spent: dict[str, int] = {}
