@@ -44,13 +44,13 @@ def holds_tags(text: str, functions: FunctionSet = RFTT) -> bool:
 def answering_part(text: str, functions: FunctionSet = RFTT) -> str:
     """Where the answer of a chain stands: in its last terminal step, and nowhere in a chain without one.
 
-    Text without functional tags is returned as it is.
+    Text without functional tags is returned as it is; tags that a malformed terminal step holds are left out.
     """
     if not holds_tags(text, functions):
         return text
     terminal = functions[functions.terminal]
     _, found, rest = text.rpartition(terminal.open)
-    return rest.partition(terminal.close)[0] if found else ""
+    return _tag_pattern(functions.tags).sub("", rest.partition(terminal.close)[0]) if found else ""
 
 
 def parse(text: str, functions: FunctionSet = RFTT) -> list[Step]:

@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from rewards import grade
 from search import Question, SearchConfig, Solver, search_many, solve_many
 from search.chain import answering_part, check, parse, well_formed
 from search.functions import RFTT
@@ -71,4 +72,9 @@ def test_the_answer_stands_in_the_terminal_step_alone():
     assert answering_part(CHAIN, OWN) == "\n\\boxed{2}\n"
     assert answering_part(CHAIN[: CHAIN.index("<answer>")], OWN) == "", "a chain that was cut off has no answer yet"
     assert answering_part("It is \\boxed{3}.", OWN) == "It is \\boxed{3}."
+
+
+def test_a_terminal_step_that_another_tag_closes_has_its_answer_all_the_same():
+    chain = "<next_step>\n1\n</next_step>\n<output>\n\\boxed{1}\n</direct_answer>"
+    assert not well_formed(chain) and grade("1", answering_part(chain)).correct and grade("1", chain).correct
     assert well_formed(CHAIN, OWN) and not well_formed(CHAIN, RFTT)
