@@ -88,6 +88,17 @@ function s(tag, props, ...children) {
   const node = document.createElementNS("http://www.w3.org/2000/svg", tag);
   return fill(node, (key, value) => node.setAttribute(key, value), props, children);
 }
+// Calls draw(width) whenever an element has become wider or narrower.
+function followWidth(element, draw) {
+  let width = 0;
+  new ResizeObserver(([entry]) => {
+    if (entry.contentRect.width && Math.abs(entry.contentRect.width - width) > 0.5) {
+      width = entry.contentRect.width;
+      draw(width);
+    }
+  }).observe(element);
+}
+
 const hue = index => (250 + 137.5 * index) % 360; // the golden angle keeps any number of hues apart
 const functionHue = name => {
   const i = DATA.functions.indexOf(name);

@@ -126,12 +126,10 @@ function lineChart(spec) {
     hover(svg, {live, X, top: MARGIN.top, bottom: H - MARGIN.bottom, x: spec.x, show});
     plot.replaceChildren(svg);
   }
-  new ResizeObserver(([entry]) => {
-    if (entry.contentRect.width && Math.abs(entry.contentRect.width - width) > 0.5) {
-      width = entry.contentRect.width;
-      draw();
-    }
-  }).observe(plot);
+  followWidth(plot, wide => {
+    width = wide;
+    draw();
+  });
   plot.style.minHeight = `${spec.height}px`;
   return h(
     "figure",

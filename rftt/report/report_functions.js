@@ -82,12 +82,10 @@ function stackChart(spec) {
     });
     plot.replaceChildren(svg);
   }
-  new ResizeObserver(([entry]) => {
-    if (entry.contentRect.width && Math.abs(entry.contentRect.width - width) > 0.5) {
-      width = entry.contentRect.width;
-      draw();
-    }
-  }).observe(plot);
+  followWidth(plot, wide => {
+    width = wide;
+    draw();
+  });
   return h(
     "figure",
     {className: "chart"},

@@ -93,13 +93,11 @@ function treeMap(tree, best, select) {
       [x, y] = [e.clientX - frame.left, Math.floor((e.clientY - frame.top) / row)];
     return boxes.find(b => b[2] === y && b[1] <= x && x < b[1] + b[3]);
   };
-  new ResizeObserver(([entry]) => {
-    if (entry.contentRect.width && Math.abs(entry.contentRect.width - width) > 0.5) {
-      width = entry.contentRect.width;
-      arrange();
-      draw();
-    }
-  }).observe(canvas);
+  followWidth(canvas, wide => {
+    width = wide;
+    arrange();
+    draw();
+  });
   const scheme = matchMedia("(prefers-color-scheme: dark)");
   scheme.addEventListener("change", function changed() {
     if (canvas.isConnected) draw();
