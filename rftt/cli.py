@@ -74,6 +74,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
 
 
 def build_parser() -> argparse.ArgumentParser:
+    from rftt.arguments import add_answering
     from rftt.serve.command import add_arguments as add_serve_arguments
 
     parser = argparse.ArgumentParser(
@@ -124,28 +125,11 @@ def build_parser() -> argparse.ArgumentParser:
     solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve)
     solve.add_argument("question", metavar="QUESTION", nargs="?", help="the question; or use --file")
     solve.add_argument("--file", help="questions as text lines or JSON lines; - reads standard input")
-    solve.add_argument("--model", required=True, metavar="M", help="model folder or hub name")
-    solve.add_argument("--strategy", default="mcts", help="greedy, majority, best_of_n, beam, dvts, mcts (default)")
-    solve.add_argument("--rollouts", type=int, default=16, help="budget in paths (default: 16)")
-    solve.add_argument("--budget-tokens", type=int, help="budget in generated tokens; stops at the one reached first")
     solve.add_argument(
         "--json", action="store_true", help="one JSON object a question, with all candidates and the tree"
     )
     solve.add_argument("--out", help="JSONL file for the solutions; the same command goes on after a kill")
-    solve.add_argument("--seed", type=int, default=0)
-    solve.add_argument(
-        "--engine", choices=("vllm", "transformers", "server"), help="default: vllm, or server with --server"
-    )
-    solve.add_argument("--server", action="append", default=[], metavar="URL", help="a running vLLM server; repeatable")
-    solve.add_argument(
-        "--prm", metavar="PATH", default="", help="process reward model: guides the search, ranks candidates"
-    )
-    solve.add_argument("--prm-format", default="token_classification", metavar="F",
-                       help="token_classification (default), math_shepherd or qwen")  # fmt: skip
-    solve.add_argument("--prm-server", action="append", default=[], metavar="URL",
-                       help="a running vLLM server of the process reward model; repeatable")  # fmt: skip
-    solve.add_argument("--set", action="append", default=[], metavar="section.key=value", dest="overrides",
-                       help="any setting of model, engine, search and prm, e.g. search.selection=puct")  # fmt: skip
+    add_answering(solve)
 
     serve = _command(commands, "serve", "OpenAI-compatible server whose answers come from the search", _serve)
     add_serve_arguments(serve)
@@ -324,8 +308,9 @@ def _tokens(arguments: Arguments) -> None:
 
 
 def _solve(arguments: Arguments) -> None:
+    from rftt.arguments import answering_config
     from rftt.errors import UsageError
-    from rftt.solve import checked, read_questions, settings, solve
+    from rftt.solve import checked, read_questions, solve
     from search import Question
 
     if (arguments.question is None) == (arguments.file is None):
@@ -336,11 +321,7 @@ def _solve(arguments: Arguments) -> None:
         questions = read_questions("standard input", sys.stdin.read())
     else:
         questions = read_questions(arguments.file, "\n".join(_lines(arguments.file)))
-    values = {"rollouts": arguments.rollouts, "budget_tokens": arguments.budget_tokens, "seed": arguments.seed,
-              "engine": arguments.engine or ("server" if arguments.server else "vllm"),
-              "servers": arguments.server,
-              "prm": {"path": arguments.prm, "format": arguments.prm_format, "servers": arguments.prm_server}}  # fmt: skip
-    config = settings(arguments.model, values, arguments.overrides)
+    config = answering_config(arguments)
     out = Path(arguments.out) if arguments.out else None
     if solve(questions, config, arguments.strategy, as_json=arguments.json, out=out):
         raise SystemExit(1)

@@ -53,6 +53,16 @@ def share(groups: Groups, holds: Callable[[Sample], bool]) -> Outcome:
     )
 
 
+def elected(statuses: Mapping[str, str], tokens: Mapping[str, float]) -> Outcome:
+    """Whether the one answer that each question was given is right.
+
+    Args:
+        statuses: question id → status of the answer by the grader.
+        tokens: question id → generated tokens that it cost.
+    """
+    return Outcome({id: float(s == "correct") for id, s in statuses.items()}, tokens, mean(tokens.values()))
+
+
 def correct(sample: Sample) -> bool:
     return bool(sample["verdict"] == "correct")
 

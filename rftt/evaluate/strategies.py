@@ -14,7 +14,7 @@ from typing import Any
 
 from rewards import extract_answer, grade
 from rftt.evaluate.job import Job
-from rftt.evaluate.metrics import Outcome, mean
+from rftt.evaluate.metrics import Outcome, elected
 from rftt.progress import progress_bar
 from search import Candidate, Question, SearchConfig, Solution, Solver, solve_many
 from search.chain import answering_part
@@ -182,12 +182,9 @@ def _at_budgets(record: dict[str, Any], chains: Iterable[int], tokens: Iterable[
 
 def _arm(strategy: str, vote: str, budget: int, unit: str, records: Sequence[dict[str, Any]]) -> Arm:
     found = {record["question_id"]: record["budgets"][_key(budget, unit)] for record in records}
-    outcome = Outcome(
-        {id: float(v["verdict"] == "correct") for id, v in found.items()},
-        {id: float(v["tokens"]) for id, v in found.items()},
-        mean(v["tokens"] for v in found.values()),
-    )
-    return Arm(strategy, vote, budget, unit, outcome, [v["verdict"] for v in found.values()])
+    statuses = {id: v["verdict"] for id, v in found.items()}
+    outcome = elected(statuses, {id: float(v["tokens"]) for id, v in found.items()})
+    return Arm(strategy, vote, budget, unit, outcome, list(statuses.values()))
 
 
 def _key(budget: int, unit: str) -> str:

@@ -8,7 +8,7 @@ from typing import Any
 
 from rewards import grade
 from rftt.evaluate.job import Job
-from rftt.evaluate.metrics import Outcome, mean
+from rftt.evaluate.metrics import Outcome, elected
 from rftt.metrics import MetricsLog
 from rftt.progress import progress_bar
 from search import Question, SearchConfig, Tree, search_many
@@ -65,12 +65,8 @@ async def grow_trees(job: Job) -> dict[str, Votes]:
 def at_budget(trees: dict[str, Votes], rollouts: int) -> tuple[Outcome, list[str]]:
     """Whether the vote of every tree is right when it had so many rollouts, and its status by the grader."""
     votes = {id: found[str(rollouts)] for id, found in trees.items()}
-    outcome = Outcome(
-        {id: float(v["correct"]) for id, v in votes.items()},
-        {id: float(v["tokens"]) for id, v in votes.items()},
-        mean(v["tokens"] for v in votes.values()),
-    )
-    return outcome, [_status(v) for v in votes.values()]
+    statuses = {id: _status(v) for id, v in votes.items()}
+    return elected(statuses, {id: float(v["tokens"]) for id, v in votes.items()}), list(statuses.values())
 
 
 def _status(vote: Mapping[str, Any]) -> str:

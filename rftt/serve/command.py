@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
+from rftt.arguments import add_answering, answering_config
+
 if TYPE_CHECKING:
     from rftt.config import Config
     from rftt.serve.app import Server
@@ -30,8 +32,9 @@ LOOPBACK = ("localhost", "::1", "127.")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Options of the command."""
+    parser.epilog = "Strategy, rollouts, budget and seed are for requests that do not name others."
     add = parser.add_argument
-    add("--model", required=True, metavar="M", help="model folder or hub name")
+    add_answering(parser)
     add("--name", help="name under which it is served (default: as given with --model)")
     add("--host", default="127.0.0.1", help="address to listen on (default: 127.0.0.1, this machine only)")
     add("--port", type=int, default=8000, help="0 takes a free one (default: 8000)")
@@ -47,20 +50,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default = LIMITS[option]
         add(option, type=type(default), default=default, metavar="N", help=f"{text} (default: {default:g})")
     add("--api-key", metavar="KEY", help=f"what clients must give (default: {API_KEY} of the environment, else none)")
-    search = parser.add_argument_group("what requests get that do not ask for something else").add_argument
-    search("--strategy", default="mcts", help="greedy, majority, best_of_n, beam, dvts, mcts (default)")
-    search("--rollouts", type=int, default=16, help="budget in paths (default: 16)")
-    search("--budget-tokens", type=int, help="budget in generated tokens; stops at the one reached first")
-    search("--seed", type=int, default=0)
-    add("--engine", choices=("vllm", "transformers", "server"), help="default: vllm, or server with --server")
-    add("--server", action="append", default=[], metavar="URL", help="a running vLLM server; repeatable")
-    add("--prm", metavar="PATH", default="", help="process reward model: guides the search, ranks candidates")
-    add("--prm-format", default="token_classification", metavar="F",
-        help="token_classification (default), math_shepherd or qwen")  # fmt: skip
-    add("--prm-server", action="append", default=[], metavar="URL",
-        help="a running vLLM server of the process reward model; repeatable")  # fmt: skip
-    add("--set", action="append", default=[], metavar="section.key=value", dest="overrides",
-        help="any setting of model, engine, search and prm, e.g. search.selection=puct")  # fmt: skip
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -79,7 +68,6 @@ def run(arguments: argparse.Namespace) -> None:
     from rftt.serve.limits import Limits
     from rftt.serve.protocol import Offer
     from rftt.serve.searches import Searches
-    from rftt.solve import settings
     from search.strategies import STRATEGIES
 
     if arguments.strategy not in STRATEGIES:
@@ -87,10 +75,7 @@ def run(arguments: argparse.Namespace) -> None:
     key = arguments.api_key if arguments.api_key is not None else os.environ.get(API_KEY)
     if key is not None and not key.strip():
         raise UsageError(f"--api-key or {API_KEY} is empty; give a key, or leave it out")
-    values = {"rollouts": arguments.rollouts, "budget_tokens": arguments.budget_tokens, "seed": arguments.seed,
-              "engine": arguments.engine or ("server" if arguments.server else "vllm"), "servers": arguments.server,
-              "prm": {"path": arguments.prm, "format": arguments.prm_format, "servers": arguments.prm_server}}  # fmt: skip
-    config = settings(arguments.model, values, arguments.overrides)
+    config = answering_config(arguments)
     try:
         limits = Limits(
             concurrent=arguments.max_concurrent,
