@@ -11,7 +11,7 @@ from typing import Any
 
 import rewards
 from rftt.evaluate.job import Job
-from rftt.evaluate.trees import search_config
+from rftt.evaluate.tree_search import search_config
 from search.functional import question_ids
 
 

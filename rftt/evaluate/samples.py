@@ -7,10 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewards import grade_async
+from rftt.data.problems import Problem
 from rftt.evaluate.job import Job
 from rftt.evaluate.metrics import Groups, Outcome, mean
-from rftt.problems import Problem
-from rftt.progress import progress_bar
+from rftt.runtime.progress import progress_bar
 from search.chain import answering_part, well_formed
 from search.engines import Sampling
 from search.functional import question_ids

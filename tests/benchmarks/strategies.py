@@ -23,9 +23,10 @@ from scipy.stats import binomtest
 
 from rewards import grade
 from rftt.config import load_config
-from rftt.engines import running_engine
-from rftt.inputs import problems, trained_model
-from rftt.intervals import measured
+from rftt.data.questions import problems
+from rftt.evaluate.intervals import measured
+from rftt.run_folder import trained_model
+from rftt.runtime.running_engine import running_engine
 from search import Question, SearchConfig, Solution, Solver, solve_many
 
 BUDGETS = (75, 150, 300, 600, 1200, 2400)

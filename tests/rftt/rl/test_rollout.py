@@ -6,13 +6,13 @@ from types import SimpleNamespace
 
 import pytest
 
+from rftt.config.sections import RLSection
+from rftt.data.problems import Problem
 from rftt.errors import UsageError
-from rftt.problems import Problem
 from rftt.rl import branches
 from rftt.rl.rollout import FunctionalRollout, prompt_of
-from rftt.sections import RLSection
 from search.engines import FakeEngine, Generation, Sampling
-from search.engines.interface import EngineError
+from search.engines.engine import EngineError
 from search.functions import RFTT
 from tests.search.fakes import OPEN, TOKENIZER, functional_script
 

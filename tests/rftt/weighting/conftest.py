@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from rftt.vocabulary import add_functional_tokens
+from rftt.model.vocabulary import add_functional_tokens
 from search.chain import Step, render
 from search.journal import write_jsonl
 
