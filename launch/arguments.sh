@@ -3,7 +3,7 @@
 #
 #   CONFIG [section.key=value…] [-- OPTION… [-- FLAG…]]
 #
-# Sets config, overrides, options and flags, and settings: what `python -m rftt.engines` prints, a line each. Needs python,
+# Sets config, overrides, options and flags, and settings: what `python -m rftt.runtime.running_engine` prints, a line each. Needs python,
 # and the functions say and usage of the script.
 
 case ${1:-} in
@@ -34,5 +34,5 @@ if (($#)); then
 fi
 
 # Lines: the model, engine.options as a search needs them, the flags of the servers.
-settings=$("$python" -m rftt.engines "$config" "${overrides[@]}") || exit 2
+settings=$("$python" -m rftt.runtime.running_engine "$config" "${overrides[@]}") || exit 2
 mapfile -t settings <<<"$settings"

@@ -22,7 +22,7 @@ usage() { sed -n '2,/^set -/{/^set -/d;s/^# \{0,1\}//;p}' "${BASH_SOURCE[0]}"; }
 source "$here/arguments.sh"
 
 # Lines: "name folder" of each model that is still to be measured.
-models=$("$python" -m rftt.engines --models "$config" "${overrides[@]}") || exit 2
+models=$("$python" -m rftt.runtime.running_engine --models "$config" "${overrides[@]}") || exit 2
 
 servers='' job=''
 end_all() {

@@ -29,14 +29,14 @@ Arguments = argparse.Namespace
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the command; returns the exit code."""
-    from rftt.children import end_with_parent
+    from rftt.runtime.children import end_with_parent
 
     end_with_parent()
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     arguments = parse(argv)
     from rftt.errors import PhaseFailed, UsageError
-    from search.engines.interface import EngineError
+    from search.engines.engine import EngineError
 
     try:
         arguments.run_command(arguments)
@@ -74,7 +74,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
 
 
 def build_parser() -> argparse.ArgumentParser:
-    from rftt.arguments import add_answering
+    from rftt.answering.arguments import add_answering
     from rftt.serve.command import add_arguments as add_serve_arguments
 
     parser = argparse.ArgumentParser(
@@ -199,10 +199,12 @@ def _run(arguments: Arguments) -> None:
 
 
 def _phase(arguments: Arguments) -> None:
-    from rftt import distributed
     from rftt.config import load_config
-    from rftt.phases import PHASES, measure, search, summarise
+    from rftt.phases import PHASES, search
+    from rftt.phases.evaluation import measure
+    from rftt.phases.summary import summarise
     from rftt.pipeline import prepare
+    from rftt.runtime import distributed
 
     if arguments.command in ("shad", "sft", "rl"):
         distributed.only_first_speaks()
@@ -249,7 +251,7 @@ def _read_eval(arguments: Arguments) -> None:
 def _data(arguments: Arguments) -> None:
     from dataclasses import asdict
 
-    from rftt.contamination import check
+    from rftt.data.contamination import check
 
     reports = check(
         arguments.train, arguments.eval, n=arguments.n, examples=arguments.examples, split=arguments.split,
@@ -261,9 +263,9 @@ def _data(arguments: Arguments) -> None:
 
 
 def _shad(arguments: Arguments) -> None:
-    from rftt import distributed
     from rftt.config import load_config, override
     from rftt.errors import UsageError
+    from rftt.runtime import distributed
 
     given = [arguments.data, arguments.model, arguments.out]
     if not any(given):
@@ -273,7 +275,7 @@ def _shad(arguments: Arguments) -> None:
         return _phase(arguments)
     if not all(given):
         raise UsageError("shad: --data, --model and --out go together")
-    from rftt.phases import SHAD_ROLES, labelled
+    from rftt.phases.tuning import SHAD_ROLES, labelled
     from rftt.weighting.shad import label_tokens
 
     distributed.only_first_speaks()
@@ -290,8 +292,8 @@ def _tokens(arguments: Arguments) -> None:
         arguments.config, arguments.overrides = arguments.model, arguments.out
         return _phase(arguments)
     from rftt.errors import UsageError
-    from rftt.function_sets import choose
-    from rftt.vocabulary import add_functional_tokens
+    from rftt.model.function_sets import choose
+    from rftt.model.vocabulary import add_functional_tokens
 
     if len(arguments.out) != 1:
         raise UsageError("tokens: give MODEL and the folder OUT of the new model, or the CONFIG of a run")
@@ -308,9 +310,9 @@ def _tokens(arguments: Arguments) -> None:
 
 
 def _solve(arguments: Arguments) -> None:
-    from rftt.arguments import answering_config
+    from rftt.answering.arguments import answering_config
+    from rftt.answering.solve import checked, read_questions, solve
     from rftt.errors import UsageError
-    from rftt.solve import checked, read_questions, solve
     from search import Question
 
     if (arguments.question is None) == (arguments.file is None):
@@ -374,7 +376,7 @@ def _view(arguments: Arguments) -> None:
 
 
 def _export(arguments: Arguments) -> None:
-    from rftt.export import check_export, check_push, export, push
+    from rftt.publish.export import check_export, check_push, export, push
 
     run, out = Path(arguments.run), Path(arguments.out)
     check_export(run, out, arguments.model)
@@ -394,7 +396,7 @@ def _toy(arguments: Arguments) -> None:
     if (arguments.what == "prm") != (arguments.run is not None):
         raise UsageError("toy: give `toy prm RUN OUT`, `toy build OUT` or `toy data OUT`")
     if arguments.what == "prm":
-        from rftt.toy.prm import train_prm
+        from rftt.toy.train_prm import train_prm
 
         more = {"steps": arguments.steps} if arguments.steps else {}
         held_out = Path(arguments.held_out) if arguments.held_out else None

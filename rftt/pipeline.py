@@ -15,12 +15,14 @@ from pathlib import Path
 
 import yaml
 
-from rftt.checkpoints import write_whole
-from rftt.children import run_children
 from rftt.config import Config, from_dict
+from rftt.data.questions import problems
 from rftt.errors import PhaseFailed, UsageError
-from rftt.inputs import model_path, problems
-from rftt.phases import plan, report, summarise
+from rftt.model.checkpoints import write_whole
+from rftt.phases import plan, report
+from rftt.phases.summary import summarise
+from rftt.run_folder import model_path
+from rftt.runtime.children import run_children
 from rftt.weighting.registry import WEIGHTINGS, load_weighting
 from search.functions import FunctionSet
 
@@ -46,8 +48,8 @@ def prepare(config: Config) -> Path:
     Raises:
         UsageError: something is wrong with them, or the run folder was begun with other settings or another token set.
     """
-    from rftt.function_sets import keep_functions
-    from rftt.vocabulary import check_model
+    from rftt.model.function_sets import keep_functions
+    from rftt.model.vocabulary import check_model
 
     path = config.folder / "config.yaml"
     resolved, before = config.to_dict(), None

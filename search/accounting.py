@@ -13,7 +13,7 @@ from collections import defaultdict
 from dataclasses import replace
 from typing import Any
 
-from search.engines.interface import Engine, EngineAround, Generation, Sampling
+from search.engines.engine import Engine, EngineAround, Generation, Sampling
 from search.tree import Tree
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from search.config import SearchConfig
-from search.engines.interface import Engine, EngineError, EngineGone
+from search.engines.engine import Engine, EngineError, EngineGone
 from search.functional import FunctionalPolicy
 from search.functions import RFTT, FunctionSet
 from search.judging import AgreementJudge, GoldJudge, Scorer, ScorerJudge

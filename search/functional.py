@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from search.engines.interface import Engine, Generation, Sampling
+from search.engines.engine import Engine, Generation, Sampling
 from search.functions import RFTT, FunctionSet
 from search.mcts import Expansion, derived_seed
 from search.prompted import encode

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from search.chain import holds_tags
-from search.engines.interface import Engine, Sampling
+from search.engines.engine import Engine, Sampling
 from search.functions import RFTT, FunctionSet
 from search.mcts import Expansion, derived_seed
 from search.tree import Node, Tree

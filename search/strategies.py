@@ -17,7 +17,7 @@ from rewards import extract_answer
 from search.chain import answering_part
 from search.config import SearchConfig
 from search.driver import Question, grow_tree, make_policy, run_many
-from search.engines.interface import Engine, EngineError, Generation, Sampling
+from search.engines.engine import Engine, EngineError, Generation, Sampling
 from search.functional import question_ids, tag_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from rftt.errors import UsageError
-from rftt.intervals import Difference, paired_difference
+from rftt.evaluate.intervals import Difference, paired_difference
 from search.journal import read_jsonl
 
 MODELS = ("base", "sft", "rl")

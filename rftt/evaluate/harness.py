@@ -15,10 +15,10 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from rftt.checkpoints import write_whole
+from rftt.data.tables import READERS
 from rftt.errors import UsageError
 from rftt.evaluate.compare import DEFAULT, MODELS, Side, sides
-from rftt.tables import READERS
+from rftt.model.checkpoints import write_whole
 from search.journal import read_jsonl, write_jsonl
 
 EXACT_MATCH = "exact_match"  # their name for what is `greedy` here

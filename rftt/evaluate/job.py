@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from rftt.benchmarks import Benchmark
 from rftt.config import Config
-from rftt.problems import Problem
+from rftt.data.benchmarks import Benchmark
+from rftt.data.problems import Problem
 from search.engines import Engine
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer

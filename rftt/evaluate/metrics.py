@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards.grader import STATUSES
-from rftt.intervals import measured
+from rftt.evaluate.intervals import measured
 
 Sample = Mapping[str, Any]
 Groups = Mapping[str, Sequence[Sample]]

@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from rftt.benchmarks import find_benchmark, read_benchmarks, unreadable_golds
+from rftt.data.benchmarks import find_benchmark, read_benchmarks, unreadable_golds
+from rftt.data.overlap import contamination
 from rftt.evaluate.about import about
+from rftt.evaluate.budgets import run_strategies
 from rftt.evaluate.job import Job
+from rftt.evaluate.measured import asked_strategies
 from rftt.evaluate.metrics import (
     Outcome,
     by_group,
@@ -21,10 +24,7 @@ from rftt.evaluate.metrics import (
     tokens_per_correct,
 )
 from rftt.evaluate.samples import draw, vote
-from rftt.evaluate.strategies import run_strategies
-from rftt.evaluate.trees import at_budget, grow_trees
-from rftt.inputs import asked_strategies
-from rftt.overlap import contamination
+from rftt.evaluate.tree_search import at_budget, grow_trees
 from search.journal import write_jsonl
 
 SCHEMA = "rftt.eval/1"
@@ -38,7 +38,7 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
     Returns:
         What stands in ``eval/{model}.json``: ``metrics`` {METRIC: result}, ``curve`` and ``majority`` of the search and of
         votes at equal tokens, ``verdicts`` of the samples, and beside these pass@k, groups, lengths, costs, statuses,
-        contamination and the conditions (`about`). Results are as in `rftt.intervals.measured`. The values of every
+        contamination and the conditions (`about`). Results are as in `rftt.evaluate.intervals.measured`. The values of every
         question are kept in ``questions-{model}.jsonl``.
     """
     settings = job.config.eval

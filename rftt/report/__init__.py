@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rftt.errors import UsageError
-from rftt.function_sets import functions_of_folder
+from rftt.model.function_sets import functions_of_folder
 from rftt.report.contents import collect, page_data
 from rftt.report.page import render, write_page
 from rftt.report.trees import chosen_leaf

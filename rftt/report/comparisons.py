@@ -22,7 +22,8 @@ def comparisons_of(runs: Sequence[Path]) -> list[Record]:
 
     Returns:
         ``{"benchmark", "metric", "from": [run, model], "to": [run, model], "n"}`` and the fields of
-        `rftt.intervals.Difference`, over the questions that both sides have; nothing where an evaluation kept no questions.
+        `rftt.evaluate.intervals.Difference`, over the questions that both sides have; nothing where an evaluation kept no
+        questions.
     """
     folders = [benchmark_folders(run) for run in runs]
     found = []
@@ -50,7 +51,7 @@ def _pairs(files: Sequence[dict[str, Path]]) -> Iterator[tuple[Place, Place]]:
 
 
 def _difference(first: list[float], second: list[float]) -> Record:
-    from rftt.intervals import paired_difference
+    from rftt.evaluate.intervals import paired_difference
 
     return asdict(paired_difference(first, second))
 

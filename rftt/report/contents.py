@@ -9,15 +9,15 @@ from pathlib import Path
 import yaml
 
 from rftt.errors import UsageError
+from rftt.report.answers import samples_of
 from rftt.report.chains import chains_of
 from rftt.report.comparisons import comparisons_of
 from rftt.report.curves import curves_of
 from rftt.report.lines import MODELS, Record
-from rftt.report.measures import measures_of
-from rftt.report.roles import roles_of
+from rftt.report.overview import differences, masked, read_config, read_summary, seeds
+from rftt.report.results import measures_of
 from rftt.report.rollouts import rollouts_of
-from rftt.report.samples import samples_of
-from rftt.report.settings import differences, masked, read_config, read_summary, seeds
+from rftt.report.token_roles import roles_of
 from rftt.report.trees import trees_of
 from rftt.report.usage import usage_of
 from search.functions import RFTT, ROOT, FunctionSet

@@ -1,5 +1,5 @@
 """Online RL over functional tokens. `train_rl` is the phase; TRL and torch are imported when it is called."""
 
-from rftt.rl.trainer import train_rl
+from rftt.rl.phase import train_rl
 
 __all__ = ["train_rl"]

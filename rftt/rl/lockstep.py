@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 from search.engines import Engine, Generation, Sampling
-from search.engines.interface import EngineAround
+from search.engines.engine import EngineAround
 
 Request = tuple[list[int], int, "asyncio.Future[None]"]  # prompt, seed, what it waits for
 

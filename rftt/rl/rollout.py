@@ -19,16 +19,16 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from rftt.config.sections import RLSection
+from rftt.data.problems import Problem
 from rftt.errors import UsageError
-from rftt.problems import Problem
 from rftt.rl import branches
-from rftt.rl.engines import colocated, own_model
 from rftt.rl.lockstep import Lockstep
+from rftt.rl.own_engine import colocated, own_model
 from rftt.rl.replay import SolvedPaths
 from rftt.rl.reward import outcome
 from rftt.rl.sample import Sample, plain_path, tree_path
 from rftt.rl.shaping import process_returns, start_potential
-from rftt.sections import RLSection
 from search import Question, SearchConfig, Tree
 from search.driver import grow_tree, make_policy
 from search.engines import Engine, EngineStats, Sampling

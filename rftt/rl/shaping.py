@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rewards.process import potential_differences
+from rewards.prm.process import potential_differences
 
 
 def start_potential(scores: Sequence[Sequence[float]]) -> float:

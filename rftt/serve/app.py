@@ -20,10 +20,10 @@ from aiohttp.web_protocol import RequestPayloadError
 from rftt.serve import answers
 from rftt.serve.answers import Answer
 from rftt.serve.limits import Gate, Limits
-from rftt.serve.metrics import CONTENT_TYPE, Metrics
+from rftt.serve.prometheus import CONTENT_TYPE, Metrics
 from rftt.serve.protocol import ApiError, Offer, described, parse, read_json
 from rftt.serve.searches import Search, Searches
-from search.engines.interface import EngineError
+from search.engines.engine import EngineError
 
 STATUS = web.RequestKey("status", int)  # that a stream could not send any more
 HUNG_UP = 499  # not sent to anybody, but counted

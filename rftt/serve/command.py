@@ -12,13 +12,13 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from rftt.arguments import add_answering, answering_config
+from rftt.answering.arguments import add_answering, answering_config
 
 if TYPE_CHECKING:
     from rftt.config import Config
     from rftt.serve.app import Server
     from rftt.serve.searches import Searches
-    from search.engines.interface import Engine
+    from search.engines.engine import Engine
     from search.functions import FunctionSet
     from search.judging import Scorer
 
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
         EngineError: the engine cannot start.
     """
     from rftt.errors import UsageError
-    from rftt.function_sets import choose
+    from rftt.model.function_sets import choose
 
     if find_spec("prometheus_client") is None:
         raise UsageError("serve: prometheus-client is not installed; pip install 'rftt[serve]'")
@@ -113,9 +113,9 @@ def opened(config: Config, strategy: str, functions: FunctionSet) -> Iterator[tu
     Raises:
         UsageError: the strategy does not fit the settings or the model.
     """
-    from rftt.engines import running_engine
     from rftt.errors import UsageError
-    from rftt.prm import running_scorer
+    from rftt.runtime.running_engine import running_engine
+    from rftt.runtime.running_scorer import running_scorer
     from search.strategies import Solver
 
     with running_scorer(config) as scorer, running_engine(config, config.model.path) as engine:

@@ -18,7 +18,7 @@ from typing import Any
 from rftt.serve.answers import Answer, compose
 from rftt.serve.protocol import Ask, refuse
 from search.driver import Question
-from search.engines.interface import Engine, EngineAround, EngineGone, Generation, Sampling
+from search.engines.engine import Engine, EngineAround, EngineGone, Generation, Sampling
 from search.functional import encode
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer

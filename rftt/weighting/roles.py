@@ -11,7 +11,7 @@ from typing import Any
 from rftt.errors import UsageError
 from rftt.weighting.annotate import token_texts
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
-from rftt.weighting.settings import WeightingConfig
+from rftt.weighting.options import WeightingConfig
 from search.functions import RFTT, FunctionSet
 from search.journal import read_jsonl
 

@@ -21,13 +21,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from rftt import distributed
-from rftt.checkpoints import write_whole
 from rftt.config import Config
 from rftt.errors import UsageError
+from rftt.model.checkpoints import write_whole
+from rftt.runtime import distributed
+from rftt.weighting.conversations import Conversation, conversations, encode, shuffled
 from rftt.weighting.interface import NO_ROLE
 from rftt.weighting.roles import SCHEMA, role_of
-from rftt.weighting.samples import Conversation, conversations, encode, shuffled
 from search.functions import FunctionSet
 from search.journal import Journal, read_jsonl, write_jsonl
 
@@ -57,7 +57,7 @@ def label_tokens(
     """
     from transformers import AutoTokenizer
 
-    from rftt.function_sets import choose
+    from rftt.model.function_sets import choose
     from rftt.weighting.summary import summarise
 
     functions = functions or choose(None, model)
@@ -98,7 +98,7 @@ def _tune_shuffled(
     """Steps 1 and 2: tune on a share of the samples with shuffled outputs; leaves ``shuffled/``."""
     from datasets import Dataset
 
-    from rftt.sft import Tuning, tune
+    from rftt.sft.phase import Tuning, tune
 
     settings = config.shad
     rng = random.Random(f"{config.seed}/shad")
@@ -118,7 +118,7 @@ def _score(
     pad: int,
 ) -> dict[str, float]:
     """Step 3: LD of every token, into ``roles.jsonl``; returns seconds and tokens scored in this sitting."""
-    from rftt.progress import progress_bar
+    from rftt.runtime.progress import progress_bar
     from rftt.weighting.scoring import Scorer, batches, differences
 
     journal = Journal(out / ROLES, key="sample")

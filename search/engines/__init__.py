@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from search.engines.interface import Engine, EngineStats, Generation, Sampling
+from search.engines.engine import Engine, EngineStats, Generation, Sampling
 
 if TYPE_CHECKING:
     from search.engines.fake import FakeEngine

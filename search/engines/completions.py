@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from search.engines.interface import EngineError, Generation, Sampling
+from search.engines.engine import EngineError, Generation, Sampling
 
 
 def request_body(

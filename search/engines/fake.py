@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
-from search.engines.interface import EngineStats, Generation, Sampling
+from search.engines.engine import EngineStats, Generation, Sampling
 
 Script = Callable[[list[int], Sampling], list[Generation]]
 

@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequ
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from search.engines.interface import EngineGone
+from search.engines.engine import EngineGone
 
 Probe = Callable[[str], Awaitable[str | None]]
 log = logging.getLogger(__name__)

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from http.client import HTTPException
 from typing import Any
 
-from search.engines.interface import EngineError
+from search.engines.engine import EngineError
 
 Cards = list[dict[str, Any]]  # as OpenAI's API lists models; vLLM adds root (what was loaded) and max_model_len
 

@@ -21,8 +21,8 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from search.engines.completions import error_message, one_line, read_generations, request_body
+from search.engines.engine import EngineError, EngineStats, Generation, Sampling
 from search.engines.fleet import Fleet, Server
-from search.engines.interface import EngineError, EngineStats, Generation, Sampling
 from search.engines.models import agree_on_model, list_models, serves
 
 if TYPE_CHECKING:

@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from search.engines.interface import EngineStats, Generation, Sampling
+from search.engines.engine import EngineStats, Generation, Sampling
 
 if TYPE_CHECKING:
     import torch

@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from search.engines.interface import EngineError, EngineGone, EngineStats, Generation, Sampling
+from search.engines.engine import EngineError, EngineGone, EngineStats, Generation, Sampling
 
 if TYPE_CHECKING:
     from vllm import LLM

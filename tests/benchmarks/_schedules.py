@@ -23,7 +23,7 @@ from rftt.rl.lockstep import Lockstep
 from search import Question, SearchConfig, Tree, search_many
 from search.accounting import CountedEngine
 from search.engines import Engine, EngineStats, FakeEngine, Generation, Sampling
-from search.engines.interface import EngineAround
+from search.engines.engine import EngineAround
 from search.engines.vllm import sampling_params, settled
 from search.prompted import encode
 from tests.search.fakes import TOKENIZER, prompted_script

@@ -208,7 +208,7 @@ def build_model(folder: Path) -> None:
     import torch
     from transformers import AutoModelForCausalLM, Qwen2Config
 
-    from rftt.vocabulary import add_functional_tokens
+    from rftt.model.vocabulary import add_functional_tokens
     from tests.tiny import build_tokenizer
 
     tokenizer = build_tokenizer()
@@ -229,9 +229,9 @@ def train(model: str, run: str, phase: str, **chosen: Any) -> None:
     """Two optimiser steps in this process; writes its peak beside the run."""
     import torch
 
-    from rftt import distributed
     from rftt.config import from_dict
-    from rftt.problems import Problem
+    from rftt.data.problems import Problem
+    from rftt.runtime import distributed
     from search.chain import Step, render
     from search.journal import write_jsonl
 
@@ -260,7 +260,7 @@ def train(model: str, run: str, phase: str, **chosen: Any) -> None:
         }
     )  # fmt: skip
     if phase == "sft":
-        from rftt.sft import train_sft
+        from rftt.sft.phase import train_sft
 
         chain = render([Step("next_step", "1 + 1 = 2. " * 60), Step("output", "\\boxed{2}")])[:1000]
         turns = [{"role": "user", "content": "What is 1 + 1?"}, {"role": "assistant", "content": chain}]
@@ -268,7 +268,7 @@ def train(model: str, run: str, phase: str, **chosen: Any) -> None:
         write_jsonl(chains, ({"question_id": f"q{i}", "messages": turns} for i in range(8 * setting.processes)))
         config.sft.trainer["max_length"] = 256
     else:
-        import rftt.rl.grpo as _grpo  # noqa: F401
+        import rftt.rl.trainer as _grpo  # noqa: F401
         from rftt.rl import train_rl
 
         problems = [Problem(f"q{i}", f"What is {i} + 3?", str(i + 3), "test") for i in range(8)]

@@ -24,7 +24,8 @@ from pathlib import Path
 from typing import Any
 
 from rftt.config import Config, from_dict, load_config
-from rftt.inputs import problems, trained_model
+from rftt.data.questions import problems
+from rftt.run_folder import trained_model
 
 # A checkpoint every so many steps; a training has enough of them for every kill that is asked for.
 EVERY = 3
@@ -96,7 +97,7 @@ def _config(run: Path, phase: str, folder: Path, steps: int) -> Config:
 
 
 def _train_sft(config: Config, run: Path, callbacks: list[Any]) -> None:
-    from rftt.sft import train_sft
+    from rftt.sft.phase import train_sft
 
     chains = run / "search" / "chains.jsonl"
     train_sft(run / "model-with-tokens", chains, config.folder / "sft" / "final", config, callbacks=callbacks)

@@ -27,8 +27,9 @@ from pathlib import Path
 from typing import Any
 
 from rftt.config import Config, from_dict, load_config
-from rftt.inputs import problems, trained_model
-from rftt.intervals import measured
+from rftt.data.questions import problems
+from rftt.evaluate.intervals import measured
+from rftt.run_folder import trained_model
 
 ARMS: dict[str, dict[str, Any]] = {
     "flat, grpo": {"sampler": "flat", "advantage": "grpo"},
@@ -176,8 +177,8 @@ def _train(sft: Path, train: list[Any], folder: Path, config: Config, tokens: in
 
 async def _measure(config: Config, model: Path, held_out: list[Any]) -> dict[str, Any]:
     """pass@1, greedy and the share of well-formed chains."""
-    from rftt.engines import running_engine
     from rftt.rl.sample import plain_path
+    from rftt.runtime.running_engine import running_engine
     from search.engines import Sampling
     from search.functional import question_ids, tag_ids
     from search.functions import RFTT
@@ -189,7 +190,7 @@ async def _measure(config: Config, model: Path, held_out: list[Any]) -> dict[str
         async def paths(problem: Any, count: int, temperature: float) -> list[Any]:
             prompt_ids = question_ids(engine.tokenizer, problem.question)
             seed = derived_seed(config.seed, "arm", problem.id)
-            sampling = Sampling(config.eval.max_tokens, count, temperature, seed=seed, logprobs=True)
+            sampling = Sampling(config.eval.search.max_tokens, count, temperature, seed=seed, logprobs=True)
             found = await engine.generate(prompt_ids, sampling)
             return [
                 await plain_path(prompt_ids, g, problem.id, problem.answer, engine.tokenizer, tags, RFTT) for g in found

@@ -22,7 +22,8 @@ from pathlib import Path
 from typing import Any
 
 from rftt.config import Config, from_dict, load_config
-from rftt.inputs import problems, trained_model
+from rftt.data.questions import problems
+from rftt.run_folder import trained_model
 
 ARMS = ("TRL", "flat", "uct")
 PARTS = ("search", "rewards", "logprobs", "sync", "update")
@@ -104,7 +105,7 @@ def one(arm: str, options: argparse.Namespace) -> list[dict[str, float]]:
 
 
 def _ours(config: Config, train: list[Any], folder: Path) -> Any:
-    from rftt.rl.trainer import build_trainer
+    from rftt.rl.phase import build_trainer
 
     return build_trainer(trained_model(config, "sft"), train, folder, config)
 
@@ -119,15 +120,15 @@ def _plain(config: Config, train: list[Any], folder: Path) -> Any:
     from trl import GRPOConfig, GRPOTrainer
 
     from rewards.outcome import math_reward_from
-    from rftt.rl import settings
+    from rftt.rl import grpo_options
+    from rftt.rl.phase import _engine_options
     from rftt.rl.rollout import prompt_of
-    from rftt.rl.trainer import _engine_options
 
     model = trained_model(config, "sft")
     tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
-    settings.quiet_environment()
-    args = GRPOConfig(**settings.grpo_options(config, folder, 1, False, 100))
-    chosen = settings.vllm_options(config, "float32", False, args.vllm_max_model_length)
+    grpo_options.quiet_environment()
+    args = GRPOConfig(**grpo_options.grpo_options(config, folder, 1, False, 100))
+    chosen = grpo_options.vllm_options(config, "float32", False, args.vllm_max_model_length)
     rows = [{"prompt": prompt_of(p), "answer": p.answer} for p in train]
     with _engine_options(chosen):
         return GRPOTrainer(

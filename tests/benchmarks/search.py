@@ -36,8 +36,8 @@ import psutil
 from rewards import grader
 from rftt.cli import ENVIRONMENT
 from rftt.config import Config, load_config
-from rftt.engines import build_engine
-from rftt.inputs import model_path
+from rftt.run_folder import model_path
+from rftt.runtime.running_engine import build_engine
 from rftt.toy.world import problems
 from search import Question, SearchConfig, Tree, search_many
 from search.accounting import CountedEngine

@@ -38,10 +38,10 @@ from typing import Any
 import aiohttp
 import psutil
 
+from rftt.answering.solve import settings
 from rftt.cli import ENVIRONMENT
 from rftt.config import Config
-from rftt.engines import build_engine, server_flags
-from rftt.solve import settings
+from rftt.runtime.running_engine import build_engine, server_flags
 from rftt.toy.world import problems
 from search import Question, Solver
 from search.mcts import derived_seed

@@ -29,11 +29,11 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from rewards import grade
 from rftt.config import from_dict
-from rftt.intervals import measured
-from rftt.sft import train_sft
+from rftt.evaluate.intervals import measured
+from rftt.sft.phase import train_sft
 from rftt.weighting.annotate import IGNORED
+from rftt.weighting.conversations import conversations, encode
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
-from rftt.weighting.samples import conversations, encode
 from rftt.weighting.scoring import Scorer, batches, differences
 from rftt.weighting.shad import ROLES, label_tokens
 from search.chain import well_formed

@@ -9,8 +9,8 @@ import pytest
 
 from rftt.cli import build_parser
 from rftt.config import load_config
+from rftt.data.problems import load_problems
 from rftt.pipeline import prepare
-from rftt.problems import load_problems
 from rftt.toy import BASE
 from search.function_files import read_functions
 from search.journal import read_jsonl

@@ -144,7 +144,7 @@ def test_two_processes_on_the_cpu_train_both_phases(tiny_model, tmp_path):
     import yaml
     from transformers import AutoModelForCausalLM
 
-    from rftt.vocabulary import add_functional_tokens
+    from rftt.model.vocabulary import add_functional_tokens
     from search.chain import Step, render
     from search.journal import write_jsonl
 

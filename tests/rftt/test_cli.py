@@ -117,7 +117,7 @@ def test_grade_says_which_line_is_broken(refused, tmp_path):
 
 
 def test_toy_data_is_what_the_pipeline_reads(tmp_path, refused):
-    from rftt.problems import load_problems
+    from rftt.data.problems import load_problems
 
     out = tmp_path / "toy.jsonl"
     assert main(["toy", "data", str(out), "--count", "12", "--split", "validation"]) == 0

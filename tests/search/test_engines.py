@@ -4,10 +4,10 @@ import asyncio
 
 import pytest
 
-from rftt.vocabulary import add_functional_tokens
+from rftt.model.vocabulary import add_functional_tokens
 from search import Question, SearchConfig, search_many
 from search.engines import Sampling, TransformersEngine
-from search.engines.interface import EngineError
+from search.engines.engine import EngineError
 from search.functional import question_ids, tag_ids
 from search.functions import RFTT
 

@@ -8,8 +8,8 @@ import time
 import pytest
 
 from search.engines import Generation, Sampling, ServerEngine
+from search.engines.engine import EngineError, EngineGone
 from search.engines.fleet import Fleet
-from search.engines.interface import EngineError, EngineGone
 from tests.search.fake_server import FakeServer, free_port
 from tests.search.fakes import TOKENIZER
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
+from rftt.model.vocabulary import add_functional_tokens
 from rftt.toy import BASE
-from rftt.vocabulary import add_functional_tokens
 from search import Question, SearchConfig, search_many
 from search.engines import Sampling, ServerEngine
-from search.engines.interface import EngineError
+from search.engines.engine import EngineError
 from search.functional import question_ids, tag_ids
 from search.functions import RFTT
 from tests.search.fake_server import free_port

@@ -6,7 +6,7 @@ import json
 import pytest
 
 from search import STRATEGIES, Question, SearchConfig, Solver, solve_many
-from search.engines.interface import EngineError
+from search.engines.engine import EngineError
 from search.functions import RFTT
 from search.voting import majority, weights
 from tests.search.fakes import functional_engine, prompted_engine

@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from rftt import phases
 from rftt.config import Config, from_dict
+from rftt.phases import evaluation
 from search.engines import FakeEngine
-from search.engines.interface import EngineGone
+from search.engines.engine import EngineGone
 from search.functions import RFTT
 from search.journal import write_jsonl
 from tests.search.fakes import TOKENIZER, CharTokenizer, functional_script, prompted_script
@@ -78,7 +78,7 @@ def engines(monkeypatch: pytest.MonkeyPatch, last: int | None = None) -> list[Fa
         started.append(engine)
         yield engine
 
-    monkeypatch.setattr(phases, "running_engine", running_engine)
-    monkeypatch.setattr(phases, "trained_model", lambda _config, name: Path(name))
-    monkeypatch.setattr(phases, "functions_of_run", lambda _config, _model: RFTT)
+    monkeypatch.setattr(evaluation, "running_engine", running_engine)
+    monkeypatch.setattr(evaluation, "trained_model", lambda _config, name: Path(name))
+    monkeypatch.setattr(evaluation, "functions_of_run", lambda _config, _model: RFTT)
     return started

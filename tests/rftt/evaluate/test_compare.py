@@ -5,11 +5,11 @@ import json
 import pytest
 
 from rftt.cli import main
+from rftt.data.questions import problems
 from rftt.errors import UsageError
 from rftt.evaluate.compare import compare_runs
-from rftt.inputs import problems
-from rftt.intervals import paired_difference
-from rftt.phases import measure
+from rftt.evaluate.intervals import paired_difference
+from rftt.phases.evaluation import measure
 from search.journal import read_jsonl, write_jsonl
 from tests.rftt.evaluate.scripted import config, engines, questions
 

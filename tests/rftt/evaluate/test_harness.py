@@ -6,8 +6,8 @@ import statistics
 import pytest
 
 from rftt.cli import main
-from rftt.inputs import problems
-from rftt.phases import measure
+from rftt.data.questions import problems
+from rftt.phases.evaluation import measure
 from search.journal import read_jsonl, write_jsonl
 from tests.rftt.evaluate.scripted import config, engines, questions
 

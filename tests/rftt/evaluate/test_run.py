@@ -4,11 +4,15 @@ import json
 
 import pytest
 
+from rftt.data.questions import problems
 from rftt.errors import UsageError
 from rftt.evaluate.about import grader
-from rftt.inputs import problems, results_of, unmeasured
-from rftt.phases import measure, plan, summarise
-from search.engines.interface import EngineGone, Generation
+from rftt.evaluate.measured import unmeasured
+from rftt.phases import plan
+from rftt.phases.evaluation import measure
+from rftt.phases.summary import summarise
+from rftt.run_folder import results_of
+from search.engines.engine import EngineGone, Generation
 from search.journal import read_jsonl, write_jsonl
 from tests.rftt.evaluate import scripted
 from tests.rftt.evaluate.scripted import LONG, config, engines, questions

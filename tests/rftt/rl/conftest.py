@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from rftt.config import Config, from_dict
-from rftt.problems import Problem
+from rftt.data.problems import Problem
 
 PROBLEMS = [Problem(f"q{i}", f"What is {i} + 3?", str(i + 3), "test") for i in range(6)]
 
@@ -35,7 +35,7 @@ def chain_model(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPa
     import torch
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
-    from rftt.vocabulary import add_functional_tokens
+    from rftt.model.vocabulary import add_functional_tokens
     from search.functional import question_ids
 
     folder = tmp_path_factory.mktemp("rl-model")

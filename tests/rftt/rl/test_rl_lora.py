@@ -7,8 +7,8 @@ import json
 
 import pytest
 
-from rftt.rl.trainer import _free, build_trainer, train_rl
-from tests.rftt.test_lora import RANK, check_rows, tag_rows, weights
+from rftt.rl.phase import _free, build_trainer, train_rl
+from tests.rftt.model.test_lora import RANK, check_rows, tag_rows, weights
 
 pytestmark = pytest.mark.lora
 

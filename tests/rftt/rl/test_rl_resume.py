@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from rftt import checkpoints
+from rftt.model import checkpoints
 from rftt.rl import train_rl
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -22,7 +22,7 @@ SCRIPT = """
 import json, os, signal, sys
 from transformers import TrainerCallback
 from rftt.config import from_dict
-from rftt.problems import Problem
+from rftt.data.problems import Problem
 from rftt.rl import train_rl
 
 class Kill(TrainerCallback):

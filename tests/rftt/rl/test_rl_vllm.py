@@ -7,7 +7,7 @@ import json
 
 import pytest
 
-from rftt.rl.trainer import _free, build_trainer, train_rl
+from rftt.rl.phase import _free, build_trainer, train_rl
 from search.functions import RFTT
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]

@@ -8,10 +8,10 @@ import os
 
 import pytest
 
+from rftt.data.problems import Problem
 from rftt.errors import UsageError
-from rftt.problems import Problem
 from rftt.rl import train_rl
-from rftt.rl.settings import grpo_options
+from rftt.rl.grpo_options import grpo_options
 from search.functions import RFTT
 
 METRICS = (
@@ -140,7 +140,7 @@ def test_the_phase_runs_with_every_setting_that_changes_its_samples(rl_config, c
 
 
 def test_easy_questions_come_first_and_unknown_ones_at_the_mean(problems):
-    from rftt.rl.trainer import easy_first
+    from rftt.rl.phase import easy_first
 
     rates = {"q0": 0.1, "q1": 0.9, "q2": 0.5}
     assert [p.id for p in easy_first(problems[:4], rates)] == ["q1", "q2", "q3", "q0"]

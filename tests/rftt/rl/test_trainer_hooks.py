@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from rftt.rl.advantages import ESTIMATORS
+from rftt.rl.phase import build_trainer
 from rftt.rl.replay import SolvedPaths
 from rftt.rl.rollout import prompt_of
-from rftt.rl.trainer import build_trainer
 
 PATH_FIELDS = ("verdict", "status", "origin", "starts", "nodes", "texts", "weight", "question_id")
 
@@ -327,7 +327,7 @@ def test_trl_builds_its_engine_from_a_name_that_can_be_given_options():
     import trl.generation.vllm_generation as home
 
     assert "self.llm = LLM(" in inspect.getsource(home.VLLMGeneration._init_vllm), (
-        "TRL builds its vLLM engine elsewhere: rftt.rl.trainer._engine_options no longer reaches it"
+        "TRL builds its vLLM engine elsewhere: rftt.rl.phase._engine_options no longer reaches it"
     )
 
 

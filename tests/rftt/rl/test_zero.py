@@ -9,7 +9,7 @@ import pytest
 
 from rftt.config import from_dict
 from rftt.rl import train_rl
-from rftt.sft import train_sft
+from rftt.sft.phase import train_sft
 from search.chain import Step, render
 from search.journal import write_jsonl
 from tests.processes import run_in_two_processes
@@ -20,11 +20,11 @@ ROOT = Path(__file__).resolve().parents[3]
 SCRIPT = """
 import json, sys
 from pathlib import Path
-from rftt import distributed
+from rftt.runtime import distributed
 from rftt.config import from_dict
-from rftt.problems import Problem
+from rftt.data.problems import Problem
 from rftt.rl import train_rl
-from rftt.sft import train_sft
+from rftt.sft.phase import train_sft
 
 given = json.loads(sys.argv[1])
 distributed.only_first_speaks()

@@ -12,7 +12,7 @@ import requests
 
 from search import Question, Solver
 from search.config import SearchConfig
-from search.engines.interface import EngineError, EngineGone
+from search.engines.engine import EngineError, EngineGone
 from tests.rftt.serve.running import QUESTION, SEARCH, HeldEngine, running
 from tests.search.fakes import TOKENIZER, functional_engine
 

@@ -17,8 +17,8 @@ import psutil
 import pytest
 
 from rftt.cli import main
+from rftt.model.vocabulary import add_functional_tokens
 from rftt.toy import BASE
-from rftt.vocabulary import add_functional_tokens
 
 MESSAGES = [{"role": "user", "content": "Work modulo 10:h=6,m=h*4,r=m+5.(m,r)=?"}]
 

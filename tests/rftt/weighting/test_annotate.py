@@ -7,9 +7,9 @@ from transformers import AutoTokenizer
 
 from rftt.errors import UsageError
 from rftt.weighting.annotate import Annotator, after_marker, functions_of, last_step, token_texts
+from rftt.weighting.conversations import conversations, encode
 from rftt.weighting.interface import BOILERPLATE, NO_FUNCTION, NO_ROLE, REASONING
 from rftt.weighting.roles import RegexRoles, ShadRoles
-from rftt.weighting.samples import conversations, encode
 from rftt.weighting.table import RoleTable
 from search.functions import RFTT
 from search.journal import read_jsonl

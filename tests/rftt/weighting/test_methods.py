@@ -10,9 +10,9 @@ import torch
 
 from rftt.config import from_dict
 from rftt.errors import UsageError
-from rftt.weighting.auxiliary import coefficient, rft_loss
 from rftt.weighting.interface import BOILERPLATE, NO_FUNCTION, NO_ROLE, REASONING, Tokens, Weighting
 from rftt.weighting.registry import WEIGHTINGS, load_weighting
+from rftt.weighting.rft_loss import coefficient, rft_loss
 from search.functions import RFTT, ROOT, Function, FunctionSet
 
 pytestmark = pytest.mark.weighting

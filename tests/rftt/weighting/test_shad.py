@@ -11,8 +11,8 @@ from rftt.cli import main
 from rftt.config import from_dict
 from rftt.errors import UsageError
 from rftt.weighting import scoring
+from rftt.weighting.conversations import conversations, encode
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
-from rftt.weighting.samples import conversations, encode
 from rftt.weighting.scoring import Scorer, batches, differences
 from rftt.weighting.shad import label_tokens
 from search.journal import read_jsonl, write_jsonl
@@ -124,10 +124,10 @@ def test_any_chat_data_is_learnt_by_its_roles(labelled, data, tiny_model, tmp_pa
     from transformers import AutoTokenizer
     from trl import SFTConfig
 
+    from rftt.sft.trainer import WeightedSFTTrainer
     from rftt.weighting.annotate import Annotator
     from rftt.weighting.registry import load_weighting
     from rftt.weighting.roles import ShadRoles
-    from rftt.weighting.trainer import WeightedSFTTrainer
 
     _, out = labelled
     tokenizer = AutoTokenizer.from_pretrained(tiny_model("qwen2"))

@@ -1,0 +1,283 @@
+"""The settings of a run: one YAML with the sections model, data, engine, search, prm, shad, sft, rl and eval.
+
+The sections are dataclasses (`sections`). An unknown key is an error that names the nearest key.
+Under `shad`, `sft` and `rl`, a key that is not ours but TRL's (`rl.learning_rate=1e-6`) goes to `sft.trainer` and so on,
+which are passed to TRL's `SFTConfig` and `GRPOConfig` as they are.
+"""
+
+from __future__ import annotations
+
+import ast
+import dataclasses
+import difflib
+import typing
+from dataclasses import dataclass, field
+from functools import lru_cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any, Literal
+
+import yaml
+
+from rftt.config.sections import (
+    EVAL_SEARCH,
+    RL_SEARCH,
+    DataConfig,
+    EngineConfig,
+    EvalConfig,
+    ModelConfig,
+    PRMConfig,
+    RLSection,
+    SFTSection,
+    ShadSection,
+)
+from rftt.errors import UsageError
+from rftt.weighting.options import WeightingConfig
+from rftt.weighting.registry import WEIGHTINGS
+from search.collection import CollectionConfig
+from search.config import SearchConfig
+
+TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")  # of TRL's reports, each a package of its own name
+
+
+@dataclass(frozen=True)
+class Config:
+    """A whole run.
+
+    Args:
+        run: the run folder.
+        seed: of every random choice.
+    """
+
+    run: str = "runs/default"
+    seed: int = 0
+    model: ModelConfig = field(default_factory=ModelConfig)
+    data: DataConfig = field(default_factory=DataConfig)
+    engine: EngineConfig = field(default_factory=EngineConfig)
+    search: CollectionConfig = field(default_factory=CollectionConfig)
+    prm: PRMConfig = field(default_factory=PRMConfig)
+    shad: ShadSection = field(default_factory=ShadSection)
+    sft: SFTSection = field(default_factory=SFTSection)
+    rl: RLSection = field(default_factory=RLSection)
+    eval: EvalConfig = field(default_factory=EvalConfig)
+
+    def __post_init__(self) -> None:
+        if self.eval.guide == "prm" and not self.prm.path:
+            raise ValueError("eval.guide: 'prm' is not allowed without a process reward model, expected prm.path")
+
+    @property
+    def folder(self) -> Path:
+        return Path(self.run)
+
+    def to_dict(self) -> dict[str, Any]:
+        return _plain(dataclasses.asdict(self))
+
+
+def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Config:
+    """Read a YAML file and apply ``section.key=value`` overrides.
+
+    Args:
+        path: the YAML file.
+        overrides: as on the command line; values are YAML.
+
+    Raises:
+        UsageError: one line with what is wrong, where, and the remedy.
+    """
+    try:
+        text = Path(path).read_text(encoding="utf-8")
+        values = yaml.safe_load(text) or {}
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML config") from error
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else str(path)
+        raise UsageError(f"{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    if not isinstance(values, dict):
+        raise UsageError(f"{path}: expected a mapping of sections, found {type(values).__name__}")
+    return override(values, overrides, str(path))
+
+
+def override(values: dict[str, Any], overrides: typing.Iterable[str], where: str) -> Config:
+    """Apply ``section.key=value`` overrides to `values`, which are changed, and build the config.
+
+    Raises:
+        UsageError: as `load_config`.
+    """
+    for text in overrides:
+        _apply(values, text)
+    return from_dict(values, where)
+
+
+def from_dict(values: dict[str, Any], where: str = "config") -> Config:
+    """Build and validate a config.
+
+    Raises:
+        UsageError: an unknown key or a value of the wrong type or range.
+    """
+    values = dict(values)
+    if "seed" in values and isinstance(values.get("search", {}), dict):
+        values["search"] = {"seed": values["seed"]} | values.get("search", {})
+    for section, kind, defaults in (("rl", RLSection, RL_SEARCH), ("eval", EvalConfig, EVAL_SEARCH)):
+        if isinstance(values.get(section, {}), dict):
+            values[section] = _route_to_search(values.get(section, {}), section, kind, defaults, values.get("search"))
+    for section, trl in (("shad", "sft"), ("sft", "sft"), ("rl", "grpo")):
+        if isinstance(values.get(section), dict):
+            values[section] = _route_to_trainer(values[section], section, trl, where)
+    if isinstance(values.get("sft"), dict) and isinstance(values["sft"].get("weighting"), dict):
+        values["sft"]["weighting"] = _route_to_options(values["sft"]["weighting"], where)
+    return _build(Config, values, where, "")
+
+
+def _apply(values: dict[str, Any], override: str) -> None:
+    name, found, text = override.partition("=")
+    if not found or not name.strip():
+        raise UsageError(f"override {override!r}: expected section.key=value")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise UsageError(f"override {override!r}: the value is not valid YAML") from error
+    *sections, key = name.strip().split(".")
+    for section in sections:
+        values = values.setdefault(section, {})
+        if not isinstance(values, dict):
+            raise UsageError(f"override {override!r}: {section} is not a section")
+    values[key] = value
+
+
+def _route_to_search(
+    section: dict[str, Any], name: str, kind: type, defaults: dict[str, Any], phase_1: Any
+) -> dict[str, Any]:
+    """Move the settings of a search, which are declared in `SearchConfig` alone, into ``search`` of their section."""
+    ours = {f.name for f in dataclasses.fields(kind)}
+    trl = trainer_options("grpo") if name == "rl" else frozenset()
+    searched = {f.name for f in dataclasses.fields(SearchConfig)} - ours - trl - {"seed"}
+    given = section.get("search") or {}
+    if not isinstance(given, dict):
+        return section  # which is told when it is built
+    inherited = {k: v for k, v in phase_1.items() if k == "live_trees"} if isinstance(phase_1, dict) else {}
+    search = {**defaults, **inherited, **given, **{k: v for k, v in section.items() if k in searched}}
+    return {k: v for k, v in section.items() if k not in searched} | {"search": search}
+
+
+def _route_to_trainer(section: dict[str, Any], name: str, trl: str, where: str) -> dict[str, Any]:
+    """Move TRL's options into `trainer` and check all of them by name, so that a slip shows before hours of work."""
+    sections = {"shad": ShadSection, "sft": SFTSection, "rl": RLSection}
+    ours = {f.name for f in dataclasses.fields(sections[name])}
+    known = trainer_options(trl)
+    trainer = dict(section.get("trainer") or {})
+    kept = {}
+    for key, value in section.items():
+        if key not in ours and key in known:
+            trainer[key] = value
+        else:
+            kept[key] = value
+    for key in trainer:
+        if key not in known:
+            raise UsageError(f"{where}: {name}.trainer.{key} is unknown to TRL{_nearest(key, known)}")
+        if key == "report_to":
+            _check_trackers(trainer[key], f"{where}: {name}.trainer.report_to")
+        if key.endswith("_strategy") and trainer[key] is False:
+            trainer[key] = "no"  # which YAML reads as false
+    return {**kept, "trainer": trainer}
+
+
+def _route_to_options(weighting: dict[str, Any], where: str) -> dict[str, Any]:
+    """Move the options of a weighting into `options`; those of our own weightings are checked like any section."""
+    ours = {f.name for f in dataclasses.fields(WeightingConfig)}
+    given = weighting.get("options") or {}
+    options = (given if isinstance(given, dict) else {}) | {k: v for k, v in weighting.items() if k not in ours}
+    if kind := WEIGHTINGS.get(weighting.get("name", "plain")):
+        options = _plain(dataclasses.asdict(_build(kind, options, where, "sft.weighting.")))
+    return {k: v for k, v in weighting.items() if k in ours} | {"options": options}
+
+
+def _check_trackers(given: Any, where: str) -> None:
+    """What is missing for TRL's reports must not show after hours of search."""
+    for tracker in given if isinstance(given, (list, tuple)) else [given]:
+        if tracker in TRACKERS and find_spec(tracker) is None:
+            raise UsageError(f"{where}: {tracker} is not installed; pip install {tracker}, or leave it out")
+
+
+@lru_cache(maxsize=2)
+def trainer_options(trl: str) -> frozenset[str]:
+    """Names of the options of TRL's ``SFTConfig`` (`sft`) or ``GRPOConfig`` (`grpo`), read without importing TRL."""
+    names: set[str] = set()
+    sources = (
+        ("trl", f"trainer/{trl}_config.py"),
+        ("trl", "trainer/base_config.py"),
+        ("transformers", "training_args.py"),
+    )
+    for package, file in sources:
+        spec = find_spec(package)
+        if spec is None or not spec.submodule_search_locations:
+            continue
+        source = Path(spec.submodule_search_locations[0]) / file
+        if source.exists():
+            for node in ast.parse(source.read_text(encoding="utf-8")).body:
+                if isinstance(node, ast.ClassDef) and node.name.endswith(("Config", "Arguments")):
+                    names |= {s.target.id for s in node.body
+                              if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)}  # fmt: skip
+    return frozenset(names)
+
+
+def _build(cls: Any, values: Any, where: str, prefix: str) -> Any:
+    if not isinstance(values, dict):
+        raise UsageError(f"{where}: {prefix.rstrip('.') or 'config'} must be a section, found {values!r}")
+    types = typing.get_type_hints(cls)
+    arguments = {}
+    for key, value in values.items():
+        if key not in types:
+            raise UsageError(f"{where}: {prefix}{key} is unknown{_nearest(key, types)}")
+        arguments[key] = _value(types[key], value, where, f"{prefix}{key}")
+    try:
+        return cls(**arguments)
+    except ValueError as error:
+        raise UsageError(f"{where}: {prefix}{error}") from error
+
+
+def _value(kind: Any, value: Any, where: str, name: str) -> Any:
+    """Check one value against the type of its field; numbers that YAML reads as text (``1e-6``) are numbers."""
+    if dataclasses.is_dataclass(kind):
+        return _build(kind, value if value is not None else {}, where, f"{name}.")
+    origin, choices = typing.get_origin(kind), typing.get_args(kind)
+    if origin is Literal:
+        if value in choices:
+            return value
+        raise UsageError(f"{where}: {name} is {value!r}, expected one of {', '.join(map(str, choices))}")
+    if type(None) in choices:
+        return None if value is None else _value(choices[0], value, where, name)
+    if origin is tuple:
+        return tuple(
+            _value(choices[0], v, where, name) for v in (value if isinstance(value, (list, tuple)) else [value])
+        )
+    if origin is dict:
+        if not isinstance(value, dict):
+            raise UsageError(f"{where}: {name} is {value!r}, expected a mapping")
+        return {k: _number(v) for k, v in value.items()}
+    value = _number(value)
+    if kind is float and isinstance(value, int) and not isinstance(value, bool):
+        return float(value)
+    if type(value) is not kind:
+        raise UsageError(f"{where}: {name} is {value!r}, expected {kind.__name__}")
+    return value
+
+
+def _number(value: Any) -> Any:
+    """YAML reads ``1e-6`` as text."""
+    if isinstance(value, str):
+        try:
+            return float(value) if any(c.isdigit() for c in value) and "e" in value.lower() else value
+        except ValueError:
+            return value
+    return value
+
+
+def _nearest(key: str, known: typing.Iterable[str]) -> str:
+    close = difflib.get_close_matches(key, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known)[:12])}…"
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, (list, tuple)) else value

@@ -1,0 +1,139 @@
+"""λ·L_RFT on the right paths of a batch, beside the loss of RL (SHAD + RFT, arXiv 2412.14780; off by default).
+
+The log-probs are those of the RL loss: there is no forward pass of the policy more. What a token is for comes from a table
+of what `rftt shad` has found in the chains of the search, from regular expressions, or from the two models of SHAD, which
+then read every right path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from rftt.config import Config
+from rftt.config.sections import AuxiliarySection
+from rftt.errors import UsageError
+from rftt.weighting.annotate import IGNORED
+from rftt.weighting.interface import NO_ROLE
+from rftt.weighting.rft import RFT
+from rftt.weighting.rft_loss import coefficient, rft_loss
+from rftt.weighting.roles import RegexRoles, role_of
+from rftt.weighting.scoring import Scorer, batches, differences
+from rftt.weighting.table import RoleTable
+from search.functions import RFTT, FunctionSet
+from search.journal import read_jsonl
+
+Ids = Sequence[int]
+PathRoles = Callable[[Sequence[Ids], Sequence[Ids]], list[list[int]]]  # prompts, completions → roles of the completions
+
+
+class Auxiliary:
+    """What `RFTTTrainer` adds to its batches and to its loss.
+
+    Args:
+        settings: λ and its schedule, τ, detach, fixed weights.
+        roles: tells what the tokens of right paths are for.
+    """
+
+    def __init__(self, settings: AuxiliarySection, roles: PathRoles) -> None:
+        self.settings = settings
+        self.roles = roles
+        self.weighting = RFT(tau=settings.tau, detach=settings.detach, fixed=settings.fixed)
+
+    def path_roles(
+        self, paths: Sequence[dict[str, Any]], prompts: Sequence[Ids], mask_BT: torch.Tensor
+    ) -> torch.Tensor:
+        """Roles of the learnt tokens of right paths, shape (B, T); ``NO_ROLE`` for all others.
+
+        Args:
+            paths: rows with ``verdict`` and ``completion_ids``.
+            prompts: ids of their prompts.
+            mask_BT: which tokens are in the loss.
+        """
+        roles_BT = torch.full(mask_BT.shape, NO_ROLE)
+        right = [row for row, path in enumerate(paths) if path["verdict"] == "correct"]
+        found = (
+            self.roles([prompts[row] for row in right], [paths[row]["completion_ids"] for row in right])
+            if right
+            else []
+        )
+        for row, roles in zip(right, found, strict=True):
+            roles_BT[row, : len(roles)] = torch.tensor(roles)
+        return roles_BT.to(mask_BT.device).masked_fill(mask_BT == 0, NO_ROLE)
+
+    def coefficient(self, step: int, steps: int) -> float:
+        """λ at an optimiser step, counted from 0."""
+        return coefficient(step, steps, self.settings.weight, self.settings.schedule)
+
+    def loss(self, logps_BT: torch.Tensor, roles_BT: torch.Tensor) -> torch.Tensor:
+        """Sum of L_RFT over the right paths of a micro-batch."""
+        return rft_loss(logps_BT, roles_BT, self.weighting)
+
+
+def build(config: Config, model: str | Path, tokenizer: Any, functions: FunctionSet = RFTT) -> Auxiliary | None:
+    """The auxiliary loss of ``config.rl.auxiliary``; None where λ is 0.
+
+    Args:
+        config: the run's; SHAD's results stand in its folder.
+        model: that `rftt shad` has compared with the shuffled one, for ``roles: models``.
+        tokenizer: of the policy.
+        functions: whose tags are boilerplate to regular expressions.
+
+    Raises:
+        UsageError: the roles cannot be told, since `rftt shad` has not run.
+    """
+    settings = config.rl.auxiliary
+    if not settings.weight:
+        return None
+    if settings.roles == "regex":
+        return Auxiliary(settings, _one_by_one(RegexRoles(tokenizer, config.sft.weighting.boilerplate, functions)))
+    shad = config.folder / "shad"
+    if settings.roles == "models":
+        for path in (shad / "shuffled", Path(model)):
+            if not path.exists():
+                raise UsageError(
+                    f"{path}: not there yet; run `rftt shad CONFIG` first, or set rl.auxiliary.roles=table"
+                )
+        return Auxiliary(settings, by_models(shad / "shuffled", Path(model), config, tokenizer.pad_token_id or 0))
+    path = shad / "roles.jsonl" if settings.roles == "table" else Path(settings.roles)
+    if not path.exists():
+        raise UsageError(
+            f"{path}: there are no roles yet; run `rftt shad CONFIG` first, or set rl.auxiliary.roles=regex"
+        )
+    try:
+        return Auxiliary(settings, _one_by_one(RoleTable(read_jsonl(path), config.shad.threshold)))
+    except ValueError as error:
+        raise UsageError(f"{path}: {error}; give another rl.auxiliary.roles") from error
+
+
+def _one_by_one(source: RoleTable | RegexRoles) -> PathRoles:
+    def roles(prompts: Sequence[Ids], completions: Sequence[Ids]) -> list[list[int]]:
+        found = []
+        for prompt, completion in zip(prompts, completions, strict=True):
+            learnt = [False] * len(prompt) + [True] * len(completion)
+            found.append(source.roles([*prompt, *completion], learnt)[len(prompt) :])
+        return found
+
+    return roles
+
+
+def by_models(shuffled: Path, original: Path, config: Config, pad: int) -> PathRoles:
+    """Roles by SHAD's rule, from both of its models, in batches of ``shad.score_tokens``."""
+    altered, before = (Scorer(str(path), config.model.dtype) for path in (shuffled, original))
+
+    def roles(prompts: Sequence[Ids], completions: Sequence[Ids]) -> list[list[int]]:
+        samples = [
+            {"input_ids": [*prompt, *completion], "labels": [IGNORED] * len(prompt) + list(completion)}
+            for prompt, completion in zip(prompts, completions, strict=True)
+        ]
+        found: list[list[int]] = [[]] * len(samples)
+        for batch in batches([len(s["input_ids"]) for s in samples], config.shad.score_tokens):
+            for i, ld in zip(batch, differences([samples[i] for i in batch], altered, before, pad), strict=True):
+                told = ld[len(prompts[i]) :]
+                found[i] = [NO_ROLE if d is None else role_of(d, config.shad.threshold) for d in told]
+        return found
+
+    return roles

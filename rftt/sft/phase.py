@@ -1,0 +1,256 @@
+"""SFT warm-up on functional chains (RFTT, section 3.2): full fine-tuning or LoRA, loss on the assistant turn only.
+
+    rftt sft CONFIG
+
+The chat template is the model's own. The result is a model folder that transformers and vLLM load as it is. Killed, the
+same command goes on from the last whole checkpoint. Tokens may count differently (`weighting`), and a second stage may
+learn the answer part alone (SFTKey, arXiv 2512.21017).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from rftt.config import Config
+from rftt.config.sections import LoRAConfig
+from rftt.errors import UsageError
+from rftt.model import lora
+from rftt.model.checkpoints import WholeCheckpoints, go_on, step_of
+from rftt.model.vocabulary import functional_token_ids
+from rftt.runtime import distributed
+from rftt.runtime.step_log import MetricsLog
+from rftt.weighting.registry import load_weighting
+from search.functions import RFTT, FunctionSet
+from search.journal import read_jsonl
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+    from transformers import TrainerCallback
+
+# The paper's settings (RFTT, appendix); `sft.trainer` overrides each.
+PAPER: dict[str, Any] = {
+    "learning_rate": 7e-6,
+    "lr_scheduler_type": "constant_with_warmup",
+    "warmup_steps": 10,
+    "num_train_epochs": 10,
+    "max_length": 8192,
+    "adam_beta1": 0.9,
+    "adam_beta2": 0.95,
+    "weight_decay": 0.1,
+    "logging_steps": 5,
+    "save_strategy": "epoch",
+    "save_total_limit": 2,
+    "report_to": "none",
+}
+
+
+def chain_dataset(chains: Path) -> Dataset:
+    """Chains as TRL's conversational prompt and completion, so that the loss is on the assistant turn only.
+
+    Raises:
+        UsageError: the file has no chain.
+    """
+    from datasets import Dataset
+
+    rows = [{"prompt": c["messages"][:-1], "completion": c["messages"][-1:]} for c in read_jsonl(chains)]
+    if not rows:
+        raise UsageError(
+            f"{chains}: no chain to learn from; the search found no correct path, so give it more rollouts"
+        )
+    return Dataset.from_list(rows)
+
+
+def train_sft(
+    model: Path,
+    chains: Path,
+    out: Path,
+    config: Config,
+    label: str = "sft",
+    roles: Path | None = None,
+    callbacks: Sequence[Any] = (),
+    functions: FunctionSet = RFTT,
+) -> dict[str, float]:
+    """Tune `model` on `chains` and save it to `out`.
+
+    With ``config.sft.key_stage``, stage 1 leaves its model in ``tagged`` beside `out`, and stage 2 goes on from there.
+
+    Args:
+        model: model folder that holds the functional tokens.
+        chains: JSONL of records with `messages`.
+        out: folder of the final model; checkpoints stand beside it.
+        config: ``config.sft.trainer`` goes to TRL's ``SFTConfig``.
+        label: of this training in the metrics.
+        roles: what `rftt shad` has written, for ``config.sft.weighting.roles: shad``.
+        callbacks: transformers trainer callbacks, of every stage.
+        functions: the token set.
+
+    Returns:
+        TRL's metrics of the last stage.
+    """
+    from transformers import AutoTokenizer
+
+    from rftt.weighting.annotate import Annotator
+
+    sft, stage = config.sft, config.sft.key_stage
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    functional_token_ids(tokenizer, functions)
+    job = Tuning("sft", label, config, sft.batch_size, sft.lora, sft.trainer, callbacks=callbacks, functions=functions)
+    first = replace(job, weights=_weights(config, tokenizer, roles, functions))
+    if not stage.on:
+        return tune(model, chain_dataset(chains), out, first)
+    tagged = out.with_name("tagged")
+    if not tagged.exists():
+        tune(model, chain_dataset(chains), tagged, first)
+    folder = Path(sft.trainer["output_dir"]) if "output_dir" in sft.trainer else out.parent
+    length = {"max_steps": stage.steps} if stage.steps else {"num_train_epochs": stage.epochs, "max_steps": -1}
+    rate = {} if stage.learning_rate is None else {"learning_rate": stage.learning_rate}
+    options = {**sft.trainer, **length, **rate, "output_dir": str(folder / "key-checkpoints")}
+    key = {"annotator": Annotator(tokenizer, marker=sft.weighting.marker, functions=functions), "key_only": True}
+    weights = key if stage.tokens == "key" else {}
+    second = replace(job, label=f"{label} key", options=options, weights=weights)
+    return tune(tagged, chain_dataset(chains), out, second)
+
+
+@dataclass(frozen=True)
+class Tuning:
+    """How a model is tuned.
+
+    Args:
+        section: of the config that the settings come from, for messages.
+        label: of this training in the metrics.
+        config: of the run: its seed, its folder, the type of the weights.
+        batch_size: samples of one optimiser step, over all processes.
+        adapters: LoRA or full fine-tuning.
+        options: of TRL's ``SFTConfig``.
+        weights: arguments of `WeightedSFTTrainer`.
+        callbacks: transformers trainer callbacks.
+        functions: the token set, whose rows adapters train along.
+    """
+
+    section: str
+    label: str
+    config: Config
+    batch_size: int
+    adapters: LoRAConfig
+    options: dict[str, Any]
+    weights: dict[str, Any] = field(default_factory=dict)
+    callbacks: Sequence[Any] = ()
+    functions: FunctionSet = RFTT
+
+
+def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, float]:
+    """Tune `model` on a data set that TRL takes and save it to `out`; goes on from the last whole checkpoint.
+
+    Returns:
+        TRL's metrics of the training.
+    """
+    import torch
+    from transformers import AutoTokenizer
+    from trl import SFTConfig
+
+    from rftt.sft.trainer import WeightedSFTTrainer
+
+    class Trainer(lora.TrainsAdapters, WholeCheckpoints, WeightedSFTTrainer):
+        """TRL's trainer with weights, checkpoints that are whole or absent, and adapters that move rows of new tokens."""
+
+    config = job.config
+    options = PAPER | hardware_options(config.model.dtype) | {"seed": config.seed} | job.options
+    options.setdefault("output_dir", str(out.parent / "checkpoints"))
+    options |= _batch(job.batch_size, options, job.section)
+    distributed.prepare(options, job.section)
+    arguments = SFTConfig(**options, model_init_kwargs={"dtype": training_dtype(config.model.dtype)})
+    checkpoint = distributed.agreed_checkpoint(Path(options["output_dir"]))
+    tokenizer = AutoTokenizer.from_pretrained(model)
+    adapters = lora.peft_config(job.adapters, model)
+    torch.manual_seed(config.seed)
+    trainer = Trainer(
+        model=str(model),
+        args=arguments,
+        train_dataset=dataset,
+        processing_class=tokenizer,
+        peft_config=adapters,
+        callbacks=list(job.callbacks),
+        **job.weights,
+    )
+    if trainer.is_world_process_zero():
+        log = MetricsLog(config.folder / "metrics.jsonl", job.label, after=step_of(checkpoint))
+        trainer.add_callback(metrics_callback(log))
+    vocabulary = tokenizer.get_vocab()
+    trainer.trained_rows = sorted(vocabulary[tag] for tag in job.functions.tags if tag in vocabulary)
+    metrics = go_on(trainer, checkpoint)
+    save = partial(lora.save_merged, trainer) if adapters else trainer.save_model
+    distributed.save_final(trainer, out, model, save)
+    return metrics
+
+
+def _weights(config: Config, tokenizer: Any, roles: Path | None, functions: FunctionSet) -> dict[str, Any]:
+    """Arguments of `WeightedSFTTrainer` for ``sft.weighting``; none where TRL's own loss is wanted.
+
+    Raises:
+        UsageError: a user's weighting cannot be built, or there are no roles.
+    """
+    from rftt.weighting.annotate import Annotator
+    from rftt.weighting.roles import role_source
+
+    settings = config.sft.weighting
+    if settings.name == "plain" and settings.roles is None:
+        return {}
+    try:
+        weighting = load_weighting(settings.name, settings.options).for_functions(functions)
+    except ValueError as error:
+        raise UsageError(f"sft.weighting.{error}") from error
+    if weighting.needs_roles and settings.roles is None:
+        raise UsageError(f"sft.weighting.roles: none with name: {settings.name}; give shad, regex or a roles.jsonl")
+    source = role_source(settings, tokenizer, roles, config.shad.threshold, functions)
+    return {"weighting": weighting, "annotator": Annotator(tokenizer, source, settings.marker, functions)}
+
+
+def training_dtype(dtype: str) -> str:
+    """Dtype that a trainer loads weights in.
+
+    Full precision unless asked otherwise: at the small learning rates of the method most updates fall below the
+    resolution of bfloat16 weights. On a GPU the computation is in bfloat16 all the same.
+    """
+    return "float32" if dtype == "auto" else dtype
+
+
+def hardware_options(dtype: str) -> dict[str, Any]:
+    """Trainer options that depend on the machine and not on the method."""
+    import torch
+
+    gpu = torch.cuda.is_available()
+    return {"use_cpu": not gpu, "bf16": gpu and dtype in ("auto", "bfloat16"), "gradient_checkpointing": gpu}
+
+
+def metrics_callback(metrics: MetricsLog) -> TrainerCallback:
+    """A trainer callback that writes what the trainer logs to the run's metrics."""
+    from transformers import TrainerCallback
+
+    class WriteMetrics(TrainerCallback):
+        def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, Any] | None = None, **_: Any) -> None:
+            if logs:
+                metrics.write(state.global_step, logs)
+
+    return WriteMetrics()
+
+
+def _batch(batch_size: int, options: Mapping[str, Any], section: str) -> dict[str, int]:
+    """Batch per process and accumulation steps that give `batch_size` over all processes.
+
+    Raises:
+        UsageError: the batch cannot be divided so.
+    """
+    processes = distributed.processes()
+    each = int(options.get("per_device_train_batch_size", min(batch_size // processes or 1, 8)))
+    if "gradient_accumulation_steps" in options:
+        return {"per_device_train_batch_size": each}
+    if batch_size % (each * processes):
+        raise UsageError(
+            f"{section}.batch_size: {batch_size} is not a multiple of {each} sequences × {processes} processes; change it "
+            f"or {section}.trainer.per_device_train_batch_size"
+        )
+    return {"per_device_train_batch_size": each, "gradient_accumulation_steps": batch_size // (each * processes)}

@@ -1,0 +1,134 @@
+"""``rftt solve``: any input gets an answer or one line that says why not."""
+
+import io
+import json
+
+import pytest
+
+from rftt.cli import main
+from rftt.model.vocabulary import add_functional_tokens
+from search.journal import read_jsonl
+
+
+@pytest.fixture(scope="module")
+def model(tiny_model, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("solve") / "model"
+    add_functional_tokens(tiny_model("qwen2"), folder)
+    return str(folder)
+
+
+@pytest.fixture
+def solve(model, capsys):
+    """Run the command; returns its exit code, what it printed and what it said on standard error."""
+
+    def run(*argv):
+        small = ["--set", "search.max_step_tokens=12", "--set", "search.max_depth=4", "--set", "search.max_tokens=24"]
+        arguments = ["solve", "--model", model, "--engine", "transformers", "--rollouts", "4", *small, *argv]
+        try:
+            code = main(arguments)
+        except SystemExit as error:
+            code = error.code
+        printed = capsys.readouterr()
+        return code, printed.out, [line for line in printed.err.splitlines() if line.startswith("rftt: ")]
+
+    return run
+
+
+@pytest.mark.parametrize(
+    "question", ["What is 1 + 1?", "ἀβγ 数学 🙂 \u202e ﷽", "lorem ipsum", "<output>\\boxed{7}</output>", "0"]
+)
+def test_any_text_gets_a_vote_and_a_tree(solve, question):
+    code, out, errors = solve(question)
+    assert code == 0 and not errors
+    assert out.startswith("Answer: ") and "Votes: " in out and "question ×" in out
+
+
+@pytest.mark.parametrize(
+    ("question", "message"),
+    [("", "empty"), (" \n\t", "empty"), ("What is " + "1 + " * 25_000 + "1?", "leaves no room"), ("\udcff", "UTF-8")],
+    ids=["empty", "blank", "100 kB", "broken bytes"],
+)
+def test_what_cannot_be_asked_is_told_in_one_line(solve, question, message):
+    code, out, [error] = solve(question)
+    assert code in (1, 2) and not out
+    assert message in error and len(error) < 300
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "majority", "best_of_n", "beam", "dvts", "mcts"])
+def test_json_holds_everything(solve, strategy):
+    code, out, _ = solve("What is 1 + 1?", "--json", "--strategy", strategy)
+    record = json.loads(out)
+    assert code == 0 and record["schema"] == "rftt.solution/1" and record["strategy"] == strategy
+    assert record["tokens"] >= sum(c["tokens"] for c in record["candidates"][:1]) > 0
+    assert (record["tree"] is not None) is (strategy == "mcts")
+
+
+def test_many_questions_answer_in_their_order_and_a_bad_one_stands_aside(solve, tmp_path):
+    file = tmp_path / "questions.txt"
+    file.write_text(
+        'What is 1 + 1?\n\n{"id": "a", "question": "What is 2 + 2?"}\n{"problem": "x"}\n' + "9" * 3000 + "\n"
+    )
+    code, out, errors = solve("--file", str(file), "--json")
+    assert [json.loads(line)["question_id"] for line in out.splitlines()] == ["1", "a", "4"]
+    assert code == 1 and "question 5" in errors[0] and "leaves no room" in errors[0]
+
+
+def test_questions_from_standard_input(solve, monkeypatch):
+    monkeypatch.setattr("sys.stdin", io.StringIO("What is 1?\nWhat is 2?\n"))
+    code, out, _ = solve("--file", "-")
+    assert code == 0 and out.index("[1] What is 1?") < out.index("[2] What is 2?")
+
+
+def texts(path):
+    """What was sampled: log-probs of this engine change in the last digit with what else is in the batch."""
+    return {r["question_id"]: [c["text"] for c in r["candidates"]] for r in read_jsonl(path)}
+
+
+def test_solutions_are_kept_and_the_same_command_goes_on(solve, tmp_path):
+    out, file = tmp_path / "solutions.jsonl", tmp_path / "questions.txt"
+    file.write_text("".join(f"What is {i}?\n" for i in range(4)))
+    assert solve("--file", str(file), "--out", str(out))[0] == 0
+    whole, first = out.read_bytes(), texts(out)
+    lines = whole.splitlines(keepends=True)
+    out.unlink()
+    out.with_name("solutions.jsonl.partial").write_bytes(lines[2] + lines[0] + lines[1][:50])
+    assert solve("--file", str(file), "--out", str(out))[0] == 0
+    assert texts(out) == first and list(first) == ["1", "2", "3", "4"]
+    again = out.read_bytes()
+    assert solve("--file", str(file), "--out", str(out))[0] == 0 and out.read_bytes() == again
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        ([], "give a question"),
+        (["What?", "--file", "x"], "give a question"),
+        (["--file", "/no/such/file"], "/no/such/file"),
+        (["What?", "--strategy", "oracle"], "expected one of greedy"),
+        (["What?", "--strategy", "beam", "--rollouts", "6"], "multiple of beam_width"),
+        (["What?", "--rollouts", "0"], "expected 1 or more"),
+        (["What?", "--set", "search.selektion=puct"], "did you mean selection"),
+        (["What?", "--set", "search.vote=prm"], "process reward model"),
+        (["What?", "--model", "/no/such/model"], "/no/such/model"),
+    ],
+)
+def test_bad_usage_is_one_line_and_code_2(solve, argv, message):
+    code, out, errors = solve(*argv)
+    assert code == 2 and not out and len(errors) == 1
+    assert message in errors[0]
+
+
+@pytest.mark.parametrize(
+    "text", ['{"question": ', '{"ask": "x"}', '{"question": ""}', "\n\n", '{"id":1,"question":"a"}\n' * 2]
+)
+def test_a_bad_file_names_its_line(solve, tmp_path, text):
+    file = tmp_path / "questions.jsonl"
+    file.write_text(text)
+    code, _, [error] = solve("--file", str(file))
+    assert code == 2 and str(file) in error
+
+
+def test_a_run_folder_is_no_model(solve, tmp_path):
+    (tmp_path / "rl" / "final").mkdir(parents=True)
+    code, _, [error] = solve("What?", "--model", str(tmp_path))
+    assert code == 2 and "rl/final" in error

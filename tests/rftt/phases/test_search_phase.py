@@ -1,0 +1,135 @@
+"""Phase 1 as a job: killed anywhere it ends in the same files, a failing question stands aside, rounds build on rounds."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from rftt.errors import UsageError
+from rftt.phases.search_phase import RESULT
+from rftt.run_folder import open_round
+from search.chain import check, parse
+from search.engines.engine import EngineError
+from search.journal import read_jsonl
+from tests.rftt.phases import fake_search
+
+FILES = ("trees.jsonl", "chains.jsonl", "preferences.jsonl")
+
+
+def run(folder, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "tests.rftt.phases.fake_search", str(folder)],
+        env={**os.environ, **{k: str(v) for k, v in environment.items()}}, capture_output=True, text=True,
+    )  # fmt: skip
+
+
+def bytes_of(folder):
+    return [(folder / "search" / name).read_bytes() for name in FILES]
+
+
+@pytest.mark.slow
+@pytest.mark.resume
+def test_killed_at_any_point_the_files_are_those_of_a_run_that_was_not(tmp_path):
+    whole = run(tmp_path / "whole")
+    assert whole.returncode == 0, whole.stderr
+    expected = bytes_of(tmp_path / "whole")
+    assert all(expected)
+    dice = random.Random(20261121)
+    requests = fake_search.run_search(fake_search.config(tmp_path / "count")).stats.requests
+    points = [dice.randrange(1, requests) for _ in range(24)]
+    for i, point in enumerate(points):
+        folder = tmp_path / f"killed-{i}"
+        assert run(folder, KILL_AT=point).returncode == -signal.SIGKILL
+        partial = folder / "search" / "questions-0.jsonl.partial"
+        lines = partial.read_bytes().splitlines(keepends=True)
+        if lines:  # the kill may have torn the last record at any byte
+            kept = b"".join(lines[:-1]) + lines[-1][: dice.randrange(len(lines[-1]) + 1)]
+            partial.write_bytes(kept)
+        again = run(folder, KILL_AT=dice.randrange(1, requests))  # perhaps killed a second time
+        if again.returncode:
+            assert again.returncode == -signal.SIGKILL
+            assert run(folder).returncode == 0
+        assert bytes_of(folder) == expected
+        assert not list(folder.rglob("*.partial")) and not list(folder.rglob("*.tmp"))
+
+
+def test_a_question_that_fails_is_listed_and_the_others_go_on(tmp_path, monkeypatch, capsys):
+    monkeypatch.setenv("FAIL", "What is 3?")
+    fake_search.run_search(fake_search.config(tmp_path))
+    found = [r["question_id"] for r in read_jsonl(tmp_path / "search" / "trees.jsonl")]
+    assert found == [f"q{i}" for i in range(fake_search.QUESTIONS) if i != 3]
+    [failed] = read_jsonl(tmp_path / "search" / "failed.jsonl")
+    assert failed["question_id"] == "q3" and "cannot read" in failed["reason"]
+    assert "1 questions failed" in capsys.readouterr().out
+
+
+def test_when_every_question_fails_the_phase_fails_and_tries_again(tmp_path, monkeypatch):
+    monkeypatch.setenv("FAIL", "What is")
+    with pytest.raises(EngineError, match="no question could be searched"):
+        fake_search.run_search(fake_search.config(tmp_path))
+    assert not (tmp_path / "search" / "trees.jsonl").exists()
+    monkeypatch.delenv("FAIL")
+    fake_search.run_search(fake_search.config(tmp_path))
+    assert len(list(read_jsonl(tmp_path / "search" / "trees.jsonl"))) == fake_search.QUESTIONS
+
+
+def test_the_metrics_say_what_the_search_cost(tmp_path):
+    engine = fake_search.run_search(fake_search.config(tmp_path))
+    last = list(read_jsonl(tmp_path / "metrics.jsonl"))[-1]
+    assert last["generated_tokens"] == engine.stats.generated_tokens and last["requests"] == engine.stats.requests
+    assert last["rounds_per_question"] <= last["requests_per_question"] <= last["requests"] / fake_search.QUESTIONS
+    assert last["redundancy"] > 1 and 0 <= last["outside_engine"] <= 1 and last["questions_per_s"] > 0
+
+
+def test_rounds_keep_what_is_solved_and_search_the_rest_with_the_tuned_model(tmp_path):
+    settings = fake_search.config(tmp_path, rounds=2, rollouts=2, max_depth=8)
+    fake_search.run_search(settings)
+    assert open_round(settings, RESULT) == 2
+    with pytest.raises(UsageError, match="run `rftt sft CONFIG` first"):
+        fake_search.run_search(settings)
+    (tmp_path / "rounds" / "1" / "sft" / "final").mkdir(parents=True)
+    fake_search.run_search(settings)
+    assert open_round(settings, RESULT) is None
+
+    first = {t["question_id"]: t for t in read_jsonl(tmp_path / "rounds" / "1" / "search" / "trees.jsonl")}
+    second = {t["question_id"]: t for t in read_jsonl(tmp_path / "search" / "trees.jsonl")}
+    assert list(first) == list(second)
+    solved = {i for i, tree in first.items() if any(n.get("verdict") == "correct" for n in tree["nodes"])}
+    assert 0 < len(solved) < len(first)
+    for name, tree in second.items():
+        assert (tree == first[name]) is (name in solved)
+        assert tree["made_by"]["policy"] == ("prompted" if name in solved else "functional")
+    before = [c for c in read_jsonl(tmp_path / "rounds" / "1" / "search" / "chains.jsonl")]
+    chains = list(read_jsonl(tmp_path / "search" / "chains.jsonl"))
+    assert all(c in chains for c in before) and len(chains) > len(before)
+    for chain in chains:
+        check(parse(chain["messages"][-1]["content"]))
+
+
+def test_preference_pairs_are_siblings_with_different_fortunes(tmp_path):
+    fake_search.run_search(fake_search.config(tmp_path, rollouts=16, preferences=3, preference_gap=0.4))
+    trees = {t["question_id"]: t for t in read_jsonl(tmp_path / "search" / "trees.jsonl")}
+    pairs = list(read_jsonl(tmp_path / "search" / "preferences.jsonl"))
+    assert pairs
+    for pair in pairs:
+        good, bad = (pair[k][0]["content"] for k in ("chosen", "rejected"))
+        ours, theirs = parse(good), parse(bad)
+        assert ours[:-1] == theirs[:-1] and good != bad
+        assert pair["values"][0] - pair["values"][1] >= 0.4 - 1e-6
+        assert pair["prompt"] == [{"role": "user", "content": trees[pair["question_id"]]["question"]}]
+    per_question = [p["question_id"] for p in pairs]
+    assert max(per_question.count(q) for q in per_question) <= 3
+
+
+def test_trl_reads_the_preference_pairs(tmp_path):
+    from datasets import load_dataset
+    from trl.data_utils import is_conversational, maybe_extract_prompt
+
+    fake_search.run_search(fake_search.config(tmp_path, rollouts=16))
+    rows = load_dataset("json", data_files=str(tmp_path / "search" / "preferences.jsonl"), split="train",
+                        cache_dir=str(tmp_path / "cache"))  # fmt: skip
+    assert is_conversational(rows[0])
+    assert maybe_extract_prompt(dict(rows[0])) == rows[0]
