@@ -36,7 +36,7 @@ def outcome(status: str, wrong: float = 0.1) -> float:
 
 
 def in_place(text: str, within: Place | tuple[str, str] | None = None) -> bool:
-    """Whether an answer stands in its place: the rule behind every reward for form."""
+    """Whether an answer stands in its place, where the "boxed" rule finds it."""
     return extract_answer(text, "boxed", within) is not None
 
 
@@ -91,7 +91,7 @@ def format_reward(
     processing_class: Any = None,
     **kwargs: Any,
 ) -> list[float]:
-    """1 where an answer stands `in_place` (the "boxed" rule finds it), else 0."""
+    """1 where an answer stands `in_place`, else 0."""
     texts = _texts(completions, completion_ids, processing_class)
     return [float(in_place(text, within)) for text in texts]
 
