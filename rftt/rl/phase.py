@@ -148,8 +148,7 @@ def build_trainer(
     Raises:
         UsageError: options that contradict each other or that TRL refuses, or an engine that cannot start.
     """
-    use_vllm = config.rl.trainer.get("use_vllm", config.engine.name == "vllm")
-    if use_vllm:
+    if grpo_options.uses_vllm(config):
         from search.engines.vllm import allow_weight_updates_on_cpu
 
         allow_weight_updates_on_cpu()
