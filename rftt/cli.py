@@ -7,33 +7,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-# Dependencies report usage by default, warn about each other, and let threads spin that cost more than they win.
-ENVIRONMENT = {
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "TORCH_CPP_LOG_LEVEL": "ERROR",
-    "PYTHONWARNINGS": "ignore",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "TRL_EXPERIMENTAL_SILENCE": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 Arguments = argparse.Namespace
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the command; returns the exit code."""
+    from rftt.runtime import environment
     from rftt.runtime.children import end_with_parent
 
     end_with_parent()
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    environment.set_defaults()
     arguments = parse(argv)
     from rftt.errors import PhaseFailed, UsageError
     from search.engines.engine import EngineError

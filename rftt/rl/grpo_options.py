@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -191,14 +190,3 @@ def vllm_options(config: Config, dtype: str, on_gpu: bool, max_model_len: int) -
             "block_size": 32,
         }
     return chosen | config.engine.options
-
-
-def quiet_environment() -> None:
-    """Telemetry off and TRL's notice about rollout functions silenced; what the user has set stays."""
-    for name, value in {
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "TRL_EXPERIMENTAL_SILENCE": "1",
-    }.items():
-        os.environ.setdefault(name, value)

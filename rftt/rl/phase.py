@@ -26,7 +26,7 @@ from rftt.model.vocabulary import check_model, functional_token_ids
 from rftt.rl import grpo_options
 from rftt.rl.reward import FormatReward, OutcomeReward
 from rftt.rl.rollout import FunctionalRollout, prompt_of
-from rftt.runtime import distributed
+from rftt.runtime import distributed, environment
 from rftt.runtime.running_scorer import build_scorer
 from rftt.runtime.step_log import MetricsLog, StepLog
 from search.functional import question_ids
@@ -70,7 +70,7 @@ def train_rl(
         UsageError: a config, model or data set that cannot be trained on.
     """
     begun = time.perf_counter()
-    grpo_options.quiet_environment()
+    environment.set_defaults()
     out_folder, run_folder = Path(out_folder), Path(run_folder or config.folder)
     if out_folder.exists():
         if checkpoints.is_whole(out_folder):
