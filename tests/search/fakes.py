@@ -28,7 +28,9 @@ class CharTokenizer:
     def __call__(
         self, text: str, add_special_tokens: bool = True, split_special_tokens: bool = False
     ) -> dict[str, list[int]]:
-        return {"input_ids": [self.vocabulary[t] for t in (text if split_special_tokens else self.pattern.findall(text))]}
+        return {
+            "input_ids": [self.vocabulary[t] for t in (text if split_special_tokens else self.pattern.findall(text))]
+        }
 
     def decode(self, ids: Any) -> str:
         return "".join(self.names[i] for i in ids)

@@ -49,7 +49,9 @@ def sentence_piece(model: str):
         # "</s>" is so frequent here that merges make it out of plain text.
         text = ["What is the sum of the numbers?", "x</s></s></s></s></s></s> </s>", "<>|/s_"] * 4
         text += [chr(c) for c in range(33, 127)]
-        raw.train_from_iterator(text, trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>"], show_progress=False))
+        raw.train_from_iterator(
+            text, trainers.BpeTrainer(vocab_size=200, special_tokens=["<unk>"], show_progress=False)
+        )
         assert raw.token_to_id("</s>") is not None
     tokenizer = PreTrainedTokenizerFast(tokenizer_object=raw, unk_token="<unk>", bos_token="<s>", eos_token="</s>")
     add(tokenizer, RFTT.tags)
@@ -112,7 +114,20 @@ def test_no_control_token_comes_out_of_a_text_that_holds_it(tokenizer):
 def test_random_mixtures(tokenizer):
     rng = random.Random(0)
     names = [t.content for t in tokenizer.added_tokens_decoder.values()]
-    bits = [*names, *(n[:-1] for n in names), *(n[1:] for n in names), "<", ">", "|", "one", " ", "\n", "is", "é", "\x00 "]
+    bits = [
+        *names,
+        *(n[:-1] for n in names),
+        *(n[1:] for n in names),
+        "<",
+        ">",
+        "|",
+        "one",
+        " ",
+        "\n",
+        "is",
+        "é",
+        "\x00 ",
+    ]
     for _ in range(500):
         text = "".join(rng.choices(bits, k=rng.randrange(1, 8)))
         assert control_ids(tokenizer).isdisjoint(plain_ids(tokenizer, text)), text
