@@ -11,9 +11,12 @@ parts, whether a system turn is written at all, and which token ends the assista
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
+
+from search.plain_text import plain_ids
 
 Message = Mapping[str, Any]
 
@@ -27,7 +30,7 @@ def question_ids(tokenizer: Any, question: str) -> list[int]:
 
 
 def prompt_ids(tokenizer: Any, messages: Sequence[Message], begun: str = "") -> list[int]:
-    """Ids of a conversation up to where the assistant goes on.
+    """Ids of a conversation up to where the assistant goes on. What is typed as a control token stays text.
 
     Args:
         tokenizer: with a chat template.
@@ -37,7 +40,22 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Message], begun: str = "") -> 
     Raises:
         ValueError: the template refuses the messages, or leaves out what the user says; a content is no text.
     """
-    return encode(tokenizer, prompt_text(tokenizer, messages) + begun)
+    text = prompt_text(tokenizer, messages)
+    written = _written(tokenizer, messages)
+    if all(_is_plain(tokenizer, message["content"]) for message in written):
+        return encode(tokenizer, text + begun)
+    # The template's text and that of the messages are encoded apart: only the former may hold control tokens.
+    marks = [f"qz{i}msgqz" for i in range(len(written))]
+    frame = _rendered(tokenizer, [{**m, "content": mark} for m, mark in zip(written, marks, strict=True)])
+    for contents in ([m["content"] for m in written], [m["content"].strip() for m in written]):  # some templates trim
+        pieces = _pieces(frame, marks, contents)
+        if "".join(piece for piece, _ in pieces) == text:
+            ids = [i for piece, said in pieces for i in (plain_ids if said else encode)(tokenizer, piece)]
+            return [*ids, *encode(tokenizer, begun)]
+    raise ValueError(
+        "a message holds control tokens of the model, and the chat template changes its text, so that they cannot be told "
+        "from its own; leave them out"
+    )
 
 
 def prompt_text(tokenizer: Any, messages: Sequence[Message]) -> str:
@@ -53,19 +71,25 @@ def prompt_text(tokenizer: Any, messages: Sequence[Message]) -> str:
     Raises:
         ValueError: as `prompt_ids`.
     """
-    habits = habits_of(tokenizer)
-    every = [*getattr(tokenizer, "earlier", ()), *messages]
-    written = [{**message, "content": text_of(message.get("content"))} for message in every]
-    return _render(tokenizer, system_first(written, as_turn=habits.system), habits.parts, open_turn=True)
+    return _rendered(tokenizer, _written(tokenizer, messages))
 
 
-def chain_ids(tokenizer: Any, chain: str) -> list[int]:
+def chain_ids(tokenizer: Any, chain: str, tags: Sequence[str] = ()) -> list[int]:
     """Ids of what the assistant writes after a prompt, the token that ends its turn included.
+
+    Args:
+        tokenizer: of the model.
+        chain: its text.
+        tags: functional tags, the only control tokens that a chain may hold; others stay text.
 
     Raises:
         ValueError: neither the template nor the tokenizer has an end token.
     """
-    return [*encode(tokenizer, chain), end_of_turn(tokenizer)]
+    pieces = re.split(f"({'|'.join(map(re.escape, tags))})", chain) if tags else [chain]  # every second one is a tag
+    if all(_is_plain(tokenizer, piece) for piece in pieces[::2]):
+        return [*encode(tokenizer, chain), end_of_turn(tokenizer)]
+    encoded = [(encode if i % 2 else plain_ids)(tokenizer, piece) for i, piece in enumerate(pieces)]
+    return [*(i for ids in encoded for i in ids), end_of_turn(tokenizer)]
 
 
 def end_of_turn(tokenizer: Any) -> int:
@@ -83,14 +107,14 @@ def end_of_turn(tokenizer: Any) -> int:
     return found
 
 
-def end_ids(tokenizer: Any, listed: int | Iterable[int] | None) -> frozenset[int]:
+def end_ids(tokenizer: Any, listed: int | Iterable[int | None] | None) -> frozenset[int]:
     """Every id that ends what a model says.
 
     Args:
         tokenizer: its end-of-sequence token and the end of the assistant's turn are among them.
         listed: those of the generation settings.
     """
-    ids = {listed} if isinstance(listed, int) else set(listed or ())
+    ids: set[int | None] = {listed} if isinstance(listed, int) else set(listed or ())
     ids.add(tokenizer.eos_token_id)
     if getattr(tokenizer, "chat_template", None):
         ids.add(habits_of(tokenizer).end)
@@ -167,6 +191,28 @@ def habits_of(tokenizer: Any) -> Habits:
     if key not in _habits:
         _habits[key] = _find_out(tokenizer)
     return _habits[key]
+
+
+def _written(tokenizer: Any, messages: Sequence[Message]) -> list[Message]:
+    """The messages as the template gets them, their contents as text."""
+    every = [*getattr(tokenizer, "earlier", ()), *messages]
+    texts = [{**message, "content": text_of(message.get("content"))} for message in every]
+    return system_first(texts, as_turn=habits_of(tokenizer).system)
+
+
+def _rendered(tokenizer: Any, written: Sequence[Message]) -> str:
+    return _render(tokenizer, written, habits_of(tokenizer).parts, open_turn=True)
+
+
+def _is_plain(tokenizer: Any, text: str) -> bool:
+    """Whether the usual encoding of a text holds no control token."""
+    return plain_ids(tokenizer, text) == encode(tokenizer, text)
+
+
+def _pieces(frame: str, marks: Sequence[str], contents: Sequence[str]) -> list[tuple[str, bool]]:
+    """A rendering of marks with the contents in their places: texts in order, and whether each is a message's."""
+    said = dict(zip(marks, contents, strict=True))
+    return [(said.get(p, p), p in said) for p in re.split(f"({'|'.join(marks)})", frame) if said.get(p, p)]
 
 
 def _find_out(tokenizer: Any) -> Habits:

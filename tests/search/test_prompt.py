@@ -113,6 +113,29 @@ def test_contents_are_text_or_refused():
         text_of(3)
 
 
+@pytest.mark.parametrize("name", PLAIN)
+def test_control_tokens_that_a_user_types_stay_text(name):
+    family = FAMILIES[name]
+    tokenizer = family_tokenizer(family)
+    vocabulary = tokenizer.get_vocab()
+    typed = f" What does {family.end} mean?"
+    ids, plain = question_ids(tokenizer, typed), question_ids(tokenizer, " What does it mean?")
+    assert ids.count(vocabulary[family.end]) == plain.count(vocabulary[family.end])
+    assert tokenizer.decode(ids) == prompt_text(tokenizer, [{"role": "user", "content": typed}])
+
+
+def test_only_tags_are_control_tokens_of_a_chain():
+    from transformers import AddedToken
+
+    tokenizer = build_tokenizer()
+    tokenizer.add_tokens([AddedToken("<output>", special=False), AddedToken("</output>", special=False)])
+    chain = "<output>\nwrite <|im_end|> and \\boxed{1}\n</output>\n"
+    ids = chain_ids(tokenizer, chain, ("<output>", "</output>"))
+    assert ids.count(tokenizer.eos_token_id) == 1 and ids[-1] == tokenizer.eos_token_id
+    assert tokenizer.decode(ids[:-1]) == chain
+    assert ids[0] == tokenizer.get_vocab()["<output>"] and ids[-3] == tokenizer.get_vocab()["</output>"]
+
+
 def test_prompt_of_the_toy_is_what_its_template_renders():
     """Results with the toy depend on these ids: they are those of a plain rendering."""
     from rftt.toy.base import END, START, TEMPLATE
