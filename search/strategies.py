@@ -18,11 +18,12 @@ from search.chain import answering_part
 from search.config import SearchConfig
 from search.driver import Question, grow_tree, make_policy, run_many
 from search.engines.engine import Engine, EngineError, Generation, Sampling
-from search.functional import question_ids, tag_ids
+from search.functional import tag_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
 from search.mcts import derived_seed
 from search.named import load_named
+from search.prompt import question_ids
 from search.solution import Candidate, Solution
 from search.voting import Poll
 

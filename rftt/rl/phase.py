@@ -29,9 +29,9 @@ from rftt.rl.rollout import FunctionalRollout, prompt_of
 from rftt.runtime import distributed, environment
 from rftt.runtime.running_scorer import build_scorer
 from rftt.runtime.step_log import MetricsLog, StepLog
-from search.functional import question_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
+from search.prompt import question_ids
 
 log = logging.getLogger(__name__)
 
