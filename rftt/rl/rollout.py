@@ -32,10 +32,11 @@ from rftt.rl.shaping import process_returns, start_potential
 from search import Question, SearchConfig, Tree
 from search.driver import grow_tree, make_policy
 from search.engines import Engine, EngineStats, Sampling
-from search.functional import question_ids, tag_ids
+from search.functional import tag_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
 from search.mcts import Policy, derived_seed
+from search.prompt import question_ids
 
 Message = Mapping[str, str]
 
