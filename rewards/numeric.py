@@ -222,11 +222,11 @@ def value(node: Node, domain: Doubles) -> Any:
     """
     try:
         return _value(node, domain)
-    except ZeroDivisionError as error:
-        raise Singular from error
     except NotNumeric:
         raise
-    except (ArithmeticError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ZeroDivisionError, ValueError) as error:  # a "math domain error" is a pole
+        raise Singular from error
+    except (ArithmeticError, TypeError, AttributeError, KeyError) as error:
         raise NotNumeric from error
 
 
