@@ -265,7 +265,7 @@ def _value(node: Node, domain: Doubles) -> Any:
     if kind == "const":
         if node[1] == "inf":
             raise Singular
-        return {"pi": domain.pi + 0j, "e": domain.e + 0j, "i": domain.number(Fraction(0)) + 1j}[node[1]]
+        return domain.keep({"pi": domain.pi + 0j, "e": domain.e + 0j, "i": domain.number(Fraction(0)) + 1j}[node[1]])
     if kind == "neg":
         return -_value(node[1], domain)
     if kind == "add":
