@@ -163,6 +163,8 @@ class _Task:
             return decide(unboxed(self.gold), self.answer, "quick")
         except Undecided:
             return None
+        except Exception:  # a hostile answer can make anything raise; the worker is where that is counted
+            return None
 
     def decide_there(self) -> Verdict:
         """The decision of a worker, in the time that is left."""

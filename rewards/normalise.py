@@ -74,6 +74,7 @@ _SPACING = re.compile(r"(?<!\\)\\[,;:! ]|~|\\q?quad|\\(?:enspace|thinspace|hspac
 _RAISED = re.compile("[" + "".join(_SUPERSCRIPTS) + "]+")
 _CIRCLED = re.compile("[①-⑨](?=\\s*[①-⑨])")
 _INVISIBLE = frozenset(map(chr, [*range(0xFE00, 0xFE10), 0x20E3, 0x034F]))  # variation selectors, keycaps, the joiner
+_OVERRIDES = frozenset("\u202d\u202e")  # what follows is shown in another order than it is written
 _HTML = {"<sup>": "^{", "</sup>": "}", "<sub>": "_{", "</sub>": "}", "&lt;": "<", "&gt;": ">", "&amp;": "&"}
 _ORDINAL = re.compile(
     r"(?<=\d)\s*(?:\^\s*)?(?:\{\s*)?(?:\\(?:text|mathrm|textrm|rm)\s*\{\s*)?(?:th|st|nd|rd)(?![A-Za-z])(?:\s*\})*"
@@ -145,8 +146,8 @@ def _ascii(text: str) -> str:
             parts.append(_SIGNS[character])
         elif character in _SUBSCRIPTS:
             parts.append("_{" + _SUBSCRIPTS[character] + "}")
-        elif character in _INVISIBLE or unicodedata.category(character) == "Cf":  # zero-width and directional marks
-            continue
+        elif character in _INVISIBLE or (unicodedata.category(character) == "Cf" and character not in _OVERRIDES):
+            continue  # zero-width and directional marks
         elif (digit := unicodedata.digit(character, None)) is not None and unicodedata.category(character) == "Nd":
             parts.append(str(digit))
         elif unicodedata.category(character) == "No" and "⁄" in (spelled := unicodedata.normalize("NFKC", character)):

@@ -112,6 +112,8 @@ def tokenize(text: str) -> list[str]:
             tokens.append(_OPERATOR_ALIASES[value])
         elif kind == "begin":
             tokens.append("@" + value.strip(" \t\n{}*"))
+        elif kind in ("foreign", "other") and any(character.isdigit() for character in value):
+            raise Malformed("a digit in a circle or in brackets")
         elif kind == "foreign":
             unit = tokens and tokens[-1][-1] in "0123456789})" and find_unit(value)
             tokens.extend(['"' + value.lower()] if unit else value)
