@@ -161,6 +161,8 @@ def _add_text(tokens: list[str], content: str) -> None:
         tokens.append("\\" + lowered)
     elif bare in NAMES:
         tokens.append(NAMES[bare])
+    elif bare in ("i", "e") and bare == content:
+        tokens.append(bare)  # an upright constant
     elif len(bare) == 1 and bare.isalpha():
         tokens.append('"' + bare if follows_value else bare)  # `5\text{ q}` is no product; `\text{C}` is a choice
     elif not any(character.isalpha() for character in bare):
