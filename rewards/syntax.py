@@ -192,6 +192,8 @@ class _Parser(TokenStream):
             return False
         if token == "|":
             return not self.bars
+        if token == "{" and self.peek(1) == "}":
+            return False
         if token == "[" and self.brackets and self.peek(1) in AFTER_INTERVAL:
             return False
         return token not in NO_FACTOR

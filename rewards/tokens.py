@@ -79,6 +79,7 @@ _OPERATOR_ALIASES = {
     "<=": "\\le", ">=": "\\ge", "!=": "\\ne", "==": "=", "**": "^", "->": "\\to", ":=": "=", "...": "\\dots",
 }  # fmt: skip
 _LETTER_LIST = re.compile(r"[A-Za-z](?:\s*(?:,|,?\s*and)\s*[A-Za-z])+")
+_FORMULA = re.compile(r"[\d)}A-Za-z]\s*[-+*/^=<>]\s*[\d({A-Za-z\\]|\d[A-Za-z]")
 _QUALIFIER = re.compile(r"(?:where|for|if|when|with|such that|as|since|given)\b")
 
 
@@ -167,6 +168,8 @@ def _add_text(tokens: list[str], content: str) -> None:
         tokens.append('"' + bare if follows_value else bare)  # `5\text{ q}` is no product; `\text{C}` is a choice
     elif not any(character.isalpha() for character in bare):
         tokens.extend(token for token in re.findall(r"\d+(?:\.\d+)?|\.\d+|\S", content))
+    elif _FORMULA.search(bare) and not re.search(r"[A-Za-z]{2}", bare):
+        tokens.extend(tokenize(content))  # a formula in a font of its own
     elif re.fullmatch(r"\([A-Za-z]\)", bare):
         tokens.extend(bare)
     elif _LETTER_LIST.fullmatch(bare) or (
