@@ -90,7 +90,9 @@ async def grade_async(
     import asyncio
 
     task = _Task(gold, text, extract, within, timeout)
-    return task.verdict or await asyncio.to_thread(task.decide_there)
+    if task.verdict is None:
+        return await asyncio.to_thread(task.decide_there)
+    return task.verdict
 
 
 def grade_many(

@@ -70,9 +70,7 @@ class FormatReward:
 
     __name__ = "format"
 
-    def __call__(
-        self, *, status: Sequence[str], verdict: Sequence[str | None] | None = None, **_: Any
-    ) -> list[float]:
+    def __call__(self, *, status: Sequence[str], verdict: Sequence[str | None] | None = None, **_: Any) -> list[float]:
         """Args: how each path ended and the verdict on its answer, fields of the rollout."""
         verdicts = verdict if verdict is not None else [None] * len(status)
         return [float(s == "answered" and v != "no_answer") for s, v in zip(status, verdicts, strict=True)]
