@@ -249,7 +249,7 @@ def equal_relations(rng: random.Random) -> Pair:
         (rf"\{{{a},{c}\}}", boxed(f"{c}, {a}")), (f"{a}:{b}", boxed(f"{2 * a}:{2 * b}")),
         (f"f(x)={a}x+{b}", boxed(f"{a}x+{b}")), (f"y={a}x+{b}", boxed(f"y={b}+{a}x")),
         (rf"\pm {a}", boxed(f"{a}, -{a}")), (rf"{c}\pm\sqrt{{{a}}}", boxed(rf"{c}+\sqrt{{{a}}},{c}-\sqrt{{{a}}}")),
-        (rf"\begin{{pmatrix}}{a}&{b}\\{c}&1\end{{pmatrix}}", boxed(rf"\begin{{bmatrix}}{a} & {b} \\ {c} & 1\end{{bmatrix}}")),
+        (rf"\begin{{pmatrix}}{a}&{b}\\{c}&1\end{{pmatrix}}", boxed(rf"\begin{{bmatrix}}{a}&{b} \\ {c}&1\end{{bmatrix}}")),
         (rf"\begin{{pmatrix}}{a}\\{b}\end{{pmatrix}}", boxed(f"({a},{b})")),
         (f"{a}:{c} \\text{{ p.m.}}", boxed(f"{a}:{c} \\text{{ PM}}")),
         (rf"x \ne {a}", boxed(rf"(-\infty,{a})\cup({a},\infty)")),
