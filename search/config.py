@@ -28,7 +28,16 @@ class SearchConfig:
             probable function is explored.
         siblings: functional policy only: steps sampled per chosen function.
         beam_width: beam strategies only: continuations of one beam; `rollouts` must be a multiple of it.
-        vote: how finished paths elect the answer: ``"majority"``, ``"prior"`` (weighted by the length-normalised
+        generation: best-first only: branches that are continued at once, chosen together by the chains before them.
+        alternatives: best-first only: likeliest tokens at each position that the model is asked for; each is a branch.
+        keep: best-first only: share of a prefix's log-probability in what its branches are worth; 1 goes by probability
+            mass, 0 by what the model thinks at the branch alone.
+        sharpness: best-first only: a chain votes with exp(sharpness × mean log-probability of its tokens).
+        forced_weight: best-first only: factor of a chain's vote for each function in it that was forced, in (0, 1].
+        stop_share: best-first only: stop once the leading answer holds more than this share of the vote; 1 never stops.
+        stop_paths: best-first only: chains before which it does not stop for that.
+        vote: how finished paths elect the answer: ``"auto"`` as the strategy does it by itself (best-first ``"content"``, its
+            own weights; the others by majority), ``"majority"``, ``"prior"`` (weighted by the length-normalised
             probability of the chain), ``"prm"`` (weighted by the score of the process reward model), ``"best_prior"`` or
             ``"best_prm"`` (the one best candidate).
         live_trees: questions in flight at once; bounds memory.
@@ -60,7 +69,14 @@ class SearchConfig:
     branch_entropy: float = 0.0
     siblings: int = 1
     beam_width: int = 4
-    vote: Literal["majority", "prior", "prm", "best_prior", "best_prm"] = "majority"
+    generation: int = 8
+    alternatives: int = 5
+    keep: float = 1.0
+    sharpness: float = 50.0
+    forced_weight: float = 0.5
+    stop_share: float = 1.0
+    stop_paths: int = 4
+    vote: Literal["auto", "majority", "content", "prior", "prm", "best_prior", "best_prm"] = "auto"
     live_trees: int = 64
     parallel_rollouts: int = 1
     processes: int = 1
@@ -73,16 +89,24 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         for name in ("rollouts", "budget_tokens", "max_depth", "max_step_tokens", "max_tokens", "siblings", "beam_width",
-                     "live_trees", "parallel_rollouts", "processes", "chains_per_question", "rounds"):  # fmt: skip
+                     "live_trees", "parallel_rollouts", "processes", "chains_per_question", "rounds", "generation", "alternatives", "stop_paths"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: {value} is not allowed, expected 1 or more")
-        if self.early_stop and self.vote != "majority":
+        if self.early_stop and self.vote not in ("auto", "majority"):
             raise ValueError(f"early_stop: True is not allowed with vote {self.vote}, expected vote majority")
-        for name in ("exploration", "temperature", "branch_entropy", "preferences"):
+        for name in ("exploration", "temperature", "branch_entropy", "preferences", "sharpness"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected 0 or more")
-        for name, low in (("merged_share", 0.0), ("min_prior", 0.0), ("preference_gap", 1e-6), ("top_p", 1e-6)):
+        for name, low in (
+            ("merged_share", 0.0),
+            ("min_prior", 0.0),
+            ("preference_gap", 1e-6),
+            ("top_p", 1e-6),
+            ("keep", 0.0),
+            ("forced_weight", 1e-6),
+            ("stop_share", 0.0),
+        ):
             if not low <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected a share between 0 and 1")
 

@@ -35,11 +35,22 @@ class Rule:
         exploration: c of the formula.
         seed: breaks ties between equal choices.
         puct: weigh exploration with the prior (PUCT) instead of visiting every child once first (UCT).
+        gumbel: try functions in the order of log prior + Gumbel noise, which samples them without replacement, instead of
+            the likeliest first; with UCT.
+        halving: rollouts are shared out at the root by sequential halving among its functions (Gumbel search,
+            ReSCALE, arXiv 2603.21162) instead of UCT or PUCT.
+        widening: further siblings of a node that was visited N times: widening · √N of them, and more where all that is
+            below is explored, instead of closing it (progressive widening); 0 adds none.
+        rollouts: wanted in all; what sequential halving shares out.
     """
 
     exploration: float
     seed: int
     puct: bool = False
+    gumbel: bool = False
+    halving: bool = False
+    widening: float = 0.0
+    rollouts: int = 0
 
 
 @dataclass(frozen=True)
@@ -60,11 +71,11 @@ class Policy(Protocol):
         ...
 
     async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:
-        """Generate the children of `function` below `node`; the tree stays as it is."""
+        """Generate the children of `function` below `node`, or further ones; the tree stays as it is."""
         ...
 
     def width(self, function: str) -> int:
-        """How many siblings one `expand` adds."""
+        """How many siblings the first `expand` adds."""
         ...
 
 

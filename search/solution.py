@@ -23,6 +23,8 @@ class Candidate:
         logprob: mean log-probability of its tokens, natural; None where nobody asked.
         score: of the process reward model for its last step.
         node: id of its leaf in the tree.
+        weight: logarithm of the weight that its strategy gives its vote; None where the strategy gives none.
+        forced: functions in it that the search forced.
     """
 
     text: str
@@ -32,6 +34,8 @@ class Candidate:
     logprob: float | None = None
     score: float | None = None
     node: int | None = None
+    weight: float | None = None
+    forced: int = 0
 
 
 @dataclass
@@ -89,4 +93,5 @@ class Solution:
 
 def _votes(candidates: list[Candidate], rule: str) -> list[Group]:
     answers = [c.answer for c in candidates]
-    return group(answers, weights(rule, answers, [c.logprob for c in candidates], [c.score for c in candidates]))
+    own = [c.weight for c in candidates]
+    return group(answers, weights(rule, answers, [c.logprob for c in candidates], [c.score for c in candidates], own))

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from rewards import extract_answer
+from search.best_first import best_first
 from search.chain import answering_part
 from search.config import SearchConfig
 from search.driver import Question, grow_tree, make_policy, run_many
@@ -62,6 +63,8 @@ class Solver:
         )
         self.special_ids = frozenset(engine.tokenizer.all_special_ids) | engine.eos_ids
         vocabulary = engine.tokenizer.get_vocab()
+        self.openings = {vocabulary[f.open]: f.name for f in functions.functions if f.open in vocabulary}
+        self.barred = frozenset(self.openings) | self.special_ids
         self.tuned = all(tag in vocabulary for tag in functions.tags)
         if not self.tuned and strategy == "mcts" and config.vote.endswith("prior"):
             raise ValueError(f"vote {config.vote!r} needs a model with functional tokens: prompted steps have no prior")
@@ -96,7 +99,11 @@ class Solver:
         return question_ids(self.engine.tokenizer, question.text)
 
     def begin(self, question: Question, vote: str | None = None) -> Solution:
-        return Solution(question.id, question.text, self.strategy, vote or self.config.vote)
+        """An empty solution, whose vote is `vote`, or that of the settings."""
+        if vote is None:
+            own = "content" if self.strategy == "best_first" else "majority"
+            vote = own if self.config.vote == "auto" else self.config.vote
+        return Solution(question.id, question.text, self.strategy, vote)
 
     def seed(self, question: Question, *place: object) -> int:
         return derived_seed(self.config.seed, question.id, self.strategy, *place)
@@ -106,12 +113,18 @@ class Solver:
         return self.engine.tokenizer.decode([i for i in ids if i not in self.special_ids])
 
     async def candidate(
-        self, question: Question, ids: Sequence[int], spent: int, logprob: float | None, *, finished: bool
+        self,
+        question: Question,
+        ids: Sequence[int],
+        spent: int,
+        logprob: float | None,
+        *,
+        finished: bool,
+        score: float | None = None,
     ) -> Candidate:
         text = self.text(ids)
         answer = extract_answer(answering_part(text, self.functions), rule="boxed") if finished else None
-        score = None
-        if self.scorer is not None and answer is not None:
+        if self.scorer is not None and answer is not None and score is None:
             score = (await self.scorer(question.text, _steps(text, self.functions)))[-1]
         return Candidate(text, answer, len(ids), spent, logprob, score)
 
@@ -304,6 +317,7 @@ STRATEGIES: dict[str, Strategy] = {
     "beam": beam,
     "dvts": dvts,
     "mcts": mcts,
+    "best_first": best_first,
 }
 
 

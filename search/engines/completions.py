@@ -62,7 +62,7 @@ def read_generations(answer: Any, sampling: Sampling, room: int) -> list[Generat
         if sampling.watch_ids and ids:
             last = choice["logprobs"]["top_logprobs"][-1]
             watched = {i: float(last[f"token_id:{i}"]) for i in sampling.watch_ids}
-        top = ()
+        top: tuple[tuple[tuple[int, float], ...], ...] = ()
         if sampling.top_logprobs:
             places = choice["logprobs"]["top_logprobs"]
             top = tuple(_top(place, sampling.top_logprobs) for _, place in zip(ids, places, strict=True))

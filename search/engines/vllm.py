@@ -225,7 +225,7 @@ def _generation(output: Any, sampling: Sampling) -> Generation:
     if sampling.watch_ids and output.logprobs:
         last = output.logprobs[-1]
         watched = {i: last[i].logprob for i in sampling.watch_ids}
-    top = ()
+    top: tuple[tuple[tuple[int, float], ...], ...] = ()
     if sampling.top_logprobs:
         top = tuple(
             likeliest({i: found.logprob for i, found in position.items()}, sampling.top_logprobs)

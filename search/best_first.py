@@ -1,0 +1,154 @@
+"""Best-first functional search: a greedy chain first, then its most valuable branches, each continued greedily.
+
+Everything is at temperature 0, so that the same question gives the same chains; no tree is ever exhausted. Branches are
+taken from the frontier in generations: as many as there are chains, up to `generation`, all in flight at once. What a
+generation holds follows from the chains before it alone, so that neither concurrency nor the budget changes what is found: a
+smaller budget finds the first chains of a larger one.
+
+A chain votes with the probability of its text, in the power of `sharpness` divided by its length, and with a discount for
+every function that was forced. With a process reward model, branches are worth more where it trusts the steps before and
+doubts the step that they replace, and chains vote with its score of their last step too.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from search.engines.engine import Generation, Sampling
+from search.frontier import Branch, Chain, Frontier, Order
+from search.solution import Candidate, Solution
+from search.voting import Poll
+
+if TYPE_CHECKING:
+    from search.driver import Question
+    from search.strategies import Solver
+
+
+async def best_first(solver: Solver, question: Question) -> Solution:
+    """The strategy; see the module."""
+    return await _Search(solver, question).run()
+
+
+class _Search:
+    """One question under way.
+
+    Args:
+        solver: engine and settings.
+        question: what is asked.
+    """
+
+    def __init__(self, solver: Solver, question: Question) -> None:
+        self.solver, self.question, self.config = solver, question, solver.config
+        self.solution = solver.begin(question)
+        self.prompt_ids = solver.prompt_ids(question)
+        self.frontier = Frontier(Order(solver.openings, solver.functions, solver.barred, self.config.keep))
+        self.poll = Poll()
+        self.longest = 0  # tokens of the longest continuation so far
+
+    async def run(self) -> Solution:
+        solution, config, branches = self.solution, self.config, [Branch()]
+        solution.stopped = ""
+        while branches and not solution.stopped:
+            await self._generation(branches)
+            found = len(solution.candidates)
+            if not solution.stopped:
+                solution.stopped = "rollouts" if found >= config.rollouts else "decided" if self._decided() else ""
+            branches = self.frontier.take(min(config.generation, found, config.rollouts - found))
+        solution.stopped = solution.stopped or "exhausted"
+        return solution
+
+    async def _generation(self, branches: Sequence[Branch]) -> None:
+        """Continue branches, so many together as the budget surely allows, and take them in in their order."""
+        solution, left = self.solution, list(branches)
+        while left and not solution.stopped:
+            room = self._room()
+            if room is not None and room <= 0:
+                solution.stopped = "budget"
+                return
+            count = len(left) if room is None else max(1, room // max(self.longest, 1))
+            together, left = left[:count], left[count:]
+            generations = await asyncio.gather(*(self._continue(branch, room) for branch in together))
+            solution.requests, solution.rounds = solution.requests + len(together), solution.rounds + 1
+            before, solution.tokens = solution.tokens, solution.tokens + sum(len(g.ids) for g in generations)
+            ends = list(accumulate((len(g.ids) for g in generations), initial=before))[1:]
+            limit = math.inf if room is None else before + room
+            whole = [place for place, end in enumerate(ends) if end <= limit]
+            if len(whole) < len(together):
+                solution.stopped = "budget"
+            chains = await asyncio.gather(*(self._chain(together[i], generations[i]) for i in whole))
+            for i, (chain, scores) in zip(whole, chains, strict=True):
+                self.longest = max(self.longest, len(generations[i].ids))
+                self.frontier.add(chain)
+                solution.candidates.append(await self._candidate(chain, scores, ends[i], generations[i].stopped))
+
+    def _room(self) -> int | None:
+        """Tokens that the budget leaves; a first chain is finished in any case."""
+        if self.config.budget_tokens is None or not self.solution.candidates:
+            return None
+        return self.config.budget_tokens - self.solution.tokens
+
+    async def _continue(self, branch: Branch, room: int | None) -> Generation:
+        """The greedy continuation of a branch; nothing is asked for where its id ends the text."""
+        longest = self.config.max_tokens - len(branch.ids)
+        sampling = Sampling(
+            max(1, longest if room is None else min(longest, room)),
+            temperature=0.0,
+            logprobs=True,
+            top_logprobs=self.config.alternatives,
+            tree=self.question.id,
+        )
+        [generation] = await self.solver.engine.generate([*self.prompt_ids, *branch.ids], sampling)
+        return generation
+
+    async def _chain(self, branch: Branch, generation: Generation) -> tuple[Chain, list[float]]:
+        """The chain of a branch, with the scores of its steps if there is a process reward model."""
+        ids = (*branch.ids, *generation.ids)
+        scores: list[float] = []
+        starts = [place for place, id in enumerate(ids) if id in self.solver.openings]
+        if self.solver.scorer is not None and starts:
+            texts = [self._step(ids[a:b]) for a, b in zip(starts, [*starts[1:], len(ids)], strict=True)]
+            scores = await self.solver.scorer(self.question.text, texts)
+        chain = Chain(
+            ids,
+            (*branch.logprobs, *generation.logprobs),
+            (*((),) * len(branch.ids), *generation.top),
+            len(branch.ids),
+            branch.forced,
+            dict(zip(starts, scores, strict=False)),
+        )
+        return chain, scores
+
+    def _step(self, ids: Sequence[int]) -> str:
+        """Text of a step between its tags."""
+        text = self.solver.text(ids)
+        for tag in self.solver.functions.tags:
+            text = text.replace(tag, "")
+        return text.strip()
+
+    async def _candidate(self, chain: Chain, scores: Sequence[float], spent: int, stopped: bool) -> Candidate:
+        forced = frozenset(chain.forced)
+        own = tuple(p for place, p in enumerate(chain.logprobs) if place not in forced)
+        logprob = sum(own) / len(own) if own else 0.0
+        candidate = await self.solver.candidate(
+            self.question, chain.ids, spent, logprob, finished=stopped, score=scores[-1] if scores else None
+        )
+        weight = self.config.sharpness * logprob + len(forced) * math.log(self.config.forced_weight)
+        candidate = replace(candidate, forced=len(forced), weight=weight)
+        if self.config.stop_share < 1:
+            await self.poll.add_async(candidate.answer, math.exp(weight))
+        return candidate
+
+    def _decided(self) -> bool:
+        """Whether the leading answer holds enough of the vote among enough chains."""
+        groups = self.poll.ranking()
+        total = sum(group.weight for group in groups)
+        return (
+            len(self.solution.candidates) >= self.config.stop_paths
+            and total > 0
+            and groups[0].weight > self.config.stop_share * total
+        )
