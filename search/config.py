@@ -96,7 +96,13 @@ class SearchConfig:
         for name in ("exploration", "temperature", "step_temperature", "branch_entropy", "widening", "sharpness"):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected 0 or more")
-        for name, low in (("min_prior", 0.0), ("top_p", 1e-6), ("keep", 0.0), ("forced_weight", 1e-6), ("stop_share", 0.0)):
+        for name, low in (
+            ("min_prior", 0.0),
+            ("top_p", 1e-6),
+            ("keep", 0.0),
+            ("forced_weight", 1e-6),
+            ("stop_share", 0.0),
+        ):
             if not low <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected a share between 0 and 1")
 

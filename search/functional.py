@@ -61,7 +61,7 @@ class FunctionalPolicy:
         return 1
 
     async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:
-        """One request for all siblings of a function."""
+        """One request for all siblings of a function; a further one is sampled alone, at the temperature of samples."""
         prompt_ids = list(tree.prompt_ids)
         steps = tree.path(node)
         for step in steps:
@@ -80,11 +80,17 @@ class FunctionalPolicy:
             children.append(child)
         return Expansion(children, sum(len(g.ids) for g in generations))
 
-    def _sampling(self, tree: Tree, place: str, max_tokens: int, count: int) -> Sampling:
+    def _sampling(
+        self, tree: Tree, place: str, max_tokens: int, count: int, temperature: float | None = None
+    ) -> Sampling:
+        """A request at the temperature of steps, or another one."""
+        if temperature is None:
+            own = self.config.step_temperature
+            temperature = self.config.temperature if own is None else own
         return Sampling(
             max_tokens,
             n=count,
-            temperature=self.config.temperature,
+            temperature=temperature,
             top_p=self.config.top_p,
             seed=derived_seed(self.config.seed, tree.question_id, place),
             stop_ids=self._open_ids,
