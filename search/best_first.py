@@ -46,7 +46,9 @@ class _Search:
         self.solver, self.question, self.config = solver, question, solver.config
         self.solution = solver.begin(question)
         self.prompt_ids = solver.prompt_ids(question)
-        self.frontier = Frontier(Order(solver.openings, solver.functions, solver.barred, self.config.keep))
+        self.frontier = Frontier(
+            Order(solver.openings, solver.closings, solver.functions, solver.special_ids, self.config.keep)
+        )
         self.poll = Poll()
         self.longest = 0  # tokens of the longest continuation so far
 
@@ -72,12 +74,15 @@ class _Search:
                 return
             count = len(left) if room is None else max(1, room // max(self.longest, 1))
             together, left = left[:count], left[count:]
-            generations = await asyncio.gather(*(self._continue(branch, room) for branch in together))
-            solution.requests, solution.rounds = solution.requests + len(together), solution.rounds + 1
+            found = await asyncio.gather(*(self._continue(branch, room) for branch in together))
+            together, generations = [branch for branch, _ in found], [generation for _, generation in found]
+            solution.rounds += 2 if any(branch.opens for branch in together) else 1
             before, solution.tokens = solution.tokens, solution.tokens + sum(len(g.ids) for g in generations)
             ends = list(accumulate((len(g.ids) for g in generations), initial=before))[1:]
             limit = math.inf if room is None else before + room
-            whole = [place for place, end in enumerate(ends) if end <= limit]
+            whole = [
+                i for i, end in enumerate(ends) if end <= limit and not self._cut(together[i], generations[i], room)
+            ]
             if len(whole) < len(together):
                 solution.stopped = "budget"
             chains = await asyncio.gather(*(self._chain(together[i], generations[i]) for i in whole))
@@ -86,22 +91,59 @@ class _Search:
                 self.frontier.add(chain)
                 solution.candidates.append(await self._candidate(chain, scores, ends[i], generations[i].stopped))
 
+    def _cut(self, branch: Branch, generation: Generation, room: int | None) -> bool:
+        """Whether the budget ended a chain."""
+        length = len(generation.ids)
+        return (
+            room is not None
+            and not generation.stopped
+            and length >= room
+            and len(branch.ids) + length < self.config.max_tokens
+        )
+
     def _room(self) -> int | None:
         """Tokens that the budget leaves; a first chain is finished in any case."""
         if self.config.budget_tokens is None or not self.solution.candidates:
             return None
         return self.config.budget_tokens - self.solution.tokens
 
-    async def _continue(self, branch: Branch, room: int | None) -> Generation:
-        """The greedy continuation of a branch; nothing is asked for where its id ends the text."""
+    async def _continue(self, branch: Branch, room: int | None) -> tuple[Branch, Generation]:
+        """The greedy continuation of a branch.
+
+        A model that had a function forced on it often closes the step as the one that it would have written. Then the right
+        tag takes the place of that one, and the chain goes on from there.
+
+        Returns:
+            The branch, with the position of a tag that was replaced among those that are forced, and its continuation.
+        """
+        if not branch.opens:
+            return branch, await self._ask(branch, room)
+        solver = self.solver
+        step = await self._ask(branch, room, tuple(solver.closings))
+        if not step.stopped or step.ids[-1] not in solver.closings:
+            return branch, step
+        if solver.closings[step.ids[-1]] != solver.openings[branch.ids[-1]]:
+            right = next(id for id, name in solver.closings.items() if name == solver.openings[branch.ids[-1]])
+            branch = replace(branch, forced=(*branch.forced, len(branch.ids) + len(step.ids) - 1))
+            step = replace(step, ids=(*step.ids[:-1], right), logprobs=(*step.logprobs[:-1], 0.0))
+        if room is not None and room <= len(step.ids):
+            return branch, replace(step, stopped=False)
+        told = Branch((*branch.ids, *step.ids), (*branch.logprobs, *step.logprobs))
+        rest = await self._ask(told, None if room is None else room - len(step.ids))
+        whole = Generation(step.ids + rest.ids, rest.stopped, step.logprobs + rest.logprobs, None, step.top + rest.top)
+        return branch, whole
+
+    async def _ask(self, branch: Branch, room: int | None, stop_ids: tuple[int, ...] = ()) -> Generation:
         longest = self.config.max_tokens - len(branch.ids)
         sampling = Sampling(
             max(1, longest if room is None else min(longest, room)),
             temperature=0.0,
+            stop_ids=stop_ids,
             logprobs=True,
             top_logprobs=self.config.alternatives,
             tree=self.question.id,
         )
+        self.solution.requests += 1
         [generation] = await self.solver.engine.generate([*self.prompt_ids, *branch.ids], sampling)
         return generation
 

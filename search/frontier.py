@@ -30,7 +30,7 @@ class Chain:
         logprobs: of each id under the model, natural log.
         top: at each position the likeliest ids with their log-probabilities; empty before `start`.
         start: the first position that was generated for this chain; what is before is a branch of another one.
-        forced: positions whose function was forced.
+        forced: positions whose tag was forced on the model.
         scores: of a process reward model, by the position where each step opens; 1 where nobody scored.
     """
 
@@ -49,12 +49,14 @@ class Branch:
     Args:
         ids: that it keeps, and the one that it takes instead.
         logprobs: of these.
-        forced: positions of forced functions among them.
+        forced: positions of forced tags among them.
+        opens: whether its last id forces a function.
     """
 
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     forced: tuple[int, ...] = ()
+    opens: bool = False
 
 
 @dataclass(frozen=True)
@@ -62,14 +64,15 @@ class Order:
     """What a branch is worth.
 
     Args:
-        openings: id of the opening tag → name of the function; empty for a model without functional tokens.
+        openings, closings: id of the tag → name of the function; empty for a model without functional tokens.
         functions: the token set.
-        barred: ids that no content branch takes: tags that open, and what ends a text.
+        barred: ids that no content branch takes, since they end the text.
         keep: share of the prefix's log-probability that counts: 1 orders by probability mass, 0 by what the model thinks
             at the branch alone.
     """
 
     openings: Mapping[int, str]
+    closings: Mapping[int, str]
     functions: FunctionSet
     barred: frozenset[int]
     keep: float = 1.0
@@ -109,6 +112,7 @@ class Frontier:
             (*chain.ids[:place], id),
             (*chain.logprobs[:place], logprob),
             (*(p for p in chain.forced if p < place), *((place,) if forced else ())),
+            forced,
         )
 
     def add(self, chain: Chain) -> None:
@@ -123,7 +127,7 @@ class Frontier:
                 worth = self.order.keep * mass
                 if opens:
                     self._force(chain, place, function, worth + math.log(max(doubts[place], TINY)))
-                self._vary(chain, place, worth)
+                self._vary(chain, place, function, worth)
             if opens:
                 function = self.order.openings[id]
             if place not in forced:
@@ -136,10 +140,12 @@ class Frontier:
             if name in self.order.neutral and id != chain.ids[place]:
                 self._push(worth, place, id, 0.0, forced=True)
 
-    def _vary(self, chain: Chain, place: int, worth: float) -> None:
-        """Every other likely token."""
+    def _vary(self, chain: Chain, place: int, function: str, worth: float) -> None:
+        """Every other likely token of the text, or the tag that closes the step."""
+        order = self.order
         for id, logprob in chain.top[place]:
-            if id != chain.ids[place] and id not in self.order.barred:
+            legal = id not in order.barred and id not in order.openings and order.closings.get(id, function) == function
+            if legal and id != chain.ids[place]:
                 self._push(worth + logprob, place, id, logprob, forced=False)
 
     def _push(self, worth: float, place: int, id: int, logprob: float, *, forced: bool) -> None:

@@ -15,7 +15,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -197,12 +197,13 @@ def gumbel(*place: object) -> float:
 def _halved(tree: Tree, rule: Rule, flight: Flight, open_functions: Set[str]) -> Set[str]:
     """The root's functions that the next rollout may take: those of the present round with the fewest rollouts.
 
-    Sequential halving: in each of ⌈log₂ m⌉ rounds the functions that are left get equally many rollouts; then the better half
-    goes on, by Gumbel noise + log prior + mean value.
+    Sequential halving: in each of ⌈log₂ m⌉ rounds the functions that are left get equally many rollouts; then the better
+    half goes on, by Gumbel noise + log prior + mean value.
     """
     root = tree.root
     options = root.options or {}
-    counts, values = Counter[str](), Counter[str]()
+    counts: Counter[str] = Counter()
+    values: dict[str, float] = defaultdict(float)
     for child in tree.children(root):
         counts[child.function] += child.visits + flight.visits[child.id]
         values[child.function] += child.value

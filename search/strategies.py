@@ -64,7 +64,7 @@ class Solver:
         self.special_ids = frozenset(engine.tokenizer.all_special_ids) | engine.eos_ids
         vocabulary = engine.tokenizer.get_vocab()
         self.openings = {vocabulary[f.open]: f.name for f in functions.functions if f.open in vocabulary}
-        self.barred = frozenset(self.openings) | self.special_ids
+        self.closings = {vocabulary[f.close]: f.name for f in functions.functions if f.close in vocabulary}
         self.tuned = all(tag in vocabulary for tag in functions.tags)
         if not self.tuned and strategy == "mcts" and config.vote.endswith("prior"):
             raise ValueError(f"vote {config.vote!r} needs a model with functional tokens: prompted steps have no prior")
