@@ -14,14 +14,8 @@ from search.config import DEFAULTS, SearchConfig
 from search.engines.engine import Engine, Generation, Sampling
 from search.functions import RFTT, FunctionSet
 from search.mcts import Expansion, derived_seed
-from search.prompted import encode
+from search.prompt import question_ids
 from search.tree import Node, Tree
-
-
-def question_ids(tokenizer: Any, question: str) -> list[int]:
-    """Ids of the chat-templated question: the prompt in search, training and evaluation alike."""
-    messages = [{"role": "user", "content": question}]
-    return encode(tokenizer, tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
 
 class FunctionalPolicy:
@@ -67,12 +61,15 @@ class FunctionalPolicy:
         for step in steps:
             prompt_ids += step.ids
         opening = self._open[self.functions[function].open]
-        sampling = self._sampling(
-            tree, f"{tree.key(node)}/{function}", self.config.max_step_tokens, self.config.siblings
-        )
+        config, place = self.config, f"{tree.key(node)}/{function}"
+        before = sum(c.function == function for c in tree.children(node)) + node.repeats.get(function, 0)
+        if before:
+            sampling = self._sampling(tree, f"{place}/{before}", config.max_step_tokens, 1, config.temperature)
+        else:
+            sampling = self._sampling(tree, place, config.max_step_tokens, config.siblings)
         generations = await self.engine.generate([*prompt_ids, opening], sampling)
         prior, children = (node.options or {})[function], []
-        for sibling, generation in enumerate(generations):
+        for sibling, generation in enumerate(generations, before):
             child = Node(-1, None, function, sibling, prior=prior)
             self._fill(child, opening, node.branch_logprobs[function], generation)
             if child.status == "open" and len(steps) + 1 >= self.config.max_depth:

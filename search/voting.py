@@ -108,9 +108,9 @@ def weights(
     """What each candidate's vote weighs.
 
     Args:
-        rule: ``"majority"`` 1 each; ``"content"`` what the strategy itself says, relative to its heaviest; ``"prior"`` exp of the mean log-probability per token; ``"prm"`` the score of the
-            process reward model; ``"best_prior"`` and ``"best_prm"`` 1 for the candidate with the highest of these, among
-            those with an answer.
+        rule: ``"majority"`` 1 each; ``"content"`` what the strategy itself says, relative to its heaviest; ``"prior"`` exp
+            of the mean log-probability per token; ``"prm"`` the score of the process reward model; ``"best_prior"`` and
+            ``"best_prm"`` 1 for the candidate with the highest of these, among those with an answer.
         own: logarithms of the weights that the strategy gives them.
         answers, logprobs, scores: of the candidates; log-probs natural, per token; scores in [0, 1].
 

@@ -12,7 +12,7 @@ from typing import Any
 import rewards
 from rftt.evaluate.job import Job
 from rftt.evaluate.tree_search import search_config
-from search.functional import question_ids
+from search.prompt import question_ids
 
 
 def about(job: Job) -> dict[str, Any]:

@@ -13,9 +13,9 @@ from rftt.evaluate.metrics import Groups, Outcome, mean
 from rftt.runtime.progress import progress_bar
 from search.chain import answering_part, well_formed
 from search.engines import Sampling
-from search.functional import question_ids
 from search.journal import Journal
 from search.mcts import derived_seed
+from search.prompt import question_ids
 from search.voting import majority
 
 SAMPLE_SCHEMA = "rftt.sample/1"

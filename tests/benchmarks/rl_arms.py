@@ -180,9 +180,10 @@ async def _measure(config: Config, model: Path, held_out: list[Any]) -> dict[str
     from rftt.rl.sample import plain_path
     from rftt.runtime.running_engine import running_engine
     from search.engines import Sampling
-    from search.functional import question_ids, tag_ids
+    from search.functional import tag_ids
     from search.functions import RFTT
     from search.mcts import derived_seed
+    from search.prompt import question_ids
 
     with running_engine(config, model) as engine:
         tags = tag_ids(engine.tokenizer, RFTT.tags)
