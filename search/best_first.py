@@ -19,9 +19,11 @@ from dataclasses import replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from search.chain_tree import Path, add_path
 from search.engines.engine import Generation, Sampling
 from search.frontier import Branch, Chain, Frontier, Order
 from search.solution import Candidate, Solution
+from search.tree import Tree
 from search.voting import Poll
 
 if TYPE_CHECKING:
@@ -50,6 +52,7 @@ class _Search:
             Order(solver.openings, solver.closings, solver.functions, solver.special_ids, self.config.keep)
         )
         self.poll = Poll()
+        self.tree = Tree(question.id, question.text, prompt_ids=self.prompt_ids, made_by={"policy": "best_first"})
         self.longest = 0  # tokens of the longest continuation so far
 
     async def run(self) -> Solution:
@@ -62,6 +65,10 @@ class _Search:
                 solution.stopped = "rollouts" if found >= config.rollouts else "decided" if self._decided() else ""
             branches = self.frontier.take(min(config.generation, found, config.rollouts - found))
         solution.stopped = solution.stopped or "exhausted"
+        if self.tree.root.children:
+            tree, solution.tree = self.tree, self.tree
+            tree.tokens, tree.requests, tree.rounds = solution.tokens, solution.requests, solution.rounds
+            tree.stopped = solution.stopped
         return solution
 
     async def _generation(self, branches: Sequence[Branch]) -> None:
@@ -167,10 +174,8 @@ class _Search:
 
     def _step(self, ids: Sequence[int]) -> str:
         """Text of a step between its tags."""
-        text = self.solver.text(ids)
-        for tag in self.solver.functions.tags:
-            text = text.replace(tag, "")
-        return text.strip()
+        tags = self.solver.openings.keys() | self.solver.closings.keys()
+        return self.solver.text(id for id in ids if id not in tags).strip()
 
     async def _candidate(self, chain: Chain, scores: Sequence[float], spent: int, stopped: bool) -> Candidate:
         forced = frozenset(chain.forced)
@@ -180,7 +185,12 @@ class _Search:
             self.question, chain.ids, spent, logprob, finished=stopped, score=scores[-1] if scores else None
         )
         weight = self.config.sharpness * logprob + len(forced) * math.log(self.config.forced_weight)
-        candidate = replace(candidate, forced=len(forced), weight=weight)
+        path = Path(
+            chain.ids, chain.logprobs, candidate.answer, stopped, math.exp(min(weight, 0.0)), candidate.score, spent
+        )
+        leaf = add_path(self.tree, path, self.solver.openings, self.solver.functions, self._step)
+        node = leaf.id if leaf is not None else None
+        candidate = replace(candidate, forced=len(forced), weight=weight, node=node)
         if self.config.stop_share < 1:
             await self.poll.add_async(candidate.answer, math.exp(weight))
         return candidate

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from search.answers import AnswerRule, Extract, Form
+from search.functions import FunctionSet
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,11 @@ class SearchConfig:
         forced_weight: best-first only: factor of a chain's vote for each function in it that was forced, in (0, 1].
         stop_share: best-first only: stop once the leading answer holds more than this share of the vote; 1 never stops.
         stop_paths: best-first only: chains before which it does not stop for that.
+        answers: which answers count, in samples, votes, trees and rewards alike: those of ``"well_formed"`` chains, or of
+            ``"any"`` chain whose last terminal step holds one.
+        extract: what counts as an answer there: ``"boxed"`` is the rule of RL, ``"lenient"`` also takes "the answer is …"
+            and the like.
+        vote_temperature: of the samples of majority votes and best-of-n; None takes `temperature`.
         vote: how finished paths elect the answer: ``"auto"`` as it suits the strategy (best-first: ``"content"``, by its own
             weights; others: majority), ``"majority"``, ``"prior"`` (weighted by the length-normalised probability of the
             chain), ``"prm"`` (weighted by the score of the process reward model), ``"best_prior"`` or
@@ -80,6 +88,9 @@ class SearchConfig:
     forced_weight: float = 0.5
     stop_share: float = 1.0
     stop_paths: int = 4
+    answers: Form = "well_formed"
+    extract: Extract = "boxed"
+    vote_temperature: float | None = None
     vote: Literal["auto", "majority", "content", "prior", "prm", "best_prior", "best_prm"] = "auto"
     live_trees: int = 64
     parallel_rollouts: int = 1
@@ -93,7 +104,15 @@ class SearchConfig:
                 raise ValueError(f"{name}: {value} is not allowed, expected 1 or more")
         if self.early_stop and self.vote not in ("auto", "majority"):
             raise ValueError(f"early_stop: True is not allowed with vote {self.vote}, expected vote majority")
-        for name in ("exploration", "temperature", "step_temperature", "branch_entropy", "widening", "sharpness"):
+        for name in (
+            "exploration",
+            "temperature",
+            "step_temperature",
+            "vote_temperature",
+            "branch_entropy",
+            "widening",
+            "sharpness",
+        ):
             if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected 0 or more")
         for name, low in (
@@ -106,5 +125,16 @@ class SearchConfig:
             if not low <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected a share between 0 and 1")
 
+    def answer_rule(self, functions: FunctionSet, *, chains: bool = True) -> AnswerRule:
+        """What counts as an answer.
 
+        Args:
+            functions: the token set.
+            chains: whether the model writes chains of them; the answer of another one is never malformed.
+        """
+        return AnswerRule(self.answers if chains else "any", self.extract, functions)
+
+
+# Where a search that answers questions differs from one that collects chains: `rftt solve`, `serve` and `eval` start here.
+INFERENCE: dict[str, Any] = {"step_temperature": 0.1, "widening": 1.0}
 DEFAULTS = SearchConfig()

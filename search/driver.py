@@ -60,12 +60,13 @@ async def grow_tree(question: Question, policy: Policy, config: SearchConfig, sc
              "widening", "seed", "parallel_rollouts")  # fmt: skip
     about = {"policy": policy.name, **{name: getattr(config, name) for name in shown}}
     tree = Tree(question.id, question.text, question.gold, made_by=about)
+    answers = config.answer_rule(policy.functions)
     judge: Judge
     decided: Decided | None = None
     if question.gold is not None:
-        judge = GoldJudge(question.gold)
+        judge = GoldJudge(question.gold, answers)
     else:
-        judge = agreement = AgreementJudge() if scorer is None else ScorerJudge(scorer)
+        judge = agreement = AgreementJudge(answers) if scorer is None else ScorerJudge(scorer, answers)
         decided = agreement.poll.decided if config.early_stop else None
     rule = Rule(
         config.exploration, config.seed, config.selection == "puct", config.untried == "gumbel", config.root == "halving",

@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+from search.functions import FunctionSet
 from search.tree import Node, Tree
 
 REPEATS = 2  # siblings in vain after which a function gets no further ones
@@ -67,6 +68,7 @@ class Policy(Protocol):
     """Proposes the functions that may follow a node and generates the children of one of them."""
 
     name: str
+    functions: FunctionSet
 
     async def start(self, tree: Tree) -> int:
         """Fill the prompt and the root's options; returns the number of tokens generated."""

@@ -25,6 +25,7 @@ class Candidate:
         node: id of its leaf in the tree.
         weight: logarithm of the weight that its strategy gives its vote; None where the strategy gives none.
         forced: functions in it that the search forced.
+        ids: of its tokens, as they were sampled.
     """
 
     text: str
@@ -36,6 +37,7 @@ class Candidate:
     node: int | None = None
     weight: float | None = None
     forced: int = 0
+    ids: tuple[int, ...] = field(default=(), repr=False)
 
 
 @dataclass
@@ -86,7 +88,10 @@ class Solution:
             "schema": SCHEMA,
             **{name: getattr(self, name) for name in shown},
             "votes": [votes.to_json() for votes in self.votes],
-            "candidates": [asdict(candidate) for candidate in self.candidates],
+            "candidates": [
+                {name: value for name, value in asdict(candidate).items() if name != "ids"}
+                for candidate in self.candidates
+            ],
             "tree": self.tree.to_json() if self.tree else None,
         }
 
