@@ -21,7 +21,8 @@ from rftt.errors import PhaseFailed, UsageError
 from rftt.model.checkpoints import write_whole
 from rftt.phases import plan, report
 from rftt.phases.summary import summarise
-from rftt.run_folder import model_path
+from rftt.rl.grpo_options import uses_vllm
+from rftt.run_folder import MODELS, model_path
 from rftt.runtime.children import run_children
 from rftt.weighting.registry import WEIGHTINGS, load_weighting
 from search.functions import FunctionSet
@@ -79,6 +80,8 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
     Raises:
         UsageError: bad settings; PhaseFailed: a phase ended with an error.
     """
+    if not (config.folder / MODELS["rl"]).exists():
+        uses_vllm(config)  # or it would be told after hours of search
     path = prepare(config)
     measured = False
     for phase, result in plan(config):

@@ -8,9 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from rftt.rl.estimators import ESTIMATORS
 from rftt.weighting.options import KeyStage, WeightingConfig
 from rftt.weighting.rft import RFT
 from search.config import SearchConfig
+from search.engines.starting import ENGINES
+from search.named import check_name
+from search.strategies import STRATEGIES
 
 # Where the search of a phase differs from the defaults of `SearchConfig`, which are those of phase 1.
 RL_SEARCH: dict[str, Any] = {"max_depth": 18, "temperature": 1.0, "top_p": 1.0}
@@ -25,8 +29,9 @@ class ModelConfig:
     pad_token: entry of the vocabulary to pad with, for models that name none or pad with their end-of-sequence token.
     token_noise: noise on the new rows, as a share of the spread of the rows they are the mean of; more of it where the
         rows of words say little, as in very small models.
-    functions: YAML file with the functional tokens, their prompts and transitions (`search.function_files`); None for those
-        that lie beside the model's tokenizer, else for the paper's.
+    functions: YAML file with the functional tokens, their prompts and transitions (`search.function_files`), or
+        ``module:name`` of a `search.functions.FunctionSet`; None for those that lie beside the model's tokenizer, else for
+        the paper's.
     chat_template: file of a Jinja chat template, for models that have none (base models) or another than is wanted.
     system: text of the system turn with which every question is asked; None leaves it to the chat template.
     chat_template_kwargs: variables of the chat template, e.g. ``{enable_thinking: false}`` for Qwen3.
@@ -84,21 +89,23 @@ class DataConfig:
 @dataclass(frozen=True)
 class EngineConfig:
     """Args:
-    name: ``vllm``, ``transformers``, or ``server``: vLLM servers that run already, e.g. by ``launch/servers.sh``.
+    name: ``vllm``, ``transformers``, ``server`` for vLLM servers that run already, e.g. by ``launch/servers.sh``, or
+        ``module:function`` of an engine of one's own (`search.engines.starting`).
     servers: URLs of the servers, for ``server``.
     max_model_len: longest prompt plus continuation.
     options: passed to ``vllm.LLM``, ``AutoModelForCausalLM.from_pretrained`` or ``ServerEngine`` as they are.
     """
 
-    name: Literal["vllm", "transformers", "server"] = "vllm"
+    name: str = "vllm"
     servers: tuple[str, ...] = ()
     max_model_len: int = 4096
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_name(self.name, ENGINES, "engine", "name")
         if self.name == "server" and not self.servers:
             raise ValueError("servers: () is not allowed with name: server, expected the URLs of vLLM servers")
-        if self.servers and self.name != "server":
+        if self.servers and self.name in ("vllm", "transformers"):
             raise ValueError(f"servers: {self.servers} is not allowed with name: {self.name}, expected name: server")
 
 
@@ -271,7 +278,8 @@ class RLSection:
         truncated: paths cut off by depth or length earn nothing: ``"punish"`` learns from that, ``"mask"`` leaves them out
             of the loss.
         process_weight: of the process rewards, where ``prm`` names a process reward model.
-        advantage: estimator of the per-token advantages.
+        advantage: estimator of the per-token advantages: ``reinforce++``, ``grpo``, ``dr_grpo``, ``rloo``, ``tree``, or
+            ``module:function`` of one's own (`rftt.rl.estimators`).
         branch_correction: functional tokens that the search chose are not samples of the policy. ``"none"`` takes them as
             such (the paper), ``"importance"`` weighs a path by how much more often the policy would take it, ``"mask"``
             leaves the chosen tokens out of the loss.
@@ -293,7 +301,7 @@ class RLSection:
     format_reward: float = 0.0
     truncated: Literal["punish", "mask"] = "punish"
     process_weight: float = 1.0
-    advantage: Literal["reinforce++", "grpo", "dr_grpo", "rloo", "tree"] = "reinforce++"
+    advantage: str = "reinforce++"
     branch_correction: Literal["none", "importance", "mask"] = "none"
     branch_cap: float = 4.0
     dynamic_sampling: int = 0
@@ -313,6 +321,7 @@ class RLSection:
                 f"format_reward: {self.format_reward} is not allowed, expected 0 ≤ format_reward < 1 − wrong_reward, so "
                 "that no wrong answer earns what a right one does"
             )
+        check_name(self.advantage, ESTIMATORS, "estimator", "advantage")
         if self.rollouts < 2:
             raise ValueError(f"rollouts: {self.rollouts} is not allowed, expected 2 or more")
         if (self.search.temperature, self.search.top_p) != (1.0, 1.0):
@@ -356,9 +365,11 @@ class EvalConfig:
     rollouts: budgets of the search; one tree serves all of them.
     samples: independent chains per question for pass@1.
     guide: what values the paths of the search: ``agreement`` among the answers, or the process reward model.
-    benchmarks: measured beside `data.eval`: names of the table (gsm8k, math500, aime24, …) or files.
+    benchmarks: benchmarks measured beside `data.eval`: names of the table (gsm8k, math500, aime24, …), files, or
+        ``module:function`` of one's own (`rftt.data.benchmarks`).
     benchmark_limit: of each of them only so many questions, drawn with the seed.
-    strategies: measured beside samples and search: majority, best_of_n, beam, dvts, mcts.
+    strategies: strategies measured beside samples and search: majority, best_of_n, beam, dvts, mcts, or ``module:function``
+        of one's own (`search.strategies`).
     budgets: of these strategies, in chains.
     token_budgets: of majority, best_of_n and mcts, in generated tokens: what the largest of `budgets` had answered by then.
     extract: what counts as an answer: ``boxed`` is the rule of RL, ``lenient`` also takes "the answer is …" and the like.
@@ -381,10 +392,10 @@ class EvalConfig:
     base_instruction: str = ""
 
     def __post_init__(self) -> None:
-        known = ("majority", "best_of_n", "beam", "dvts", "mcts")
-        if unknown := [name for name in self.strategies if name not in known]:
-            hint = "; greedy is always measured" if "greedy" in unknown else ""
-            raise ValueError(f"strategies: {unknown[0]} is not allowed, expected some of {', '.join(known)}{hint}")
+        for name in self.strategies:
+            if name == "greedy":
+                raise ValueError("strategies: greedy is not allowed; greedy is always measured")
+            check_name(name, STRATEGIES, "strategy", "strategies")
         for name in ("budgets", "token_budgets"):
             values = getattr(self, name)
             if list(values) != sorted(set(values)) or (values and values[0] < 1) or (name == "budgets" and not values):

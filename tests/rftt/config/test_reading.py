@@ -120,3 +120,28 @@ def test_what_a_phase_would_not_heed_is_refused(override: str, tmp_path):
     (tmp_path / "c.yaml").write_text("seed: 1\n")
     with pytest.raises(UsageError, match=override.split("=")[0].rpartition(".")[2]):
         load_config(tmp_path / "c.yaml", [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("engine.name=vlm", "engine 'vlm'; did you mean vllm"),
+        ("rl.advantage=reinforce", "estimator 'reinforce'; did you mean reinforce"),
+        ("eval.strategies=[majorty]", "strategy 'majorty'; did you mean majority"),
+        ("sft.weighting.name=rtf", "did you mean rft"),
+    ],
+)
+def test_a_slip_in_a_name_is_told_with_the_nearest_one(override: str, message: str, tmp_path):
+    (tmp_path / "c.yaml").write_text("{}\n")
+    with pytest.raises(UsageError, match=message):
+        load_config(tmp_path / "c.yaml", [override])
+
+
+def test_things_of_ones_own_are_named_by_module_and_function():
+    config = from_dict({"engine": {"name": "mine:start"}, "rl": {"advantage": "mine.py:credit"},
+                        "eval": {"strategies": ["mine:think"]}})  # fmt: skip
+    assert (config.engine.name, config.rl.advantage, config.eval.strategies) == (
+        "mine:start",
+        "mine.py:credit",
+        ("mine:think",),
+    )
