@@ -116,6 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     tokens.add_argument("--seed", type=int, default=0, help="of the noise on new rows")
     tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
     tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
+    tokens.add_argument("--chat-template", metavar="FILE", help="Jinja chat template, for models that have none")
     tokens.add_argument("--functions", metavar="FILE", help="YAML file with another token set than the paper's")
 
     solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve)
@@ -294,6 +295,7 @@ def _tokens(arguments: Arguments) -> None:
     if arguments.model.endswith((".yaml", ".yml")):
         arguments.config, arguments.overrides = arguments.model, arguments.out
         return _phase(arguments)
+    from rftt.config.sections import ModelConfig
     from rftt.errors import UsageError
     from rftt.model.function_sets import choose
     from rftt.model.vocabulary import add_functional_tokens
@@ -307,6 +309,7 @@ def _tokens(arguments: Arguments) -> None:
         seed=arguments.seed,
         dtype=arguments.dtype,
         pad_token=arguments.pad_token,
+        asking=ModelConfig(chat_template=arguments.chat_template),
     )
     print(summary["message"])
     return None
