@@ -16,22 +16,23 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
+from rewards.outcome import outcome
 from rftt.config.sections import RLSection
 from rftt.data.problems import Problem
 from rftt.errors import UsageError
 from rftt.rl import branches
 from rftt.rl.lockstep import Lockstep
 from rftt.rl.replay import SolvedRollouts
-from rftt.rl.reward import outcome
 from rftt.rl.rollout import Rollout, plain_rollout, tree_rollout
 from rftt.rl.shaping import process_returns, start_potential
 from search import Question, SearchConfig, Tree
 from search.driver import grow_tree, make_policy
 from search.engines import Engine, EngineStats, Sampling
-from search.functional import question_ids, tag_ids
+from search.functional import tag_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
 from search.mcts import Policy, derived_seed
+from search.prompt import question_ids
 
 Message = Mapping[str, str]
 

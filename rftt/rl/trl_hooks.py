@@ -4,7 +4,7 @@
   way to add to them.
 - `policy_engine` (``VLLMGeneration.llm`` and its sleep mode, ``unwrap_model_for_generation``): the search needs the engine
   that holds the policy.
-- `sync_merged` (``VLLMGeneration._iter_named_params``): merging adapters in place leaves rounding errors in frozen weights.
+- `sync_merged` (``VLLMGeneration._iter_named_params``): merging adapters in place leaves rounding errors in what is frozen.
 - `HookedTrainer` (its methods carry TRL's names): rollouts go from the sampler to the loss as objects; advantages, losses and
   batches of our own.
 - `EpochSampler` (``RepeatSampler``): TRL's order of questions cannot be taken up again by a resumed run.

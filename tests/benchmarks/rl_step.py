@@ -128,10 +128,11 @@ def _plain(config: Config, train: list[Any], folder: Path) -> Any:
     from rftt.rl import grpo_options
     from rftt.rl.sampler import prompt_of
     from rftt.rl.trl_hooks import engine_options
+    from rftt.runtime import environment
 
     model = trained_model(config, "sft")
     tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
-    grpo_options.quiet_environment()
+    environment.set_defaults()
     options = grpo_options.grpo_options(
         config.rl, config.engine, folder, dtype=config.model.dtype, seed=config.seed, world_size=1, on_gpu=False,
         longest_prompt=100,

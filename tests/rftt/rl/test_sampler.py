@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import pytest
 
+from rftt.config import from_dict
 from rftt.config.sections import RLSection
 from rftt.data.problems import Problem
 from rftt.errors import UsageError
@@ -38,7 +39,7 @@ class Run:
 
 
 def run_of(script=functional_script, problems=PROBLEMS, scorer=None, **settings) -> Run:
-    sampler = FunctionalSampler(problems, RLSection(**{"max_depth": 6, **settings}), scorer=scorer)
+    sampler = FunctionalSampler(problems, from_dict({"rl": {"max_depth": 6, **settings}}).rl, scorer=scorer)
     return Run(sampler, FakeEngine(script, Tokenizer(), eos_ids=frozenset({0})))
 
 
