@@ -81,7 +81,7 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
         UsageError: bad settings; PhaseFailed: a phase ended with an error.
     """
     if not (config.folder / MODELS["rl"]).exists():
-        uses_vllm(config)  # or it would be told after hours of search
+        uses_vllm(config.rl, config.engine)  # or it would be told after hours of search
     path = prepare(config)
     measured = False
     for phase, result in plan(config):
