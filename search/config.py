@@ -85,3 +85,6 @@ class SearchConfig:
         for name, low in (("merged_share", 0.0), ("min_prior", 0.0), ("preference_gap", 1e-6), ("top_p", 1e-6)):
             if not low <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected a share between 0 and 1")
+
+
+DEFAULTS = SearchConfig()

@@ -37,17 +37,14 @@ class Question:
 
 
 def make_policy(name: str, engine: Engine, config: SearchConfig, functions: FunctionSet = RFTT) -> Any:
-    """The policy ``"prompted"`` or ``"functional"`` with the settings of `config` that it knows.
+    """The policy ``"prompted"`` or ``"functional"`` with the settings of `config`.
 
     Raises:
         ValueError: there is no such policy, or the model lacks functional tokens.
     """
     if name not in POLICIES:
         raise ValueError(f"policy {name!r}: expected one of {', '.join(POLICIES)}")
-    shared = {k: getattr(config, k) for k in ("temperature", "top_p", "max_step_tokens", "max_depth", "seed")}
-    functional = ("min_prior", "branch_entropy", "siblings")
-    own = {k: getattr(config, k) for k in functional} if name == "functional" else {}
-    return POLICIES[name](engine, functions, **shared, **own)
+    return POLICIES[name](engine, functions, config)
 
 
 async def grow_tree(question: Question, policy: Policy, config: SearchConfig, scorer: Scorer | None = None) -> Tree:
