@@ -62,7 +62,10 @@ class FunctionalPolicy:
             prompt_ids += step.ids
         opening = self._open[self.functions[function].open]
         sampling = self._sampling(
-            tree, f"{tree.key(node)}/{function}", self.config.max_step_tokens, self.config.siblings
+            tree,
+            f"{tree.key(node)}/{function}",
+            self.functions[function].limit(self.config.max_step_tokens),
+            self.config.siblings,
         )
         generations = await self.engine.generate([*prompt_ids, opening], sampling)
         prior, children = (node.options or {})[function], []

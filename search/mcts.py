@@ -21,6 +21,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+from search.step_counts import Counts, add_counts
 from search.tree import Node, Tree
 
 Judge = Callable[[Tree, Node], Awaitable[float]]
@@ -44,10 +45,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Expansion:
-    """What a policy generated: children that are not in the tree yet, and the number of tokens it took."""
+    """What a policy generated.
+
+    Args:
+        children: that are not in the tree yet; where none is of the function that was asked for, the node does without it.
+        tokens: that it took.
+        steps: counts of the steps that were asked for (`search.step_counts`).
+    """
 
     children: list[Node]
     tokens: int
+    steps: Counts = field(default_factory=dict)
 
 
 class Policy(Protocol):
@@ -169,10 +177,15 @@ def back_up(tree: Tree, leaf: Node, reward: float) -> None:
     for node in [*reversed(tree.path(leaf)), tree.root]:
         node.visits += 1
         node.value += reward
-        if not node.terminal:
-            children = tree.children(node)
-            expanded = {c.function for c in children}
-            node.closed = node.options is not None and set(node.options) <= expanded and all(c.closed for c in children)
+        _close(tree, node)
+
+
+def _close(tree: Tree, node: Node) -> None:
+    """Close a node below which nothing is left to explore."""
+    if not node.terminal:
+        children = tree.children(node)
+        expanded = {c.function for c in children}
+        node.closed = node.options is not None and set(node.options) <= expanded and all(c.closed for c in children)
 
 
 async def grow(
@@ -262,8 +275,14 @@ def _walk(tree: Tree, policy: Policy, rule: Rule, flight: Flight, rollout: _Roll
 
 def _take_in(tree: Tree, flight: Flight, rollout: _Rollout, expansion: Expansion) -> None:
     """Put what a rollout asked for into the tree."""
+    node = rollout.node
     for child in expansion.children:
-        tree.attach(rollout.node, child)
+        tree.attach(node, child)
+    if node.options and all(child.function != rollout.function for child in expansion.children):
+        del node.options[rollout.function]
+        for above in [*reversed(tree.path(node)), tree.root]:
+            _close(tree, above)
+    add_counts(tree.steps, expansion.steps)
     flight.asked.remove((rollout.node.id, rollout.function))
     rollout.request = None
     tree.rounds = max(tree.rounds, rollout.round)
