@@ -55,21 +55,22 @@ class FunctionalPolicy:
         return 1
 
     async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:
-        """One request for all siblings of a function."""
+        """One request for all siblings of a function; a further one is sampled alone, at the temperature of samples."""
         prompt_ids = list(tree.prompt_ids)
         steps = tree.path(node)
         for step in steps:
             prompt_ids += step.ids
         opening = self._open[self.functions[function].open]
-        sampling = self._sampling(
-            tree,
-            f"{tree.key(node)}/{function}",
-            self.functions[function].limit(self.config.max_step_tokens),
-            self.config.siblings,
-        )
+        config, place = self.config, f"{tree.key(node)}/{function}"
+        longest = self.functions[function].limit(config.max_step_tokens)
+        before = sum(c.function == function for c in tree.children(node)) + node.repeats.get(function, 0)
+        if before:
+            sampling = self._sampling(tree, f"{place}/{before}", longest, 1, config.temperature)
+        else:
+            sampling = self._sampling(tree, place, longest, config.siblings)
         generations = await self.engine.generate([*prompt_ids, opening], sampling)
         prior, children = (node.options or {})[function], []
-        for sibling, generation in enumerate(generations):
+        for sibling, generation in enumerate(generations, before):
             child = Node(-1, None, function, sibling, prior=prior)
             self._fill(child, opening, node.branch_logprobs[function], generation)
             if child.status == "open" and len(steps) + 1 >= self.config.max_depth:
@@ -77,11 +78,17 @@ class FunctionalPolicy:
             children.append(child)
         return Expansion(children, sum(len(g.ids) for g in generations))
 
-    def _sampling(self, tree: Tree, place: str, max_tokens: int, count: int) -> Sampling:
+    def _sampling(
+        self, tree: Tree, place: str, max_tokens: int, count: int, temperature: float | None = None
+    ) -> Sampling:
+        """A request at the temperature of steps, or another one."""
+        if temperature is None:
+            own = self.config.step_temperature
+            temperature = self.config.temperature if own is None else own
         return Sampling(
             max_tokens,
             n=count,
-            temperature=self.config.temperature,
+            temperature=temperature,
             top_p=self.config.top_p,
             seed=derived_seed(self.config.seed, tree.question_id, place),
             stop_ids=self._open_ids,

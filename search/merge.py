@@ -15,7 +15,7 @@ from typing import Any
 from rewards import extract_answer
 from search.arithmetic import calculations
 from search.chain import ChainError, Step, check, holds_tags, render
-from search.config import SearchConfig
+from search.collection import CollectionConfig
 from search.fault import find_fault
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
@@ -131,7 +131,7 @@ def tells(pair: Pair) -> bool:
 
 
 async def chains(
-    tree: Tree, policy: PromptedPolicy | None, config: SearchConfig, functions: FunctionSet = RFTT
+    tree: Tree, policy: PromptedPolicy | None, config: CollectionConfig, functions: FunctionSet = RFTT
 ) -> list[dict[str, Any]]:
     """SFT chains of one tree.
 

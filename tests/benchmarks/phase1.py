@@ -22,7 +22,7 @@ from typing import Any
 from rewards import grade_async
 from rftt.data.problems import Problem, load_problems
 from rftt.model.function_sets import choose
-from search import Question, SearchConfig, Tree, search_many
+from search import CollectionConfig, Question, Tree, search_many
 from search.accounting import CountedEngine
 from search.arithmetic import calculations
 from search.driver import make_policy, run_many
@@ -41,7 +41,7 @@ Report = Callable[[str], None]
 
 
 async def searched(
-    asked: list[Problem], engine: Any, config: SearchConfig, functions: FunctionSet, report: Report
+    asked: list[Problem], engine: Any, config: CollectionConfig, functions: FunctionSet, report: Report
 ) -> tuple[list[Tree], list[list[dict]]]:
     """The trees of the questions, in their order, and the chains of each."""
     counted, found = CountedEngine(engine), {}
@@ -59,7 +59,12 @@ async def searched(
 
 
 async def sampled(
-    asked: list[Problem], budgets: dict[str, int], engine: Any, config: SearchConfig, max_tokens: int, report: Report
+    asked: list[Problem],
+    budgets: dict[str, int],
+    engine: Any,
+    config: CollectionConfig,
+    max_tokens: int,
+    report: Report,
 ) -> dict[str, list[tuple[int, bool]]]:
     """Plain samples of each question: (tokens of this and all samples before, right), the first over the budget included."""
     found: dict[str, list[tuple[int, bool]]] = {}
@@ -107,7 +112,7 @@ def faults(trees: list[Tree]) -> dict[str, int]:
 
 async def measure(arguments: argparse.Namespace) -> dict[str, Any]:
     asked = load_problems(arguments.questions)[arguments.first : arguments.first + arguments.count]
-    config = SearchConfig(
+    config = CollectionConfig(
         rollouts=arguments.rollouts, max_depth=arguments.depth, max_step_tokens=arguments.step_tokens, seed=arguments.seed,
         live_trees=arguments.live, chains_per_question=arguments.chains_each, exploration=arguments.exploration,
         temperature=arguments.temperature,

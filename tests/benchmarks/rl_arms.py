@@ -191,7 +191,7 @@ async def _measure(config: Config, model: Path, held_out: list[Any]) -> dict[str
         async def paths(problem: Any, count: int, temperature: float) -> list[Any]:
             prompt_ids = question_ids(engine.tokenizer, problem.question)
             seed = derived_seed(config.seed, "arm", problem.id)
-            sampling = Sampling(config.eval.max_tokens, count, temperature, seed=seed, logprobs=True)
+            sampling = Sampling(config.eval.search.max_tokens, count, temperature, seed=seed, logprobs=True)
             found = await engine.generate(prompt_ids, sampling)
             return [
                 await plain_path(prompt_ids, g, problem.id, problem.answer, engine.tokenizer, tags, RFTT) for g in found

@@ -3,7 +3,7 @@
 import asyncio
 from dataclasses import replace
 
-from search import SearchConfig, Tree
+from search import CollectionConfig, Tree
 from search.asking import step_text
 from search.chain import check, parse
 from search.functions import RFTT
@@ -38,7 +38,7 @@ def example():
 
 def make(tree, functions=RFTT, **settings):
     policy = PromptedPolicy(prompted_engine(), functions)
-    return asyncio.run(chains(tree, policy, SearchConfig(**settings), functions))
+    return asyncio.run(chains(tree, policy, CollectionConfig(**settings), functions))
 
 
 def test_rank_prefers_the_best_correct_and_the_worst_wrong():
@@ -91,7 +91,7 @@ def test_the_verification_sees_the_wrong_steps_and_the_correct_rest():
     engine, tree = prompted_engine(), example()
     policy = PromptedPolicy(engine, ASKED)
     asyncio.run(policy.start(tree))
-    asyncio.run(chains(tree, policy, SearchConfig(merged_share=1.0), ASKED))
+    asyncio.run(chains(tree, policy, CollectionConfig(merged_share=1.0), ASKED))
     [(prompt, _)] = engine.log
     text = engine.tokenizer.decode(prompt)
     assert text.index("What is 1 + 1?") < text.index("\\boxed{5}") < text.index("\\boxed{2}") < text.index("go wrong")
@@ -116,7 +116,7 @@ def test_scores_of_a_process_reward_model_choose_the_chain():
 def test_without_a_merge_prompt_the_verification_is_written_by_rule():
     engine, tree = prompted_engine(), example()
     policy = PromptedPolicy(engine)
-    [record] = asyncio.run(chains(tree, policy, SearchConfig(merged_share=1.0, chains_per_question=2), RFTT))
+    [record] = asyncio.run(chains(tree, policy, CollectionConfig(merged_share=1.0, chains_per_question=2), RFTT))
     steps = parse(record["messages"][-1]["content"])
     assert engine.log == [] and steps[2].text == "Step 2 is wrong: it answers 3, but what is asked for is 2."
 

@@ -106,7 +106,7 @@ def estimated_gradient(policy: Tabular, tree: Tree, correction: str) -> dict[Tok
             branch = text = weights[leaf.id] if correction == "importance" else 1.0
             if correction == "last branch":
                 parent = tree.nodes[node.parent]
-                drawn = math.exp(parent.branch_logprobs[node.function]) / policy.config.siblings
+                drawn = math.exp(parent.branch_logprobs[node.function]) / policy.siblings
                 branch = drawn * parent.visits / node.visits
             for position, weight in ((2 * step, branch), (2 * step + 1, text)):
                 add_score(gradient, policy, path, position, weight * policy.reward(path) / len(leaves))
