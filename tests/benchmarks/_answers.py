@@ -20,10 +20,7 @@ _MARKS = [
     for code in range(start, stop)
     if unicodedata.category(chr(code)) in ("Mn", "Me")
 ]
-_WORDS = (
-    "or else maybe perhaps possibly alternatively otherwise unless oder ou o ovvero eller lub или または 或者 alias resp. i.e. "
-    "vs versus while whereas but not rather than instead of plus minus Or OR oR eventually also likewise either"
-).split()
+_WORDS = ["or", "else", "maybe", "perhaps", "possibly", "alternatively", "otherwise", "unless", "oder", "ou", "o", "ovvero", "eller", "lub", "или", "または", "或者", "alias", "resp.", "i.e.", "vs", "versus", "while", "whereas", "but", "not", "rather", "than", "instead", "of", "plus", "minus", "Or", "OR", "oR", "eventually", "also", "likewise", "either"]
 _SIGNS = ["/", "|", "//", "||", "∨", r"\vee", r"\lor", r"\oplus", r"\sim", "~", "<", r"\to", "+", "(", "[", "@", "#", "%", "…or", r"\neq", "&&"]
 _SINGULAR = [
     r"\ln 0", r"\infty", r"\frac{1}{0}", r"\tan\frac{\pi}{2}", r"\frac{1}{\sin\pi}", r"\log_{10}0", r"\cot 0", r"\csc\pi", r"(-1)!",
@@ -369,9 +366,9 @@ def expressions(rng: random.Random) -> Pair:
     a, b = rng.randint(2, 9), rng.randint(2, 9)
     return rng.choice([
         (f"(x+{a})^2", _boxed(f"x^2+{2 * a}x+{a * a}")), (rf"{a}\sqrt{{{b}}}", _boxed(rf"\sqrt{{{a * a * b}}}")), (rf"\frac{{{a}}}{{\sqrt{{{b}}}}}", _boxed(rf"\frac{{{a}\sqrt{{{b}}}}}{{{b}}}")),
-        (rf"\ln {a}+\ln {b}", _boxed(rf"\ln {a * b}")), (f"x^2-{a * a}", _boxed(f"(x-{a})(x+{a})")), (rf"\sin 2x", _boxed(r"2\cos x\sin x")), (f"{a}^x", _boxed(f"({a})^{{x}}")),
+        (rf"\ln {a}+\ln {b}", _boxed(rf"\ln {a * b}")), (f"x^2-{a * a}", _boxed(f"(x-{a})(x+{a})")), (r"\sin 2x", _boxed(r"2\cos x\sin x")), (f"{a}^x", _boxed(f"({a})^{{x}}")),
         (rf"y={a}x+{b}", _boxed(f"{a}x-y+{b}=0")), (rf"{a}:{b}", _boxed(f"{3 * a}:{3 * b}")), (rf"({a},{b})", _boxed(rf"x={a}, y={b}")), (rf"e^{{{a}x}}+{b}", _boxed(rf"{b}+(e^{{x}})^{{{a}}}")),
-        (rf"\frac{{\pi}}{{{a}}}", _boxed(rf"\frac{{1}}{{{a}}}\pi")), (rf"{a}\times 10^{{{b}}}", _boxed(str(a * 10**b))), (rf"\cos^2 x", _boxed(r"1-\sin^2 x")), (f"x^{{0.5}}", _boxed(r"\sqrt{x}")),
+        (rf"\frac{{\pi}}{{{a}}}", _boxed(rf"\frac{{1}}{{{a}}}\pi")), (rf"{a}\times 10^{{{b}}}", _boxed(str(a * 10**b))), (r"\cos^2 x", _boxed(r"1-\sin^2 x")), ("x^{0.5}", _boxed(r"\sqrt{x}")),
     ])  # fmt: skip
 
 
