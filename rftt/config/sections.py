@@ -32,6 +32,9 @@ class ModelConfig:
     functions: YAML file with the functional tokens, their prompts and transitions (`search.function_files`), or
         ``module:name`` of a `search.functions.FunctionSet`; None for those that lie beside the model's tokenizer, else for
         the paper's.
+    chat_template: file of a Jinja chat template, for models that have none (base models) or another than is wanted.
+    system: text of the system turn with which every question is asked; None leaves it to the chat template.
+    chat_template_kwargs: variables of the chat template, e.g. ``{enable_thinking: false}`` for Qwen3.
     """
 
     path: str = "toy"
@@ -39,6 +42,18 @@ class ModelConfig:
     pad_token: str | None = None
     token_noise: float = 0.05
     functions: str | None = None
+    chat_template: str | None = None
+    system: str | None = None
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        taken = ("messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token")
+        for name in self.chat_template_kwargs:
+            if not str(name).isidentifier() or name in taken:
+                raise ValueError(
+                    f"chat_template_kwargs: {name!r} is not allowed, expected variables of the chat template other than "
+                    f"{', '.join(taken)}"
+                )
 
 
 @dataclass(frozen=True)
