@@ -205,14 +205,14 @@ def separators_off(rng: random.Random) -> Pair:
 
 def other_base(rng: random.Random) -> Pair:
     digits = "".join(rng.choices("01", k=rng.randint(4, 9)))
-    base, other = rng.sample(range(2, 13), 2)
+    base, other = rng.sample([2, 3, 4, 5, 6, 7, 8, 9, 11, 12], 2)
     return f"1{digits}_{{{base}}}", _boxed(rng.choice([f"(1{digits})_{{{other}}}", f"1{digits}", f"(1{digits}1)_{{{base}}}", f"1{digits}_{{({other})}}"]))
 
 
 def code(rng: random.Random) -> Pair:
     gold = _integer(rng)
     return str(gold), _boxed(rng.choice([
-        f"__import__('os').getpid()*0+{gold}", f"eval('{gold}')", f"int('{gold}')", f"lambda: {gold}", f"[{gold}][0]", f"print({gold})",
+        f"__import__('os').getpid()*0+{gold}", f"eval('{gold}')", f"int('{gold}')", f"lambda x: x*0 if {gold} else 1", f"[{gold}][0]", f"print({gold})",
         rf"\def\x{{{gold}}}\x", rf"\input{{{gold}}}", f"gold={gold + 1} if 0 else {gold}", f"'{gold}' in '{gold}'", f"{gold};DROP",
     ]))  # fmt: skip
 

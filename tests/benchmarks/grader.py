@@ -298,7 +298,7 @@ def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, An
     wrong: list[tuple[str, str, str, str]] = []
     exceptions: list[str] = []
     slowest = untrue = 0.0
-    late = 0
+    late: list[tuple[str, str, str, float, float]] = []
     grade(r"\sqrt{8}", r"\boxed{2\sqrt{2}}", extract="boxed")  # start-up is nobody's time
     grade(r"\overrightarrow{\mu}", r"\boxed{\overleftarrow{\mu}}", extract="boxed", timeout=60)
     for number in range(count):
@@ -313,7 +313,8 @@ def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, An
         spent = time.monotonic() - started
         slowest = max(slowest, spent)
         untrue = max(untrue, abs(spent - verdict.seconds))
-        late += spent > deadline + 0.2
+        if spent > deadline + 0.2:
+            late.append((family.__name__, gold[:200], text[:300], spent, verdict.seconds))
         by_family[family.__name__][verdict.status] += 1
         if verdict.correct != fair:
             wrong.append((family.__name__, gold[:200], text[:300], verdict.status))
@@ -322,7 +323,8 @@ def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, An
         "right_percent": 100 * (1 - (len(wrong) + len(exceptions)) / max(count, 1)),
         "wrong": len(wrong),
         "exceptions": exceptions,
-        "past_the_deadline": late,
+        "past_the_deadline": len(late),
+        "late": late[:20],
         "slowest_s": slowest,
         "seconds_off_by_at_most": untrue,
         "statuses": {name: dict(statuses) for name, statuses in by_family.items()},
