@@ -23,6 +23,7 @@ from rftt.phases import plan, report
 from rftt.phases.summary import summarise
 from rftt.run_folder import model_path
 from rftt.runtime.children import run_children
+from rftt.runtime.folder_lock import holding
 from rftt.weighting.registry import WEIGHTINGS, load_weighting
 from search.functions import FunctionSet
 
@@ -77,8 +78,13 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
         Seconds by phase.
 
     Raises:
-        UsageError: bad settings; PhaseFailed: a phase ended with an error.
+        UsageError: bad settings, or another process runs it; PhaseFailed: a phase ended with an error.
     """
+    with holding(config.folder, "run"):
+        return _run(config, command)
+
+
+def _run(config: Config, command: Sequence[str]) -> dict[str, float]:
     path = prepare(config)
     measured = False
     for phase, result in plan(config):
