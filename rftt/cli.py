@@ -140,6 +140,7 @@ def build_parser() -> argparse.ArgumentParser:
     tokens.add_argument("--seed", type=int, default=0, help="of the noise on new rows")
     tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
     tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
+    tokens.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
     tokens.add_argument("--functions", metavar="FILE", help="YAML file with another token set than the paper's")
 
     solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve)
@@ -334,6 +335,7 @@ def _tokens(arguments: Arguments) -> None:
         seed=arguments.seed,
         dtype=arguments.dtype,
         pad_token=arguments.pad_token,
+        trust_remote_code=arguments.trust_remote_code,
     )
     print(summary["message"])
     return None

@@ -29,7 +29,7 @@ from search.functions import FunctionSet
 
 # A run may go on with other servers, on another engine or with more in flight: that is not what its results depend on.
 FREE = frozenset({
-    "engine.name", "engine.servers", "engine.options", "search.live_trees", "eval.processes",
+    "model.trust_remote_code", "engine.name", "engine.servers", "engine.options", "search.live_trees", "eval.processes",
     "eval.benchmarks", "eval.strategies", "eval.budgets", "eval.token_budgets", "data.root", "data.table",
     "prm.servers", "prm.batch_size", "prm.device", "prm.options", "shad.threshold", "shad.score_tokens",
 })  # fmt: skip
@@ -58,7 +58,11 @@ def prepare(config: Config) -> Path:
         before = from_dict(yaml.safe_load(path.read_text()), str(path)).to_dict()
         _same_settings(_deciding(before), _deciding(resolved), path)
     else:
-        check_model(model_path(config), pad_token=config.model.pad_token)
+        check_model(
+            model_path(config),
+            pad_token=config.model.pad_token,
+            trust_remote_code=config.model.trust_remote_code,
+        )
     functions = keep_functions(config)
     _check_weighting(config, functions)
     problems(config)

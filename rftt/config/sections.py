@@ -23,6 +23,8 @@ class ModelConfig:
         rows of words say little, as in very small models.
     functions: YAML file with the functional tokens, their prompts and transitions (`search.function_files`); None for those
         that lie beside the model's tokenizer, else for the paper's.
+    trust_remote_code: run code that comes with the model, in every phase and on every engine. Such code can do whatever you
+        can; without this a model that needs it is refused.
     """
 
     path: str = "toy"
@@ -30,6 +32,7 @@ class ModelConfig:
     pad_token: str | None = None
     token_noise: float = 0.05
     functions: str | None = None
+    trust_remote_code: bool = False
 
 
 @dataclass(frozen=True)

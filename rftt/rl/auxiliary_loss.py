@@ -122,7 +122,9 @@ def _one_by_one(source: RoleTable | RegexRoles) -> PathRoles:
 
 def by_models(shuffled: Path, original: Path, config: Config, pad: int) -> PathRoles:
     """Roles by SHAD's rule, from both of its models, in batches of ``shad.score_tokens``."""
-    altered, before = (Scorer(str(path), config.model.dtype) for path in (shuffled, original))
+    altered, before = (
+        Scorer(str(path), config.model.dtype, config.model.trust_remote_code) for path in (shuffled, original)
+    )
 
     def roles(prompts: Sequence[Ids], completions: Sequence[Ids]) -> list[list[int]]:
         samples = [

@@ -80,6 +80,7 @@ def grpo_options(
         if key in given and given[key] != value:
             raise UsageError(f"rl.trainer.{key} is {given[key]!r}, but must be {value!r}: {reason}")
     options: dict[str, Any] = {**PAPER, "use_vllm": config.engine.name == "vllm"}
+    options["trust_remote_code"] = config.model.trust_remote_code
     if not on_gpu:
         options |= {
             "use_cpu": True,

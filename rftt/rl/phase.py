@@ -32,6 +32,7 @@ from rftt.runtime.step_log import MetricsLog, StepLog
 from search.functional import question_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
+from search.loading import load_tokenizer
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +77,7 @@ def train_rl(
         if checkpoints.is_whole(out_folder):
             return {"out": str(out_folder), "steps": 0, "resumed_from": None, "seconds": 0.0, "metrics": {}}
         raise UsageError(f"{out_folder} exists and is no model of this phase; remove it or give another folder")
-    check_model(model_path, functions)
+    check_model(model_path, functions, trust_remote_code=config.model.trust_remote_code)
     if len(problems) < config.rl.questions_per_step:
         raise UsageError(
             f"there are {len(problems)} training questions, fewer than rl.questions_per_step = "
@@ -155,13 +156,12 @@ def build_trainer(
         allow_weight_updates_on_cpu()
     import torch
     from datasets import Dataset
-    from transformers import AutoTokenizer
     from trl import GRPOConfig
 
     from rftt.rl import auxiliary_loss as auxiliary
     from rftt.rl.trainer import RFTTTrainer
 
-    tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
+    tokenizer = load_tokenizer(model_path, config.model.trust_remote_code, padding_side="left")
     longest_prompt = max(len(question_ids(tokenizer, p.question)) for p in problems)
     on_gpu = torch.cuda.is_available() and not config.rl.trainer.get("use_cpu")
     options = grpo_options.grpo_options(config, output_dir, distributed.processes(), on_gpu, longest_prompt)
@@ -193,7 +193,7 @@ def build_trainer(
             settings=rl,
             functions=functions,
             auxiliary=further,
-            peft_config=lora.peft_config(rl.lora, model_path),
+            peft_config=lora.peft_config(rl.lora, model_path, config.model.trust_remote_code),
         )
     trainer.trained_rows = sorted(functional_token_ids(tokenizer, functions).values())
     if rl.lora.rank and trainer.use_vllm:

@@ -32,7 +32,8 @@ def build_engine(config: Config, model: str | Path) -> Engine:
 
     if config.engine.name == "server":
         return _server_engine(config, str(model))
-    options: dict[str, Any] = {"dtype": config.model.dtype} | config.engine.options
+    own = {"dtype": config.model.dtype, "trust_remote_code": config.model.trust_remote_code}
+    options: dict[str, Any] = own | config.engine.options
     if config.engine.name == "vllm":
         # One seed for what has no seed of its own; a trainer in the same process keeps its random state.
         return engines.VLLMEngine(str(model), max_model_len=config.engine.max_model_len, seed=config.seed, **options)
@@ -52,7 +53,8 @@ def running_engine(config: Config, model: str | Path) -> Iterator[Engine]:
 def server_flags(config: Config) -> list[str]:
     """Flags of a vLLM server that does what ``engine.name: vllm`` with these settings would do."""
     engine = config.engine
-    chosen = {"max_model_len": engine.max_model_len, "dtype": config.model.dtype, "seed": config.seed}
+    chosen: dict[str, Any] = {"max_model_len": engine.max_model_len, "dtype": config.model.dtype, "seed": config.seed}
+    chosen |= {"trust_remote_code": True} if config.model.trust_remote_code else {}
     flags: list[str] = []
     for name, value in (chosen | (engine.options if engine.name == "vllm" else {})).items():
         flag = name.replace("_", "-")
@@ -74,7 +76,7 @@ def _server_engine(config: Config, model: str) -> Engine:
             f"engine.options.{unknown[0]} is unknown to engine.name: server, expected one of {', '.join(sorted(known))}; "
             "what vLLM is to know goes to the command line of its servers"
         )
-    options = {"seed": config.seed} | engine.options
+    options = {"seed": config.seed, "trust_remote_code": config.model.trust_remote_code} | engine.options
     built = ServerEngine(engine.servers, tokenizer=model, max_model_len=engine.max_model_len, **options)
     if "model" not in engine.options and not any(_same_model(name, model) for name in built.served):
         raise EngineError(

@@ -17,6 +17,7 @@ from rewards.prm.process import (
 from rftt.config import Config
 from rftt.errors import UsageError
 from search.engines.engine import EngineError, EngineGone
+from search.loading import CodeRefused, load_tokenizer
 
 
 class Scorer:
@@ -100,11 +101,11 @@ def running_scorer(config: Config) -> Iterator[Scorer | None]:
 
 
 def _served(config: Config) -> ServerPRM:
-    from transformers import AutoTokenizer
-
     prm = config.prm
     try:
-        tokenizer = AutoTokenizer.from_pretrained(prm.path, trust_remote_code=prm.trust_remote_code)
+        tokenizer = load_tokenizer(prm.path, prm.trust_remote_code)
+    except CodeRefused as error:
+        raise UsageError(str(CodeRefused(prm.path, "prm.trust_remote_code"))) from error
     except (OSError, ValueError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UsageError(
