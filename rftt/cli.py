@@ -41,13 +41,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     arguments = parse(argv)
-    from rftt.errors import PhaseFailed, UsageError
+    from rftt.errors import PhaseFailed, UsageError, one_line
     from search.engines.engine import EngineError
 
     try:
         arguments.run_command(arguments)
     except (UsageError, EngineError) as error:
-        print(f"rftt: {error}", file=sys.stderr)
+        print(f"rftt: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f"\nrftt: interrupted{_how_on(arguments)}", file=sys.stderr)
@@ -387,7 +387,7 @@ def _grade(arguments: Arguments) -> None:
         try:
             row = json.loads(line)
             rows.append((row, (str(row["gold"]), str(row["answer"] if "answer" in row else row["text"]))))
-        except (ValueError, KeyError, TypeError) as error:
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(
                 f"{arguments.file}:{number}: expected a JSON object with gold and answer ({error!r})"
             ) from error

@@ -15,7 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from rftt.config import Config, from_dict
+from rftt.config import Config
+from rftt.config.reading import read_config
 from rftt.data.questions import problems
 from rftt.errors import PhaseFailed, UsageError
 from rftt.model.checkpoints import write_whole
@@ -55,7 +56,7 @@ def prepare(config: Config) -> Path:
     path = config.folder / "config.yaml"
     resolved, before = config.to_dict(), None
     if path.exists():
-        before = from_dict(yaml.safe_load(path.read_text()), str(path)).to_dict()
+        before = read_config(path).to_dict()
         _same_settings(_deciding(before), _deciding(resolved), path)
     else:
         check_model(

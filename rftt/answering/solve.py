@@ -51,7 +51,7 @@ def read_questions(source: str, text: str, *, first: int = 1) -> list[Question]:
             try:
                 record = json.loads(asked)
                 asked = record["question"] if "question" in record else record["problem"]
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, RecursionError) as error:
                 raise UsageError(f"{source}:{number}: expected a JSON object with a question ({error!r})") from error
             name = str(record.get("id", number))
         if name in found:

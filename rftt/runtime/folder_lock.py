@@ -85,7 +85,7 @@ def _in(folder: Path) -> Iterator[None]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except FileExistsError as error:
-        raise UsageError(f"{folder} is a file; give a folder with run=FOLDER") from error
+        raise UsageError(f"{folder} is no folder; give another one with run=FOLDER") from error
     except OSError as error:
         raise UsageError(f"{folder}: cannot be made ({error.strerror}); give another folder with run=FOLDER") from error
     try:
