@@ -22,7 +22,8 @@ from rftt.errors import PhaseFailed, UsageError
 from rftt.model.checkpoints import write_whole
 from rftt.phases import plan, report
 from rftt.phases.summary import summarise
-from rftt.run_folder import model_path
+from rftt.rl.grpo_options import uses_vllm
+from rftt.run_folder import MODELS, model_path
 from rftt.runtime.children import run_children
 from rftt.runtime.folder_lock import holding
 from rftt.weighting.registry import WEIGHTINGS, load_weighting
@@ -62,6 +63,7 @@ def prepare(config: Config) -> Path:
         check_model(
             model_path(config),
             pad_token=config.model.pad_token,
+            asking=config.model,
             trust_remote_code=config.model.trust_remote_code,
         )
     functions = keep_functions(config)
@@ -90,6 +92,8 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
 
 
 def _run(config: Config, command: Sequence[str]) -> dict[str, float]:
+    if not (config.folder / MODELS["rl"]).exists():
+        uses_vllm(config)  # or it would be told after hours of search
     path = prepare(config)
     measured = False
     for phase, result in plan(config):

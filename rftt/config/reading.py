@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from rftt.config.sections import (
+    EVAL_SEARCH,
+    RL_SEARCH,
     DataConfig,
     EngineConfig,
     EvalConfig,
@@ -33,6 +35,7 @@ from rftt.config.written import Written, WrittenLoader, as_meant
 from rftt.errors import UsageError
 from rftt.weighting.options import WeightingConfig
 from rftt.weighting.registry import WEIGHTINGS
+from search.collection import CollectionConfig
 from search.config import SearchConfig
 from search.yaml_text import parse_yaml, read_yaml
 
@@ -53,7 +56,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
+    search: CollectionConfig = field(default_factory=CollectionConfig)
     prm: PRMConfig = field(default_factory=PRMConfig)
     shad: ShadSection = field(default_factory=ShadSection)
     sft: SFTSection = field(default_factory=SFTSection)
@@ -127,6 +130,9 @@ def from_dict(values: dict[str, Any], where: str = "config") -> Config:
     values = {k: {} if v is None and k in sections else v for k, v in values.items()}
     if "seed" in values and isinstance(values.get("search", {}), dict):
         values["search"] = {"seed": values["seed"]} | values.get("search", {})
+    for section, kind, defaults in (("rl", RLSection, RL_SEARCH), ("eval", EvalConfig, EVAL_SEARCH)):
+        if isinstance(values.get(section, {}), dict):
+            values[section] = _route_to_search(values.get(section, {}), section, kind, defaults, values.get("search"))
     for section, trl in (("shad", "sft"), ("sft", "sft"), ("rl", "grpo")):
         if isinstance(values.get(section), dict):
             values[section] = _route_to_trainer(values[section], section, trl, where)
@@ -145,13 +151,28 @@ def _apply(values: dict[str, Any], override: str) -> None:
         raise UsageError(str(error)) from error
     *sections, key = name.strip().split(".")
     for section in sections:
-        found = values.get(section)
-        if found is None or (isinstance(found, Written) and found.value is None):
+        inner = values.get(section)
+        if inner is None or (isinstance(inner, Written) and inner.value is None):
             values[section] = {}
         values = values[section]
         if not isinstance(values, dict):
             raise UsageError(f"override {shown(override)}: {section} is not a section")
     values[key] = value
+
+
+def _route_to_search(
+    section: dict[str, Any], name: str, kind: type, defaults: dict[str, Any], phase_1: Any
+) -> dict[str, Any]:
+    """Move the settings of a search, which are declared in `SearchConfig` alone, into ``search`` of their section."""
+    ours = {f.name for f in dataclasses.fields(kind)}
+    trl = trainer_options("grpo") if name == "rl" else frozenset()
+    searched = {f.name for f in dataclasses.fields(SearchConfig)} - ours - trl - {"seed"}
+    given = section.get("search") or {}
+    if not isinstance(given, dict):
+        return section  # which is told when it is built
+    inherited = {k: v for k, v in phase_1.items() if k == "live_trees"} if isinstance(phase_1, dict) else {}
+    search = {**defaults, **inherited, **given, **{k: v for k, v in section.items() if k in searched}}
+    return {k: v for k, v in section.items() if k not in searched} | {"search": search}
 
 
 def _route_to_trainer(section: dict[str, Any], name: str, trl: str, where: str) -> dict[str, Any]:
