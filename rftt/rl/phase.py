@@ -31,6 +31,7 @@ from rftt.runtime.running_scorer import build_scorer
 from rftt.runtime.step_log import MetricsLog, StepLog
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
+from search.loading import load_tokenizer
 from search.prompt import question_ids
 
 log = logging.getLogger(__name__)
@@ -76,7 +77,7 @@ def train_rl(
         if checkpoints.is_whole(out_folder):
             return {"out": str(out_folder), "steps": 0, "resumed_from": None, "seconds": 0.0, "metrics": {}}
         raise UsageError(f"{out_folder} exists and is no model of this phase; remove it or give another folder")
-    check_model(model_path, functions)
+    check_model(model_path, functions, trust_remote_code=config.model.trust_remote_code)
     rl = config.rl
     if len(problems) < rl.questions_per_step:
         raise UsageError(
@@ -93,10 +94,12 @@ def train_rl(
         config.shad.threshold,
         config.shad.score_tokens,
         config.sft.weighting.boilerplate,
+        config.model.trust_remote_code,
     )
     trainer = build_trainer(
         model_path, problems, out_folder.parent / "checkpoints", rl, config.engine, roles, dtype=config.model.dtype,
         seed=config.seed, functions=functions, callbacks=callbacks, scorer=scorer, log_folder=run_folder,
+        trust_remote_code=config.model.trust_remote_code,
     )  # fmt: skip
     try:
         if trainer.checkpoint:
@@ -150,6 +153,7 @@ def build_trainer(
     callbacks: Sequence[Any] = (),
     scorer: Scorer | None = None,
     log_folder: Path | None = None,
+    trust_remote_code: bool = False,
 ) -> Any:
     """The `RFTTTrainer` of `train_rl`.
 
@@ -163,6 +167,7 @@ def build_trainer(
         seed: run seed.
         scorer: process reward model of the steps.
         log_folder: folder of ``metrics.jsonl`` and ``rl/rollouts.jsonl``; None writes neither.
+        trust_remote_code: whether code in the model's folder may run.
 
     Raises:
         UsageError: options that contradict each other or that TRL refuses, or an engine that cannot start.
@@ -173,17 +178,16 @@ def build_trainer(
         allow_weight_updates_on_cpu()
     import torch
     from datasets import Dataset
-    from transformers import AutoTokenizer
 
     from rftt.rl.trainer import RFTTTrainer
     from rftt.rl.trl_hooks import engine_options
 
-    tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
+    tokenizer = load_tokenizer(model_path, trust_remote_code, padding_side="left")
     longest_prompt = max(len(question_ids(tokenizer, p.question)) for p in problems)
     on_gpu = torch.cuda.is_available() and not settings.trainer.get("use_cpu")
     options = grpo_options.grpo_options(
         settings, engine, output_dir, dtype=dtype, seed=seed, world_size=distributed.processes(), on_gpu=on_gpu,
-        longest_prompt=longest_prompt,
+        longest_prompt=longest_prompt, trust_remote_code=trust_remote_code,
     )  # fmt: skip
     distributed.prepare(options, "rl")
     args = grpo_options.training_arguments(options)
@@ -212,7 +216,7 @@ def build_trainer(
             settings=settings,
             functions=functions,
             auxiliary=auxiliary,
-            peft_config=lora.peft_config(settings.lora, model_path),
+            peft_config=lora.peft_config(settings.lora, model_path, trust_remote_code),
             metrics_log=metrics_log,
             rollout_log=rollout_log,
             checkpoint=checkpoint,

@@ -73,7 +73,10 @@ def main() -> None:
         figures["golds"] = golds()
     else:
         print("the published data files are absent (../shared/data): agreement, speed and golds are skipped")
-    figures["answers"] = {"hostile": answers(HOSTILE, options.hostile, False), "fair": answers(FAIR, options.fair, True)}
+    figures["answers"] = {
+        "hostile": answers(HOSTILE, options.hostile, False),
+        "fair": answers(FAIR, options.fair, True),
+    }
     figures["isolation"] = isolation()
     if options.fuzz:
         figures["fuzz"] = fuzz(options.fuzz)
@@ -306,7 +309,9 @@ def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, An
         gold, text = family(dice)
         started = time.monotonic()
         try:
-            verdict = grade(gold, text, extract="lenient" if number % 5 == 4 and not fair else "boxed", timeout=deadline)
+            verdict = grade(
+                gold, text, extract="lenient" if number % 5 == 4 and not fair else "boxed", timeout=deadline
+            )
         except Exception as error:
             exceptions.append(f"{type(error).__name__}: {error!s:.200} on {(gold, text)!r:.300}")
             continue
@@ -331,7 +336,15 @@ def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, An
         "examples": wrong[:200],
     }
     title = "Fair answers (accepted)" if fair else "Hostile answers (refused)"
-    names = ["answers", "right_percent", "wrong", "exceptions", "past_the_deadline", "slowest_s", "seconds_off_by_at_most"]
+    names = [
+        "answers",
+        "right_percent",
+        "wrong",
+        "exceptions",
+        "past_the_deadline",
+        "slowest_s",
+        "seconds_off_by_at_most",
+    ]
     shown = {**figures, "exceptions": len(exceptions)}
     table(title, ["figure", "value"], [[name, shown[name]] for name in names])
     for family, missed in Counter(name for name, *_ in wrong).most_common():

@@ -246,7 +246,17 @@ def test_gold_equals_itself_in_other_clothes(gold: str) -> None:
         assert decide(gold, dressed) == "correct", dressed
 
 
-STRUCK_OUT = ["1\u03367", "17\u0338", "1\u20e57", r"\cancel{17}", r"\sout{17}", "~~17~~", "<s>17</s>", r"\not 17", "17\u20e0"]
+STRUCK_OUT = [
+    "1\u03367",
+    "17\u0338",
+    "1\u20e57",
+    r"\cancel{17}",
+    r"\sout{17}",
+    "~~17~~",
+    "<s>17</s>",
+    r"\not 17",
+    "17\u20e0",
+]
 
 
 @pytest.mark.parametrize("answer", STRUCK_OUT)

@@ -93,7 +93,9 @@ def test_an_answer_outside_of_the_part_that_is_named_earns_nothing() -> None:
     assert math_reward(["p"] * 2, texts, answer=["7"] * 2, within=within) == [0.0, 0.0]
 
 
-@pytest.mark.parametrize(("status", "earned"), [("correct", 1.0), ("wrong", 0.2), ("unparseable", 0.0), ("timeout", 0.0), ("no_answer", 0.0)])
+@pytest.mark.parametrize(
+    ("status", "earned"), [("correct", 1.0), ("wrong", 0.2), ("unparseable", 0.0), ("timeout", 0.0), ("no_answer", 0.0)]
+)
 def test_what_a_verdict_earns(status: str, earned: float) -> None:
     assert outcome(status, wrong=0.2) == earned
 
