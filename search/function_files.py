@@ -32,6 +32,7 @@ import yaml
 
 from search.functions import ROOT, Function, FunctionSet
 from search.worked_examples import WorkedExample
+from search.yaml_text import read_yaml
 
 FILE = "functions.yaml"
 # Beside the tokenizer of an un-tuned model: the set it is asked with unless another is given.
@@ -44,16 +45,7 @@ def read_functions(path: Path) -> FunctionSet:
     Raises:
         ValueError: the file cannot be read, or what it says is not a token set; one line with file, place and remedy.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ValueError(f"{path}: cannot be read ({error}); give a YAML file with a token set") from error
-    try:
-        values = yaml.load(text, _UniqueKeys)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise ValueError(f"{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
+    values = read_yaml(path, _UniqueKeys)
     try:
         return from_plain(values)
     except ValueError as error:
