@@ -1,16 +1,23 @@
 """The command line: ``rftt COMMAND …``.
 
-Exit codes: 0 done; 1 failed on the way, the same command goes on; 2 bad usage, config or data, in one line.
+Exit codes: 0 done; 1 failed on the way; 2 bad usage, config or data, in one line. Where the same command goes on after a
+failure, it says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
+# What is wrong with a disk or a path is no fault of the program: one line says it.
+DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP,
+        errno.EISDIR, errno.ENOTDIR}  # fmt: skip
 Arguments = argparse.Namespace
 
 
@@ -22,31 +29,45 @@ def main(argv: Sequence[str] | None = None) -> int:
     end_with_parent()
     environment.set_defaults()
     arguments = parse(argv)
-    from rftt.errors import PhaseFailed, UsageError
+    from rftt.errors import PhaseFailed, UsageError, one_line
     from search.engines.engine import EngineError
 
     try:
         arguments.run_command(arguments)
     except (UsageError, EngineError) as error:
-        print(f"rftt: {error}", file=sys.stderr)
+        print(f"rftt: {one_line(str(error))}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nrftt: interrupted; the same command goes on from here", file=sys.stderr)
+        print(f"\nrftt: interrupted{_how_on(arguments)}", file=sys.stderr)
         return 1
     except BrokenPipeError:
         return 1
     except PhaseFailed as error:
         if error.code == 2:  # it has said itself what is wrong
             return 2
-        print(f"rftt: {error}; the same command goes on from here", file=sys.stderr)
+        print(f"rftt: {error}{_how_on(arguments)}", file=sys.stderr)
+        return 1
+    except OSError as error:
+        if error.errno not in DISK:
+            return _failed(error, arguments)
+        place = error.filename2 or error.filename or "a file"
+        print(f"rftt: {place}: {error.strerror}{_how_on(arguments)}", file=sys.stderr)
         return 1
     except Exception as error:
-        import traceback
-
-        traceback.print_exc()
-        print(f"rftt: failed: {type(error).__name__}; the same command goes on from here", file=sys.stderr)
-        return 1
+        return _failed(error, arguments)
     return 0
+
+
+def _failed(error: Exception, arguments: Arguments) -> int:
+    import traceback
+
+    traceback.print_exception(error)
+    print(f"rftt: failed: {type(error).__name__}{_how_on(arguments)}", file=sys.stderr)
+    return 1
+
+
+def _how_on(arguments: Arguments) -> str:
+    return "; the same command goes on from here" if getattr(arguments, "goes_on", False) else ""
 
 
 def parse(argv: Sequence[str] | None) -> Arguments:
@@ -115,6 +136,7 @@ def build_parser() -> argparse.ArgumentParser:
     tokens.add_argument("--seed", type=int, default=0, help="of the noise on new rows")
     tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
     tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
+    tokens.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
     tokens.add_argument("--chat-template", metavar="FILE", help="Jinja chat template, for models that have none")
     tokens.add_argument("--functions", metavar="FILE", help="YAML file with another token set than the paper's")
 
@@ -190,7 +212,9 @@ def _run(arguments: Arguments) -> None:
     from rftt.config import load_config
     from rftt.pipeline import run
 
-    seconds = run(load_config(arguments.config, arguments.overrides), sys.argv)
+    config = load_config(arguments.config, arguments.overrides)
+    arguments.goes_on = True
+    seconds = run(config, sys.argv)
     print(f"{sum(seconds.values()):.0f} s: " + ", ".join(f"{k} {v:.0f}" for k, v in seconds.items()))
 
 
@@ -201,22 +225,27 @@ def _phase(arguments: Arguments) -> None:
     from rftt.phases.summary import summarise
     from rftt.pipeline import prepare
     from rftt.runtime import distributed
+    from rftt.runtime.folder_lock import holding
 
     if arguments.command in ("shad", "sft", "rl"):
         distributed.only_first_speaks()
     if arguments.command == "eval" and (arguments.compare or arguments.harness or not arguments.config):
         return _read_eval(arguments)
     config = load_config(arguments.config, arguments.overrides)
-    prepare(config)
-    if arguments.command == "eval" and arguments.model:
-        return measure(config, arguments.model)
-    if arguments.command == "search" and arguments.share is not None:
-        return search(config, arguments.share)
-    PHASES[arguments.command](config)
-    if arguments.command in ("shad", "sft", "rl"):
-        distributed.leave()
-    if arguments.command == "eval":
-        print(summarise(config))
+    model, share = getattr(arguments, "model", None), getattr(arguments, "share", None)
+    part = model if arguments.command == "eval" else None if share is None else str(share)
+    with holding(config.folder, arguments.command, part):
+        prepare(config)
+        arguments.goes_on = True
+        if arguments.command == "eval" and model:
+            return measure(config, model)
+        if share is not None:
+            return search(config, share)
+        PHASES[arguments.command](config)
+        if arguments.command in ("shad", "sft", "rl"):
+            distributed.leave()
+        if arguments.command == "eval":
+            print(summarise(config))
     return None
 
 
@@ -279,6 +308,7 @@ def _shad(arguments: Arguments) -> None:
     if not all(given):
         raise UsageError("shad: --data, --model and --out go together")
     from rftt.phases.tuning import SHAD_ROLES, labelled
+    from rftt.runtime.folder_lock import holding
     from rftt.weighting.shad import label_tokens
 
     distributed.only_first_speaks()
@@ -286,7 +316,9 @@ def _shad(arguments: Arguments) -> None:
     overrides = [*(text for text in arguments.settings if "=" in text), f"run={arguments.out}"]
     config = load_config(files[0], overrides) if files else override({}, overrides, "shad")
     out = Path(arguments.out)
-    print(labelled(label_tokens(arguments.model, Path(arguments.data), out, config), out / SHAD_ROLES.name))
+    arguments.goes_on = True
+    with holding(out, "shad"):
+        print(labelled(label_tokens(arguments.model, Path(arguments.data), out, config), out / SHAD_ROLES.name))
     return None
 
 
@@ -308,6 +340,7 @@ def _tokens(arguments: Arguments) -> None:
         seed=arguments.seed,
         dtype=arguments.dtype,
         pad_token=arguments.pad_token,
+        trust_remote_code=arguments.trust_remote_code,
         asking=ModelConfig(chat_template=arguments.chat_template),
     )
     print(summary["message"])
@@ -318,6 +351,7 @@ def _solve(arguments: Arguments) -> None:
     from rftt.answering.arguments import answering_config
     from rftt.answering.solve import checked, read_questions, solve
     from rftt.errors import UsageError
+    from rftt.runtime.folder_lock import beside
     from search import Question
 
     if (arguments.question is None) == (arguments.file is None):
@@ -330,7 +364,10 @@ def _solve(arguments: Arguments) -> None:
         questions = read_questions(arguments.file, "\n".join(_lines(arguments.file)))
     config = answering_config(arguments)
     out = Path(arguments.out) if arguments.out else None
-    if solve(questions, config, arguments.strategy, as_json=arguments.json, out=out):
+    arguments.goes_on = out is not None
+    with nullcontext() if out is None else beside(out):
+        failed = solve(questions, config, arguments.strategy, as_json=arguments.json, out=out)
+    if failed:
         raise SystemExit(1)
 
 
@@ -347,22 +384,58 @@ def _grade(arguments: Arguments) -> None:
     if arguments.file is None:
         if arguments.gold is None or arguments.answer is None:
             raise UsageError("grade: give --gold and --answer, or --file")
-        verdict = grade(arguments.gold, arguments.answer, extract=arguments.extract)
+        try:
+            verdict = grade(arguments.gold, arguments.answer, extract=arguments.extract)
+        except ValueError as error:
+            raise UsageError(f"grade: {error}") from error
         print(json.dumps({"status": verdict.status, "answer": verdict.answer, "seconds": round(verdict.seconds, 4)}))
         return
-    lines = sys.stdin.readlines() if arguments.file == "-" else _lines(arguments.file)
-    rows = []
-    for number, line in enumerate(lines, 1):
+    for batch in _pairs(arguments.file):
+        verdicts = grade_many([pair for _, pair in batch], extract=arguments.extract)
+        for (row, _), verdict in zip(batch, verdicts, strict=True):
+            graded = json.dumps({**row, "status": verdict.status, "extracted": verdict.answer}, ensure_ascii=False)
+            print(graded.encode(errors="backslashreplace").decode())
+
+
+def _pairs(path: str) -> Iterator[list[tuple[dict[str, Any], tuple[str, str]]]]:
+    """The lines of a file with (gold, text), a few at a time: neither their number nor their length matters."""
+    from rewards import gold_text
+    from rftt.errors import UsageError
+
+    batch: list[tuple[dict[str, Any], tuple[str, str]]] = []
+    characters = 0
+    for number, line in enumerate(_lines_one_by_one(path), 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
-            rows.append((row, (str(row["gold"]), str(row["answer"] if "answer" in row else row["text"]))))
-        except (ValueError, KeyError, TypeError) as error:
+            answer = row["answer"] if "answer" in row else row["text"]
+            pair = gold_text(row["gold"]), answer if isinstance(answer, str) else gold_text(answer)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(
-                f"{arguments.file}:{number}: expected a JSON object with gold and answer ({error!r})"
+                f"{path}:{number}: expected a JSON object with gold and answer, texts, numbers or lists "
+                f"({type(error).__name__}: {error!s:.200})"
             ) from error
-    verdicts = grade_many([pair for _, pair in rows], extract=arguments.extract)
-    for (row, _), verdict in zip(rows, verdicts, strict=True):
-        print(json.dumps({**row, "status": verdict.status, "extracted": verdict.answer}, ensure_ascii=False))
+        batch.append((row, pair))
+        characters += len(line)
+        if len(batch) >= 512 or characters > 1 << 22:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _lines_one_by_one(path: str) -> Iterator[str]:
+    from rftt.errors import UsageError
+
+    try:
+        if path == "-":
+            yield from sys.stdin
+        else:
+            with open(path, encoding="utf-8") as lines:
+                yield from lines
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
 
 
 def _lines(path: str) -> list[str]:

@@ -25,6 +25,7 @@ from search import Question, Solution, Solver, solve_many
 from search.accounting import CountedEngine
 from search.engines.engine import EngineError
 from search.journal import Journal
+from search.loading import CodeRefused, load_model_config
 from search.show import show
 
 LONGEST_CONTEXT = 8192  # of models that allow more; engine.max_model_len asks for more
@@ -50,7 +51,7 @@ def read_questions(source: str, text: str, *, first: int = 1) -> list[Question]:
             try:
                 record = json.loads(asked)
                 asked = record["question"] if "question" in record else record["problem"]
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, RecursionError) as error:
                 raise UsageError(f"{source}:{number}: expected a JSON object with a question ({error!r})") from error
             name = str(record.get("id", number))
         if name in found:
@@ -96,19 +97,19 @@ def settings(model: str, values: dict[str, Any], overrides: Iterable[str]) -> Co
     config = override(base, overrides, "solve")
     if any(o.startswith("engine.max_model_len=") for o in overrides):
         return config
-    return replace(config, engine=replace(config.engine, max_model_len=_context(model)))
+    return replace(config, engine=replace(config.engine, max_model_len=_context(model, config.model.trust_remote_code)))
 
 
-def _context(model: str) -> int:
+def _context(model: str, trust_remote_code: bool) -> int:
     """How much the model allows, within reason."""
-    from transformers import AutoConfig
-
     if (Path(model) / "rl" / "final").is_dir() or (Path(model) / "summary.json").is_file():
         raise UsageError(
             f"{model}: this is a run folder; give one of its models, such as {Path(model) / 'rl' / 'final'}"
         )
     try:
-        allowed = AutoConfig.from_pretrained(model).max_position_embeddings
+        allowed = load_model_config(model, trust_remote_code).max_position_embeddings
+    except CodeRefused as error:
+        raise UsageError(str(error)) from error
     except (OSError, ValueError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UsageError(f"{model}: no such model ({reason}); give a model folder or a hub name") from error

@@ -11,14 +11,14 @@ from typing import Any, Literal
 from rftt.rl.estimators import ESTIMATORS
 from rftt.weighting.options import KeyStage, WeightingConfig
 from rftt.weighting.rft import RFT
-from search.config import SearchConfig
+from search.config import INFERENCE, SearchConfig
 from search.engines.starting import ENGINES
 from search.named import check_name
 from search.strategies import STRATEGIES
 
 # Where the search of a phase differs from the defaults of `SearchConfig`, which are those of phase 1.
-RL_SEARCH: dict[str, Any] = {"max_depth": 18, "temperature": 1.0, "top_p": 1.0}
-EVAL_SEARCH: dict[str, Any] = {"max_depth": 18}
+RL_SEARCH: dict[str, Any] = {"max_depth": 18, "temperature": 1.0, "step_temperature": 1.0, "top_p": 1.0}
+EVAL_SEARCH: dict[str, Any] = {"max_depth": 18, **INFERENCE}
 
 
 @dataclass(frozen=True)
@@ -35,6 +35,8 @@ class ModelConfig:
     chat_template: file of a Jinja chat template, for models that have none (base models) or another than is wanted.
     system: text of the system turn with which every question is asked; None leaves it to the chat template.
     chat_template_kwargs: variables of the chat template, e.g. ``{enable_thinking: false}`` for Qwen3.
+    trust_remote_code: run code that comes with the model, in every phase and on every engine. Such code can do whatever you
+        can; without this a model that needs it is refused.
     """
 
     path: str = "toy"
@@ -45,6 +47,7 @@ class ModelConfig:
     chat_template: str | None = None
     system: str | None = None
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         taken = ("messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token")
@@ -392,11 +395,12 @@ class EvalConfig:
     benchmarks: benchmarks measured beside `data.eval`: names of the table (gsm8k, math500, aime24, …), files, or
         ``module:function`` of one's own (`rftt.data.benchmarks`).
     benchmark_limit: of each of them only so many questions, drawn with the seed.
-    strategies: strategies measured beside samples and search: majority, best_of_n, beam, dvts, mcts, or ``module:function``
-        of one's own (`search.strategies`).
+    strategy: the search that is measured as ``search@k``: best_first or mcts.
+    strategies: strategies measured beside samples and search: majority, best_of_n, beam, dvts, mcts, best_first, or
+        ``module:function`` of one's own (`search.strategies`).
     budgets: of these strategies, in chains.
-    token_budgets: of majority, best_of_n and mcts, in generated tokens: what the largest of `budgets` had answered by then.
-    extract: what counts as an answer: ``boxed`` is the rule of RL, ``lenient`` also takes "the answer is …" and the like.
+    token_budgets: of majority, best_of_n, mcts and best_first, in generated tokens: what the largest of `budgets` had
+        answered by then.
     base_instruction: appended to the questions that the base model answers in whole chains; it was never tuned to box.
     """
 
@@ -409,10 +413,10 @@ class EvalConfig:
     guide: Literal["agreement", "prm"] = "agreement"
     benchmarks: tuple[str, ...] = ()
     benchmark_limit: int | None = None
+    strategy: Literal["best_first", "mcts"] = "best_first"
     strategies: tuple[str, ...] = ()
     budgets: tuple[int, ...] = (4, 16)
     token_budgets: tuple[int, ...] = ()
-    extract: Literal["boxed", "lenient"] = "boxed"
     base_instruction: str = ""
 
     def __post_init__(self) -> None:

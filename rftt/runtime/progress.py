@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 
@@ -22,3 +25,25 @@ def progress_bar(total: int, label: str, unit: str, done: int = 0) -> Any:
         total=total, desc=label, unit=f" {unit}", initial=done, mininterval=0.5 if watched else 10.0,
         dynamic_ncols=watched, file=sys.stderr, smoothing=0.1,
     )  # fmt: skip
+
+
+@asynccontextmanager
+async def shown_meanwhile(bar: Any, figures: Callable[[], dict[str, Any]]) -> AsyncIterator[None]:
+    """Keep a bar's figures fresh while its next unit is on the way, at the pace at which the bar prints.
+
+    Args:
+        bar: of `progress_bar`.
+        figures: what it shows beside its count.
+    """
+
+    async def keep_fresh() -> None:
+        while True:
+            await asyncio.sleep(bar.mininterval)
+            bar.set_postfix(figures(), refresh=True)
+
+    task = asyncio.create_task(keep_fresh())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
