@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from search.engines.engine import EngineError, Generation, Sampling
+from search.engines.engine import FORBIDDING, EngineError, Generation, Sampling
 
 
 def request_body(
@@ -32,6 +32,8 @@ def request_body(
     }
     if sampling.logprobs or sampling.watch_ids:
         body |= {"logprobs": 0, "return_tokens_as_token_ids": True}
+    if sampling.forbidden_ids:
+        body["logit_bias"] = dict.fromkeys(map(str, sampling.forbidden_ids), FORBIDDING)
     if sampling.watch_ids:
         body["logprob_token_ids"] = list(sampling.watch_ids)
     return body

@@ -11,7 +11,7 @@ import os
 import time
 from typing import TYPE_CHECKING, Any
 
-from search.engines.engine import EngineError, EngineGone, EngineStats, Generation, Sampling
+from search.engines.engine import FORBIDDING, EngineError, EngineGone, EngineStats, Generation, Sampling
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -198,6 +198,7 @@ def sampling_params(sampling: Sampling, room: int) -> Any:
         top_p=sampling.top_p,
         seed=sampling.seed,
         stop_token_ids=list(sampling.stop_ids) or None,
+        logit_bias=dict.fromkeys(sampling.forbidden_ids, FORBIDDING) or None,
         # vLLM wants the number of watched ids here; the sampled id comes in addition.
         logprobs=len(sampling.watch_ids) if sampling.watch_ids or sampling.logprobs else None,
         logprob_token_ids=list(sampling.watch_ids) or None,
