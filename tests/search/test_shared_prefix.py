@@ -1,4 +1,4 @@
-"""Walks of known tokens are samples of the policy: on a policy that can be enumerated, and among trees that a search grew."""
+"""Walks of known tokens are samples of the policy: on one that can be enumerated, and among trees that a search grew."""
 
 from __future__ import annotations
 
