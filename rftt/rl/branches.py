@@ -8,17 +8,17 @@ policy gradient over them is biased (raised in the reviews of RFTT). Three corre
     Π N(s,a) / N(s)     of the tree's rollouts, and in the policy    Π π(a|s) / Σ_tried π(·|s)
 
 of what was tried; the ratio is the path's weight. Summed over the paths of a tree, weight times reward is the all-action
-expectation *of what was tried*. It is the policy's only where every allowed function of every node on the way was tried, that
-is for trees that were grown until they were exhausted. What was not tried is taken to be worth what was, and since a search
-tries the likely and the promising first, that is a bias: on a tree of 3 × 3 × 3 functions the mean of the gradient over 8
-rollouts is off by about its own size. A group that plain samples fill up is biased beyond that, by how the number of paths of
-a tree goes with their worth. The weight is the whole path's and not that of one branch alone, π(a|s) · N(s) / N(s,a): with more
-than one branch on a path the values below the first one would be those of the search.
+expectation *of what was tried*. It is the policy's only where every allowed function of every node on the way was tried,
+that is for trees that were grown until they were exhausted. What was not tried is taken to be worth what was, and since a
+search tries the likely and the promising first, that is a bias: on a tree of 3 × 3 × 3 functions the mean of the gradient
+over 8 rollouts is off by about its own size. A group that plain samples fill up is biased beyond that, since the number of
+paths of a tree goes with their worth. The weight is the whole path's and not that of one branch alone, π(a|s) · N(s) / N(s,a):
+with more than one branch on a path the values below the first one would be those of the search.
 
 ``strata`` (`strata`): the paths L of the tree count with their probability in the policy, texts included, and samples of the
 policy given that it takes none of them with what is left (`search.token_trie`). That is unbiased for every tree, whatever
-rule grew it and however far, if there is at least one such sample. Where texts are long, the paths of the tree have next to no
-probability, and the samples carry all the weight.
+rule grew it and however far, if there is at least one such sample. Where texts are long, the paths of the tree have next
+to no probability, and the samples carry all the weight.
 
 The sampler ``priority`` (`search.priority`) draws its functions so that their weights are known: it needs no correction
 afterwards and is unbiased for any number of rollouts.

@@ -92,13 +92,18 @@ def add_score(gradient: dict[Token, float], policy: Tabular, path: State, positi
         gradient[state, choice] = gradient.get((state, choice), 0.0) + weight * score
 
 
-def exact_gradient(policy: Tabular) -> dict[Token, float]:
-    """∇ of the expected reward, by enumeration of every path."""
+def all_paths(policy: Tabular) -> list[tuple[State, float]]:
+    """Every path with its probability."""
     paths: list[tuple[State, float]] = [((), 1.0)]
     for position in range(2 * policy.levels):
         paths = [((*s, c), p * policy.probability(s, c)) for s, p in paths for c in policy.choices(position)]
+    return paths
+
+
+def exact_gradient(policy: Tabular) -> dict[Token, float]:
+    """∇ of the expected reward, by enumeration of every path."""
     gradient: dict[Token, float] = {}
-    for path, probability in paths:
+    for path, probability in all_paths(policy):
         for position in range(len(path)):
             add_score(gradient, policy, path, position, probability * policy.reward(path))
     return gradient
