@@ -191,8 +191,8 @@ def tree(batch: ScoredBatch, leaf_weight: bool = False) -> torch.Tensor:
     the root.
 
     It differs from TreeRL in this: TreeRL divides a step's advantage by √(number of leaves below it), since a step counts
-    once for each path through it, which `leaf_weight` does; its trees fork at the tokens of highest entropy, where these fork
-    at functions; and it samples each fork from the policy, where here the search may have chosen (`branches`).
+    once for each path through it, which `leaf_weight` does; its trees fork at the tokens of highest entropy, where these
+    fork at functions; and it samples each fork from the policy, where here the search may have chosen (`branches`).
 
     Args:
         batch: the paths.

@@ -12,8 +12,8 @@ expectation *of what was tried*. It is the policy's only where every allowed fun
 that is for trees that were grown until they were exhausted. What was not tried is taken to be worth what was, and since a
 search tries the likely and the promising first, that is a bias: on a tree of 3 × 3 × 3 functions the mean of the gradient
 over 8 rollouts is off by about its own size. A group that plain samples fill up is biased beyond that, since the number of
-paths of a tree goes with their worth. The weight is the whole path's and not that of one branch alone, π(a|s) · N(s) / N(s,a):
-with more than one branch on a path the values below the first one would be those of the search.
+paths of a tree goes with their worth. The weight is the whole path's and not that of one branch alone,
+π(a|s) · N(s) / N(s,a): with more than one branch on a path the values below the first one would be those of the search.
 
 ``strata`` (`strata`): the paths L of the tree count with their probability in the policy, texts included, and samples of the
 policy given that it takes none of them with what is left (`search.token_trie`). That is unbiased for every tree, whatever

@@ -9,12 +9,12 @@ depends on what came before the step and not on the step: it is a baseline. It c
 expectation, and nothing can be gained by pleasing the model.
 
 ``step`` pays the difference to its own step alone, w · (σ_k − σ_{k−1}), with no sum over later steps. A step that the model
-holds for an advance is made likelier, one that it holds for a mistake less likely, whatever the outcome: this does change what
-is learnt, and a step that only pleases the model gains by it, though neither length nor repetition does (all steps of a path
-together get w · (σ_{K−1} − σ_0)). The last step gets nothing, since its worth is known from the outcome.
+holds for an advance is made likelier, one that it holds for a mistake less likely, whatever the outcome: this does change
+what is learnt, and a step that only pleases the model gains by it, though neither length nor repetition does (all steps of a
+path together get w · (σ_{K−1} − σ_0)). The last step gets nothing, since its worth is known from the outcome.
 
-``paper`` pays the scores themselves, r_k = w · σ_k at each step but the last, and sums them to the end. It pays for length: a
-path of many steps that the model likes earns more than a short one, and a wrong one may earn more than a right one.
+``paper`` pays the scores themselves, r_k = w · σ_k at each step but the last, and sums them to the end. It pays for length:
+a path of many steps that the model likes earns more than a short one, and a wrong one may earn more than a right one.
 """
 
 from __future__ import annotations
