@@ -2,9 +2,9 @@
 
     python -m tests.benchmarks.credit_bias [--trees 4000] [--groups 20000] [--json OUT]
 
-1. Policy gradient on a tree of 3 × 3 × 3 functions (27 leaves), raw rewards, 4, 8 and 16 rollouts: how far the mean over many
-   trees is off the exact gradient (relative to its length), how many standard errors that is along the exact gradient, and
-   how large the squared error is against what an unbiased estimate would have (1 where nothing but chance is left).
+1. Policy gradient on a tree of 3 × 3 × 3 functions (27 leaves), raw rewards, 4, 8 and 16 rollouts: how far the mean over
+   many trees is off the exact gradient (relative to its length), how many standard errors that is along the exact gradient,
+   and how large the squared error is against what an unbiased estimate would have (1 where nothing but chance is left).
 2. Expected reward of a policy over tokens from groups of 16, of which a tree yields 5 or 11: the mean of weight · reward
    against the exact value, for a tree that plain samples fill up and for what replaces that.
 """
@@ -22,8 +22,7 @@ from typing import Any
 
 from rftt.rl import branches
 from search import Tree
-from search.engines import Engine, Sampling
-from search.functional import FunctionalPolicy
+from search.engines import Sampling
 from search.mcts import Rule, grow
 from search.priority import sample
 from search.shared_prefix import draw, known_tokens
@@ -102,7 +101,7 @@ async def values(groups: int) -> list[dict[str, Any]]:
         tokens[name] = tokens.get(name, 0) + generated
 
     for seed in range(groups):
-        tree = await _grown(engine, seed, GROUP)
+        tree = await enumerable.grown(engine, seed, GROUP)
         leaves, missing = tree.leaves(), GROUP - len(tree.leaves())
         weights = branches.weights(tree, math.inf)
         of_tree = sum(weights[leaf.id] * leaf.value for leaf in leaves)
@@ -111,12 +110,14 @@ async def values(groups: int) -> list[dict[str, Any]]:
         plain = enumerable.write(len(prompt), prompt, Sampling(60, n=missing, seed=seed))
         filled = sum(enumerable.reward(g.ids) for g in plain)
         keep("tree and plain samples", (of_tree + filled) / GROUP, tree.tokens + sum(len(g.ids) for g in plain))
-        walks = await draw(known_tokens(tree, enumerable.OPENING_IDS), engine, prompt, Sampling(60, seed=seed), missing, 4)
+        walks = await draw(
+            known_tokens(tree, enumerable.OPENING_IDS), engine, prompt, Sampling(60, seed=seed), missing, 4
+        )
         walked = sum(enumerable.reward(w.generation.ids) for w in walks)
         keep("walks beside the tree alone", walked / missing, sum(w.generated for w in walks))
 
-        half = await _grown(engine, seed, GROUP // 2)
-        paths = [tuple(i for node in half.path(leaf) for i in node.ids) for leaf in half.leaves()]
+        half = await enumerable.grown(engine, seed, GROUP // 2)
+        paths = [tuple(half.path_ids(leaf)) for leaf in half.leaves()]
         trie = known_tokens(half, enumerable.OPENING_IDS)
         of_paths, of_sample = branches.strata(trie, paths, GROUP)
         rest = await draw(trie, engine, prompt, Sampling(60, seed=seed), GROUP - len(paths), 4)
@@ -125,8 +126,8 @@ async def values(groups: int) -> list[dict[str, Any]]:
         keep("tree and walks, strata", total / GROUP, half.tokens + sum(r.generated for r in rest))
 
     exact = enumerable.value()
-    print(f"\n{'value':28}{'off by':>10}{'z':>8}{'spread':>9}{'tokens':>8}   (exact {exact:.4f}, {groups} groups of {GROUP}, "
-          f"{time.monotonic() - begun:.0f} s)")  # fmt: skip
+    about = f"(exact {exact:.4f}, {groups} groups of {GROUP}, {time.monotonic() - begun:.0f} s)"
+    print(f"\n{'value':28}{'off by':>10}{'z':>8}{'spread':>9}{'tokens':>8}   {about}")
     rows = []
     for name, own in found.items():
         mean = sum(own) / len(own)
@@ -136,14 +137,6 @@ async def values(groups: int) -> list[dict[str, Any]]:
                      "tokens": tokens[name] / groups})  # fmt: skip
         print(f"{name:28}{mean - exact:+10.5f}{z:+8.2f}{spread:9.4f}{tokens[name] / groups:8.0f}")
     return rows
-
-
-async def _grown(engine: Engine, seed: int, rollouts: int) -> Tree:
-    async def judge(tree: Tree, leaf: Node) -> float:
-        return enumerable.reward(tuple(i for node in tree.path(leaf) for i in node.ids))
-
-    policy = FunctionalPolicy(engine, max_depth=10, max_step_tokens=30, min_prior=1e-6, seed=seed)
-    return await grow(Tree("q", "q"), policy, judge, Rule(1.0, seed), rollouts=rollouts)
 
 
 if __name__ == "__main__":

@@ -10,10 +10,15 @@ import functools
 import math
 import random
 from collections.abc import Iterator
+from typing import Any
 
+from search import SearchConfig, Tree
+from search.driver import make_policy
 from search.engines import FakeEngine, Generation, Sampling
 from search.functional import question_ids
 from search.functions import RFTT
+from search.mcts import Rule, grow
+from search.tree import Node
 from tests.search.fakes import TOKENIZER
 
 MOST_STEPS = 3
@@ -104,6 +109,21 @@ def engine(question: str | None = "q") -> FakeEngine:
     """An engine that continues the prompt of one question; an empty prompt without one."""
     prompt = 0 if question is None else len(question_ids(TOKENIZER, question))
     return FakeEngine(lambda ids, sampling: write(prompt, ids, sampling), TOKENIZER, eos_ids=frozenset({EOS}), turns=0)
+
+
+def policy(on: FakeEngine, seed: int, least: float = 1e-6) -> Any:
+    """The policy of trees on such an engine; functions less probable than `least` are not explored."""
+    config = SearchConfig(temperature=1.0, top_p=1.0, max_depth=10, max_step_tokens=30, min_prior=least, seed=seed)
+    return make_policy("functional", on, config)
+
+
+async def grown(on: FakeEngine, seed: int, rollouts: int) -> Tree:
+    """A tree of UCT."""
+
+    async def judge(tree: Tree, leaf: Node) -> float:
+        return reward(tuple(tree.path_ids(leaf)))
+
+    return await grow(Tree("q", "q"), policy(on, seed), judge, Rule(1.0, seed), rollouts=rollouts)
 
 
 OPENING_IDS = {f.name: VOCABULARY[f.open] for f in RFTT.functions}

@@ -8,8 +8,8 @@ import random
 
 import pytest
 
-from search import Tree
-from search.functional import FunctionalPolicy
+from search import SearchConfig, Tree
+from search.driver import make_policy
 from search.priority import conditional_gumbels, inclusion, sample
 from tests.search import enumerable
 from tests.search.fakes import functional_engine
@@ -100,11 +100,11 @@ def test_texts_that_are_sampled_are_averaged_over_as_well():
     engine, found = enumerable.engine(), []
 
     async def judge(tree: Tree, leaf) -> float:
-        return enumerable.reward(tuple(i for node in tree.path(leaf) for i in node.ids))
+        return enumerable.reward(tuple(tree.path_ids(leaf)))
 
     async def run() -> None:
         for seed in range(1500):
-            policy = FunctionalPolicy(engine, max_depth=10, max_step_tokens=30, seed=seed)
+            policy = enumerable.policy(engine, seed, least=0.0)
             tree = Tree("q", "q")
             weights = await sample(tree, policy, judge, rollouts=4, seed=seed)
             found.append(sum(w * tree.nodes[i].value for i, w in weights.items()))
@@ -122,7 +122,7 @@ def test_requests_of_one_tree_fly_together():
         return 0.0
 
     async def rounds(parallel: int) -> int:
-        policy = FunctionalPolicy(engine, max_depth=6, seed=1)
+        policy = make_policy("functional", engine, SearchConfig(max_depth=6, seed=1))
         tree = Tree("q", "q")
         await sample(tree, policy, judge, rollouts=8, seed=1, parallel=parallel)
         return len(tree.leaves())

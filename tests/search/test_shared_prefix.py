@@ -9,28 +9,12 @@ from collections import Counter
 
 import pytest
 
-from search import Tree
 from search.engines import Sampling
-from search.functional import FunctionalPolicy
-from search.mcts import Rule, grow
 from search.shared_prefix import draw, known_tokens
 from search.token_trie import TokenTrie
 from tests.search import enumerable
 
 CHAINS = dict(enumerable.chains())
-
-
-async def judge(tree: Tree, leaf) -> float:
-    return enumerable.reward(ids_of(tree, leaf))
-
-
-def ids_of(tree: Tree, leaf) -> tuple[int, ...]:
-    return tuple(i for node in tree.path(leaf) for i in node.ids)
-
-
-async def grown(engine, seed: int, rollouts: int) -> Tree:
-    policy = FunctionalPolicy(engine, max_depth=10, max_step_tokens=30, min_prior=1e-6, seed=seed)
-    return await grow(Tree("q", "q"), policy, judge, Rule(1.0, seed), rollouts=rollouts)
 
 
 def test_the_policy_is_a_distribution_with_chains_of_many_kinds():
@@ -44,7 +28,7 @@ def test_draws_have_the_distribution_of_the_policy_whatever_is_known_before(at_o
 
     async def sample() -> None:
         for seed in range(groups):
-            tree = await grown(engine, seed, 3)
+            tree = await enumerable.grown(engine, seed, 3)
             trie = known_tokens(tree, enumerable.OPENING_IDS)
             drawn = await draw(trie, engine, tree.prompt_ids, Sampling(60, seed=seed), 4, at_once)
             counts.update(one.generation.ids for one in drawn)

@@ -13,7 +13,6 @@ import pytest
 from rftt.rl import branches
 from search import Tree
 from search.engines import Sampling
-from search.functional import FunctionalPolicy
 from search.mcts import Rule, grow
 from search.shared_prefix import draw, known_tokens
 from search.token_trie import TokenTrie
@@ -21,18 +20,6 @@ from tests.search import enumerable
 from tests.search.tabular import Means, Tabular, estimate, exact_gradient, tokens_of
 
 GROUP = 16
-
-
-def ids_of(tree: Tree, leaf) -> tuple[int, ...]:
-    return tuple(i for node in tree.path(leaf) for i in node.ids)
-
-
-async def grown(engine, seed: int, rollouts: int) -> Tree:
-    async def judge(tree: Tree, leaf) -> float:
-        return enumerable.reward(ids_of(tree, leaf))
-
-    policy = FunctionalPolicy(engine, max_depth=10, max_step_tokens=30, min_prior=1e-6, seed=seed)
-    return await grow(Tree("q", "q"), policy, judge, Rule(1.0, seed), rollouts=rollouts)
 
 
 def in_sigma(values: list[float]) -> float:
@@ -51,7 +38,7 @@ def test_a_tree_filled_up_is_unbiased_by_strata_and_was_not_by_plain_samples_bes
 
     async def run() -> None:
         for seed in range(1200):
-            tree = await grown(engine, seed, GROUP)
+            tree = await enumerable.grown(engine, seed, GROUP)
             assert tree.stopped == "exhausted" and len(tree.leaves()) < GROUP
             weights = branches.weights(tree, math.inf)
             of_tree = sum(weights[leaf.id] * leaf.value for leaf in tree.leaves())
@@ -59,8 +46,8 @@ def test_a_tree_filled_up_is_unbiased_by_strata_and_was_not_by_plain_samples_bes
             plain = enumerable.write(len(tree.prompt_ids), tree.prompt_ids, Sampling(60, n=missing, seed=seed))
             before.append((of_tree + sum(enumerable.reward(g.ids) for g in plain)) / GROUP)
 
-            half = await grown(engine, seed, GROUP // 2)
-            paths = [ids_of(half, leaf) for leaf in half.leaves()]
+            half = await enumerable.grown(engine, seed, GROUP // 2)
+            paths = [tuple(half.path_ids(leaf)) for leaf in half.leaves()]
             trie = known_tokens(half, enumerable.OPENING_IDS)
             of_paths, of_sample = branches.strata(trie, paths, GROUP)
             drawn = await draw(trie, engine, half.prompt_ids, Sampling(60, seed=seed), GROUP - len(paths), 4)
