@@ -15,6 +15,7 @@ from rewards.prm.process import (
     load_local,
 )
 from rftt.config import Config
+from rftt.config.sections import PRMConfig
 from rftt.errors import UsageError
 from search.engines.engine import EngineError, EngineGone
 
@@ -52,11 +53,11 @@ class Scorer:
         self._inner.close()
 
 
-def build_scorer(config: Config) -> Scorer | None:
-    """Load, or prepare to ask, the process reward model of ``config.prm``.
+def build_scorer(prm: PRMConfig) -> Scorer | None:
+    """Load, or prepare to ask, the process reward model.
 
     Args:
-        config: of a run.
+        prm: settings of the model.
 
     Returns:
         A scorer, to be closed; None where ``prm.path`` is empty.
@@ -64,12 +65,11 @@ def build_scorer(config: Config) -> Scorer | None:
     Raises:
         UsageError: the model cannot be loaded, does not fit its format, or an option is unknown.
     """
-    prm = config.prm
     if not prm.path:
         return None
     try:
         if prm.servers:
-            model: object = _served(config)
+            model: object = _served(prm)
         else:
             model = load_local(
                 prm.path,
@@ -91,7 +91,7 @@ def build_scorer(config: Config) -> Scorer | None:
 @contextmanager
 def running_scorer(config: Config) -> Iterator[Scorer | None]:
     """A scorer that is closed at the end."""
-    scorer = build_scorer(config)
+    scorer = build_scorer(config.prm)
     try:
         yield scorer
     finally:
@@ -99,10 +99,9 @@ def running_scorer(config: Config) -> Iterator[Scorer | None]:
             scorer.close()
 
 
-def _served(config: Config) -> ServerPRM:
+def _served(prm: PRMConfig) -> ServerPRM:
     from transformers import AutoTokenizer
 
-    prm = config.prm
     try:
         tokenizer = AutoTokenizer.from_pretrained(prm.path, trust_remote_code=prm.trust_remote_code)
     except (OSError, ValueError) as error:
