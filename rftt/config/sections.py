@@ -243,9 +243,13 @@ class RLSection:
     Args:
         questions_per_step: questions of one optimiser step.
         rollouts: paths per question; TRL's ``num_generations``.
-        sampler: ``"uct"`` or ``"puct"`` for a functional tree search, ``"flat"`` for plain samples as in GRPO.
-        budget_tokens: a tree that has generated so many tokens starts nothing new; plain samples take the place of the
-            paths that it lacks.
+        sampler: ``"uct"`` or ``"puct"`` for a functional tree search; ``"priority"`` for distinct paths of the functional
+            tree without replacement, with weights that are unbiased for any number of rollouts (`search.priority`);
+            ``"flat"`` for plain samples as in GRPO; ``"walk"`` for the same distribution at fewer tokens: what earlier
+            samples of the question share is not generated again (`search.shared_prefix`).
+        fill: what takes the place of paths that a tree lacks: ``"plain"`` samples, or the same by ``"walk"``, for fewer
+            tokens.
+        budget_tokens: a tree that has generated so many tokens starts nothing new.
         max_depth: longest path in steps.
         exploration: c of the UCT or PUCT formula.
         max_step_tokens: longest step.
@@ -260,10 +264,16 @@ class RLSection:
         truncated: paths cut off by depth or length earn nothing: ``"punish"`` learns from that, ``"mask"`` leaves them out
             of the loss.
         process_weight: of the process rewards, where ``prm`` names a process reward model.
-        advantage: estimator of the per-token advantages.
-        branch_correction: functional tokens that the search chose are not samples of the policy. ``"none"`` takes them as
-            such (the paper), ``"importance"`` weighs a path by how much more often the policy would take it, ``"mask"``
-            leaves the chosen tokens out of the loss.
+        process_credit: ``"potential"`` sums differences of scores to the end of the path, a baseline that changes nothing in
+            expectation; ``"step"`` credits each step with its own difference, which does change what is learnt; ``"paper"``
+            sums the scores themselves, which pays for length (`rftt.rl.shaping`).
+        advantage: estimator of the per-token advantages; ``"treerl"`` is ``"tree"`` with TreeRL's weight by leaves.
+        branch_correction: functional tokens that a tree search chose are not samples of the policy. ``"none"`` takes them
+            as such (the paper); ``"importance"`` weighs a path by how much more often the policy would take it among what
+            was tried, which is unbiased only for trees that tried every allowed function of every node; ``"strata"`` gives
+            half of the group to the tree, whose paths count with their probability, texts included, and half to samples of
+            the policy that are none of these paths, which is unbiased for every tree; ``"mask"`` leaves the chosen tokens
+            out of the loss, which is biased still (`rftt.rl.branches`).
         branch_cap: largest weight of ``"importance"``.
         dynamic_sampling: how many other questions may take the place of one whose paths all earn the same.
         question_order: ``"random"``, or ``"easy_first"`` by the share of right paths in the search phase.
@@ -277,7 +287,8 @@ class RLSection:
 
     questions_per_step: int = 16
     rollouts: int = 16
-    sampler: Literal["uct", "puct", "flat"] = "uct"
+    sampler: Literal["uct", "puct", "priority", "flat", "walk"] = "uct"
+    fill: Literal["plain", "walk"] = "plain"
     budget_tokens: int | None = None
     max_depth: int = 18
     exploration: float = 2.0
@@ -290,8 +301,9 @@ class RLSection:
     format_reward: float = 0.0
     truncated: Literal["punish", "mask"] = "punish"
     process_weight: float = 1.0
-    advantage: Literal["reinforce++", "grpo", "dr_grpo", "rloo", "tree"] = "reinforce++"
-    branch_correction: Literal["none", "importance", "mask"] = "none"
+    process_credit: Literal["potential", "step", "paper"] = "potential"
+    advantage: Literal["reinforce++", "grpo", "dr_grpo", "rloo", "tree", "treerl"] = "reinforce++"
+    branch_correction: Literal["none", "importance", "strata", "mask"] = "none"
     branch_cap: float = 4.0
     dynamic_sampling: int = 0
     question_order: Literal["random", "easy_first"] = "random"
@@ -314,11 +326,31 @@ class RLSection:
                             ("dynamic_sampling", 0), ("rollouts_every", 0), ("max_logprob_difference", 0)):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected {least} or more")
+        self._check_correction()
         if self.lora.dropout:
             raise ValueError(
                 f"lora.dropout: {self.lora.dropout} is not allowed, expected 0: the policy that is sampled is trained"
             )
         self.search_config(parallel=True)
+
+    def _check_correction(self) -> None:
+        """Samplers and corrections that go together."""
+        if self.sampler == "priority":
+            for name, needed in (
+                ("branch_correction", "none"),
+                ("min_prior", 0.0),
+                ("branch_entropy", 0.0),
+                ("budget_tokens", None),
+            ):
+                if getattr(self, name) != needed:
+                    raise ValueError(
+                        f"{name}: {getattr(self, name)} is not allowed with sampler: priority, expected {needed}: its "
+                        "weights are unbiased for a fixed number of paths and all allowed functions"
+                    )
+        if self.branch_correction == "strata" and self.sampler not in ("uct", "puct"):
+            raise ValueError(
+                f"branch_correction: strata is not allowed with sampler: {self.sampler}, expected sampler: uct or puct"
+            )
 
     def search_config(self, parallel: bool) -> SearchConfig:
         """The search of this phase: samples come from the policy whose log-probs are trained.
