@@ -7,33 +7,21 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
-# Dependencies report usage by default, warn about each other, and let threads spin that cost more than they win.
-ENVIRONMENT = {
-    "VLLM_LOGGING_LEVEL": "ERROR",
-    "TORCH_CPP_LOG_LEVEL": "ERROR",
-    "PYTHONWARNINGS": "ignore",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "TRL_EXPERIMENTAL_SILENCE": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "TOKENIZERS_PARALLELISM": "false",
-}
 Arguments = argparse.Namespace
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the command; returns the exit code."""
+    from rftt.runtime import environment
     from rftt.runtime.children import end_with_parent
 
     end_with_parent()
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    environment.set_defaults()
     arguments = parse(argv)
     from rftt.errors import PhaseFailed, UsageError
     from search.engines.engine import EngineError
@@ -96,13 +84,21 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "search":
             command.add_argument("--share", type=int, help="search only this share, from 0, of search.processes")
         if name == "eval":
-            command.add_argument("--model", choices=("base", "sft", "rl"), help="measure, or compare, only this one")
-            command.add_argument("--compare", nargs=2, metavar=("RUN_A", "RUN_B"),
-                                 help="paired differences between two evaluations; RUN:MODEL names one model")  # fmt: skip
-            command.add_argument("--benchmark", metavar="NAME", help="compare: only this one; eval is data.eval")
-            command.add_argument("--json", action="store_true", help="compare: one JSON object a benchmark and model")
-            command.add_argument("--harness", nargs=2, metavar=("RUN", "OUT"),
-                                 help="write the results of a run in the layout of lm-evaluation-harness")  # fmt: skip
+            command.add_argument("--model", choices=("base", "sft", "rl"), help="measure only this model")
+            # `rftt compare` and `rftt harness` by the names that they had first.
+            for option, more in (("--compare", {"nargs": 2}), ("--benchmark", {}), ("--json", {"action": "store_true"}),
+                                 ("--harness", {"nargs": 2})):  # fmt: skip
+                command.add_argument(option, help=argparse.SUPPRESS, **more)
+
+    compare = _command(commands, "compare", "paired differences between two evaluations, with p-values", _compare)
+    compare.add_argument("compare", nargs=2, metavar="RUN", help="run folder; RUN:MODEL names one of its models")
+    compare.add_argument("--model", choices=("base", "sft", "rl"), help="compare only this model")
+    compare.add_argument("--benchmark", metavar="NAME", help="compare only on this benchmark; eval is data.eval")
+    compare.add_argument("--json", action="store_true", help="one JSON object for each benchmark and pair of models")
+
+    harness = _command(commands, "harness", "write results in the layout of lm-evaluation-harness", _harness)
+    harness.add_argument("harness", nargs=1, metavar="RUN", help="run folder")
+    harness.add_argument("out", metavar="OUT", help="folder to write")
 
     shad = _command(commands, "shad", "tell reasoning tokens from boilerplate, in a run or in any chat data", _shad)
     shad.add_argument(
@@ -120,6 +116,7 @@ def build_parser() -> argparse.ArgumentParser:
     tokens.add_argument("--seed", type=int, default=0, help="of the noise on new rows")
     tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
     tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
+    tokens.add_argument("--chat-template", metavar="FILE", help="Jinja chat template, for models that have none")
     tokens.add_argument("--functions", metavar="FILE", help="YAML file with another token set than the paper's")
 
     solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve)
@@ -225,17 +222,24 @@ def _phase(arguments: Arguments) -> None:
 
 
 def _read_eval(arguments: Arguments) -> None:
-    """What `rftt eval` does with evaluations that are there already."""
+    """The calls ``rftt eval --compare`` and ``rftt eval --harness``."""
     from rftt.errors import UsageError
 
     if arguments.config or bool(arguments.compare) == bool(arguments.harness):
-        raise UsageError("eval: give a CONFIG, or --compare RUN_A RUN_B, or --harness RUN OUT")
-    if arguments.harness:
-        from rftt.evaluate.harness import export
+        raise UsageError("eval: give a CONFIG; two evaluations are compared by `rftt compare RUN_A RUN_B`")
+    if arguments.compare:
+        return _compare(arguments)
+    arguments.out = arguments.harness[1]
+    return _harness(arguments)
 
-        run, out = map(Path, arguments.harness)
-        print(*export(run, out), sep="\n")
-        return
+
+def _harness(arguments: Arguments) -> None:
+    from rftt.evaluate.harness import export
+
+    print(*export(Path(arguments.harness[0]), Path(arguments.out)), sep="\n")
+
+
+def _compare(arguments: Arguments) -> None:
     from rftt.evaluate.compare import compare_runs, shown
 
     for benchmark, first, second, found in compare_runs(
@@ -291,6 +295,7 @@ def _tokens(arguments: Arguments) -> None:
     if arguments.model.endswith((".yaml", ".yml")):
         arguments.config, arguments.overrides = arguments.model, arguments.out
         return _phase(arguments)
+    from rftt.config.sections import ModelConfig
     from rftt.errors import UsageError
     from rftt.model.function_sets import choose
     from rftt.model.vocabulary import add_functional_tokens
@@ -304,6 +309,7 @@ def _tokens(arguments: Arguments) -> None:
         seed=arguments.seed,
         dtype=arguments.dtype,
         pad_token=arguments.pad_token,
+        asking=ModelConfig(chat_template=arguments.chat_template),
     )
     print(summary["message"])
     return None
@@ -342,22 +348,58 @@ def _grade(arguments: Arguments) -> None:
     if arguments.file is None:
         if arguments.gold is None or arguments.answer is None:
             raise UsageError("grade: give --gold and --answer, or --file")
-        verdict = grade(arguments.gold, arguments.answer, extract=arguments.extract)
+        try:
+            verdict = grade(arguments.gold, arguments.answer, extract=arguments.extract)
+        except ValueError as error:
+            raise UsageError(f"grade: {error}") from error
         print(json.dumps({"status": verdict.status, "answer": verdict.answer, "seconds": round(verdict.seconds, 4)}))
         return
-    lines = sys.stdin.readlines() if arguments.file == "-" else _lines(arguments.file)
-    rows = []
-    for number, line in enumerate(lines, 1):
+    for batch in _pairs(arguments.file):
+        verdicts = grade_many([pair for _, pair in batch], extract=arguments.extract)
+        for (row, _), verdict in zip(batch, verdicts, strict=True):
+            graded = json.dumps({**row, "status": verdict.status, "extracted": verdict.answer}, ensure_ascii=False)
+            print(graded.encode(errors="backslashreplace").decode())
+
+
+def _pairs(path: str) -> Iterator[list[tuple[dict[str, Any], tuple[str, str]]]]:
+    """The lines of a file with (gold, text), a few at a time: neither their number nor their length matters."""
+    from rewards import gold_text
+    from rftt.errors import UsageError
+
+    batch: list[tuple[dict[str, Any], tuple[str, str]]] = []
+    characters = 0
+    for number, line in enumerate(_lines_one_by_one(path), 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
-            rows.append((row, (str(row["gold"]), str(row["answer"] if "answer" in row else row["text"]))))
-        except (ValueError, KeyError, TypeError) as error:
+            answer = row["answer"] if "answer" in row else row["text"]
+            pair = gold_text(row["gold"]), answer if isinstance(answer, str) else gold_text(answer)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(
-                f"{arguments.file}:{number}: expected a JSON object with gold and answer ({error!r})"
+                f"{path}:{number}: expected a JSON object with gold and answer, texts, numbers or lists "
+                f"({type(error).__name__}: {error!s:.200})"
             ) from error
-    verdicts = grade_many([pair for _, pair in rows], extract=arguments.extract)
-    for (row, _), verdict in zip(rows, verdicts, strict=True):
-        print(json.dumps({**row, "status": verdict.status, "extracted": verdict.answer}, ensure_ascii=False))
+        batch.append((row, pair))
+        characters += len(line)
+        if len(batch) >= 512 or characters > 1 << 22:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _lines_one_by_one(path: str) -> Iterator[str]:
+    from rftt.errors import UsageError
+
+    try:
+        if path == "-":
+            yield from sys.stdin
+        else:
+            with open(path, encoding="utf-8") as lines:
+                yield from lines
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
 
 
 def _lines(path: str) -> list[str]:

@@ -21,7 +21,8 @@ from rftt.errors import PhaseFailed, UsageError
 from rftt.model.checkpoints import write_whole
 from rftt.phases import plan, report
 from rftt.phases.summary import summarise
-from rftt.run_folder import model_path
+from rftt.rl.grpo_options import uses_vllm
+from rftt.run_folder import MODELS, model_path
 from rftt.runtime.children import run_children
 from rftt.weighting.registry import WEIGHTINGS, load_weighting
 from search.functions import FunctionSet
@@ -57,7 +58,7 @@ def prepare(config: Config) -> Path:
         before = from_dict(yaml.safe_load(path.read_text()), str(path)).to_dict()
         _same_settings(_deciding(before), _deciding(resolved), path)
     else:
-        check_model(model_path(config), pad_token=config.model.pad_token)
+        check_model(model_path(config), pad_token=config.model.pad_token, asking=config.model)
     functions = keep_functions(config)
     _check_weighting(config, functions)
     problems(config)
@@ -79,6 +80,8 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
     Raises:
         UsageError: bad settings; PhaseFailed: a phase ended with an error.
     """
+    if not (config.folder / MODELS["rl"]).exists():
+        uses_vllm(config.rl, config.engine)  # or it would be told after hours of search
     path = prepare(config)
     measured = False
     for phase, result in plan(config):

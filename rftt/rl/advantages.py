@@ -12,9 +12,7 @@ earn, not the search, and weight times advantage adds up to zero. The weights th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from functools import partial
 
 import torch
 
@@ -227,22 +225,9 @@ def tree(batch: ScoredBatch, leaf_weight: bool = False) -> torch.Tensor:
     return batch.spread(torch.zeros_like(batch.rewards_QG)) + advantages_BT * batch.mask_BT
 
 
-@dataclass(frozen=True)
-class Estimator:
-    """An estimator, and where its KL stands: in the reward, or in the loss where TRL puts it."""
-
-    compute: Callable[[ScoredBatch], torch.Tensor]
-    kl_in_reward: bool
-
-
-ESTIMATORS: Mapping[str, Estimator] = {
-    "reinforce++": Estimator(reinforce_plus_plus, kl_in_reward=True),
-    "grpo": Estimator(grpo, kl_in_reward=False),
-    "dr_grpo": Estimator(dr_grpo, kl_in_reward=False),
-    "rloo": Estimator(rloo, kl_in_reward=True),
-    "tree": Estimator(tree, kl_in_reward=False),
-    "treerl": Estimator(partial(tree, leaf_weight=True), kl_in_reward=False),
-}
+def treerl(batch: ScoredBatch) -> torch.Tensor:
+    """`tree` with TreeRL's weight by leaves."""
+    return tree(batch, leaf_weight=True)
 
 
 def _mean(rewards_G: torch.Tensor, weights_G: torch.Tensor | None) -> torch.Tensor:

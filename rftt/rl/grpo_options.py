@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +56,23 @@ FIXED: dict[str, tuple[Any, str]] = {
 }
 
 
+def uses_vllm(settings: RLSection, engine: EngineConfig) -> bool:
+    """Whether phase 2 samples on vLLM, else on the trained model itself.
+
+    Raises:
+        UsageError: the engine cannot sample for a trainer in its process.
+    """
+    given = settings.trainer.get("use_vllm")
+    if given is not None:
+        return bool(given)
+    if engine.name not in ("vllm", "transformers"):
+        raise UsageError(
+            f"engine.name is {engine.name}, but phase 2 samples from the weights that it trains, in the "
+            "trainer's process: set engine.name=vllm or transformers for `rftt rl`, or rl.trainer.use_vllm"
+        )
+    return engine.name == "vllm"
+
+
 def grpo_options(
     settings: RLSection,
     engine: EngineConfig,
@@ -90,7 +106,7 @@ def grpo_options(
     for key, (value, reason) in FIXED.items():
         if key in given and given[key] != value:
             raise UsageError(f"rl.trainer.{key} is {given[key]!r}, but must be {value!r}: {reason}")
-    options: dict[str, Any] = {**PAPER, "use_vllm": engine.name == "vllm"}
+    options: dict[str, Any] = {**PAPER, "use_vllm": uses_vllm(settings, engine)}
     if not on_gpu:
         options |= {
             "use_cpu": True,
@@ -207,14 +223,3 @@ def vllm_options(engine: EngineConfig, dtype: str, on_gpu: bool, max_model_len: 
             "block_size": 32,
         }
     return chosen | engine.options
-
-
-def quiet_environment() -> None:
-    """Telemetry off and TRL's notice about rollout functions silenced; what the user has set stays."""
-    for name, value in {
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "TRL_EXPERIMENTAL_SILENCE": "1",
-    }.items():
-        os.environ.setdefault(name, value)

@@ -1,6 +1,6 @@
 """What a path earns in the end: for its answer (RFTT, section 3.3), and perhaps for its form.
 
-The outcome is 1 for a correct answer, `wrong` for an answer that is not, 0 for none.
+Both follow the rules of `rewards.outcome`: what a verdict earns, and that an answer must stand in its place.
 """
 
 from __future__ import annotations
@@ -8,12 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from rewards.outcome import outcome
 from rftt.rl.rollout import Rollout
-
-
-def outcome(verdict: str, wrong: float) -> float:
-    """Outcome reward of a verdict of the grader; what nobody can read is worth less than an honest mistake."""
-    return 1.0 if verdict == "correct" else wrong if verdict == "wrong" else 0.0
 
 
 def whole_reward(rollout: Rollout, wrong: float, form: float) -> float:
@@ -53,4 +49,4 @@ class FormatReward:
 
     def __call__(self, *, rollout: Sequence[Rollout], **_: Any) -> list[float]:
         """Args: the rollouts, as TRL passes a column."""
-        return [float(r.status == "answered") for r in rollout]
+        return [float(r.status == "answered" and r.verdict != "no_answer") for r in rollout]

@@ -28,10 +28,10 @@ from rftt.rl.shaping import CREDITS, start_potential
 from search import SearchConfig, Tree
 from search.driver import make_policy
 from search.engines import Engine, EngineStats
-from search.functional import question_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
 from search.mcts import derived_seed
+from search.prompt import question_ids
 
 Message = Mapping[str, str]
 

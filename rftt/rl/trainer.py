@@ -23,8 +23,9 @@ from rftt.model.lora import TrainsAdapters
 from rftt.model.vocabulary import functional_token_ids
 from rftt.rl import columns
 from rftt.rl import rollout_metrics as measures
-from rftt.rl.advantages import ESTIMATORS, ScoredBatch
+from rftt.rl.advantages import ScoredBatch
 from rftt.rl.auxiliary_loss import Auxiliary
+from rftt.rl.estimators import load_estimator
 from rftt.rl.rollout import Rollout
 from rftt.rl.trl_hooks import HookedTrainer, sync_merged
 from rftt.runtime.step_log import MetricsLog, StepLog
@@ -60,7 +61,7 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, HookedTrainer):
         **named: Any,
     ) -> None:
         self.settings = settings
-        self.estimator = ESTIMATORS[settings.advantage]
+        self.estimator = load_estimator(settings.advantage)
         self.functions = functions
         self.auxiliary = auxiliary
         self.metrics_log = metrics_log

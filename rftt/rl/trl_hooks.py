@@ -1,10 +1,10 @@
-"""Every change to TRL's GRPO, in one place. Written for TRL 1.16.0; `tests/rftt/rl/test_trl_hooks.py` holds each contract.
+"""Every change to TRL's GRPO, in one place. Written for TRL 1.16.0; `tests/rftt/rl/test_trl_hooks.py` holds the contracts.
 
-- `engine_options` (``trl.generation.vllm_generation.LLM``): TRL builds its engine with arguments of its own and no way to add
-  to them.
+- `engine_options` (``trl.generation.vllm_generation.LLM``): TRL builds its engine with arguments of its own, and there is no
+  way to add to them.
 - `policy_engine` (``VLLMGeneration.llm`` and its sleep mode, ``unwrap_model_for_generation``): the search needs the engine
   that holds the policy.
-- `sync_merged` (``VLLMGeneration._iter_named_params``): merging adapters in place leaves rounding errors in frozen weights.
+- `sync_merged` (``VLLMGeneration._iter_named_params``): merging adapters in place leaves rounding errors in what is frozen.
 - `HookedTrainer` (its methods carry TRL's names): rollouts go from the sampler to the loss as objects; advantages, losses and
   batches of our own.
 - `EpochSampler` (``RepeatSampler``): TRL's order of questions cannot be taken up again by a resumed run.

@@ -2,14 +2,14 @@
 
 ``python -m rftt.runtime.running_engine CONFIG [section.key=value…]`` prints for ``launch/search.sh``, one a line: the model,
 the override of ``engine.options`` that goes with ``engine.name=server``, and the flags that make a server what
-``engine.name: vllm`` is. With ``--models`` in front it prints for ``launch/eval.sh`` the name and the path of each model that
-is still to be measured.
+``engine.name: vllm`` is. With ``--models`` in front it prints for ``launch/eval.sh`` the name and the path of each model
+that is still to be measured.
 """
 
 from __future__ import annotations
 
-import inspect
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,25 +18,54 @@ from typing import Any
 
 from rftt.config import Config
 from rftt.errors import UsageError
+from rftt.model.function_sets import functions_of_model
+from rftt.model.templates import ask_as_configured, asking_of
 from search.engines import Engine
+from search.prompt import end_ids
+
+log = logging.getLogger(__name__)
 
 
 def build_engine(config: Config, model: str | Path) -> Engine:
-    """Start ``config.engine`` on a model.
+    """Start ``config.engine`` on a model, which is asked as ``config.model`` says.
 
     Raises:
         EngineError: the engine cannot start, or the servers serve another model.
-        UsageError: ``engine.options`` holds what a server engine does not know.
+        UsageError: there is no such engine, ``engine.options`` holds what it does not know, or the model was trained to be
+            asked otherwise.
     """
-    from search import engines
+    engine = _start(config, model)
+    try:
+        unasked = not asking_of(engine.tokenizer)
+        ask_as_configured(engine.tokenizer, config.model, str(model))
+        if unasked and asking_of(engine.tokenizer) and _has_functions(engine.tokenizer, model):
+            log.warning(
+                "%s: it was trained to be asked without model.system and model.chat_template_kwargs, and is asked with "
+                "them; leave them out, or train it with them", model,
+            )  # fmt: skip
+        engine.eos_ids = end_ids(engine.tokenizer, engine.eos_ids)
+    except UsageError:
+        engine.close()
+        raise
+    return engine
 
-    if config.engine.name == "server":
-        return _server_engine(config, str(model))
-    options: dict[str, Any] = {"dtype": config.model.dtype} | config.engine.options
-    if config.engine.name == "vllm":
-        # One seed for what has no seed of its own; a trainer in the same process keeps its random state.
-        return engines.VLLMEngine(str(model), max_model_len=config.engine.max_model_len, seed=config.seed, **options)
-    return engines.TransformersEngine(str(model), max_model_len=config.engine.max_model_len, **options)
+
+def _has_functions(tokenizer: Any, model: str | Path) -> bool:
+    functions, vocabulary = functions_of_model(model), tokenizer.get_vocab()
+    return functions is not None and all(tag in vocabulary for tag in functions.tags)
+
+
+def _start(config: Config, model: str | Path) -> Engine:
+    from search.engines.starting import EngineSettings, start_engine
+
+    engine = config.engine
+    settings = EngineSettings(
+        str(model), engine.max_model_len, config.model.dtype, config.seed, engine.servers, engine.options
+    )
+    try:
+        return start_engine(engine.name, settings)
+    except ValueError as error:
+        raise UsageError(f"engine.{error}") from error
 
 
 @contextmanager
@@ -61,32 +90,6 @@ def server_flags(config: Config) -> list[str]:
         else:
             flags += [f"--{flag}", json.dumps(value) if isinstance(value, (dict, list)) else str(value)]
     return flags
-
-
-def _server_engine(config: Config, model: str) -> Engine:
-    from search.engines.engine import EngineError
-    from search.engines.server import ServerEngine
-
-    engine = config.engine
-    known = set(inspect.signature(ServerEngine).parameters) - {"urls", "tokenizer", "max_model_len"}
-    if unknown := sorted(set(engine.options) - known):
-        raise UsageError(
-            f"engine.options.{unknown[0]} is unknown to engine.name: server, expected one of {', '.join(sorted(known))}; "
-            "what vLLM is to know goes to the command line of its servers"
-        )
-    options = {"seed": config.seed} | engine.options
-    built = ServerEngine(engine.servers, tokenizer=model, max_model_len=engine.max_model_len, **options)
-    if "model" not in engine.options and not any(_same_model(name, model) for name in built.served):
-        raise EngineError(
-            f"the servers serve {' = '.join(sorted(built.served))}, not {model}: start them with launch/servers.sh {model}, "
-            f"or say with engine.options.model={built.model} that it is the same"
-        )
-    return built
-
-
-def _same_model(one: str, other: str) -> bool:
-    """Whether two folders or hub names are the same, however the folders are written."""
-    return Path(one).resolve() == Path(other).resolve()
 
 
 def main(argv: list[str]) -> int:

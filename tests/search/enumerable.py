@@ -15,9 +15,9 @@ from typing import Any
 from search import SearchConfig, Tree
 from search.driver import make_policy
 from search.engines import FakeEngine, Generation, Sampling
-from search.functional import question_ids
 from search.functions import RFTT
 from search.mcts import Rule, grow
+from search.prompt import question_ids
 from search.tree import Node
 from tests.search.fakes import TOKENIZER
 

@@ -16,8 +16,8 @@ from rftt.rl.rollout import Rollout
 from rftt.rl.sampler import FunctionalSampler, Turn, prompt_of
 from search.driver import make_policy
 from search.engines import FakeEngine
-from search.functional import question_ids
 from search.functions import RFTT
+from search.prompt import question_ids
 from tests.search import enumerable
 
 PROBLEMS = [Problem(f"q{k}", f"What is {k}?", "0", "test") for k in range(3)]

@@ -164,7 +164,7 @@ def test_a_process_reward_model_is_trained_measured_and_read_by_the_scorer(tmp_p
         and 0 <= result["auc"] <= 1
         and 0 < result["share_right"] < 1
     )
-    scorer = build_scorer(from_dict({"prm": {"path": str(out)}}))
+    scorer = build_scorer(from_dict({"prm": {"path": str(out)}}).prm)
     scores = asyncio.run(scorer("Work modulo 10:k=3,l=k+4,m=l*2.(l,m)=?", ["l=k+4=3+4=7", "m=l*2=7*2=5"]))
     assert len(scores) == 2 and all(0 < s < 1 for s in scores)
     assert main(command) == 2, "nothing is overwritten"
