@@ -10,11 +10,13 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from pathlib import Path
+
+from rftt.runtime import terminal
 
 # Dependencies report usage by default, warn about each other, and let threads spin that cost more than they win.
 ENVIRONMENT = {
-    "VLLM_LOGGING_LEVEL": "ERROR",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "PYTHONWARNINGS": "ignore",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -24,6 +26,9 @@ ENVIRONMENT = {
     "OMP_WAIT_POLICY": "PASSIVE",
     "TOKENIZERS_PARALLELISM": "false",
 }
+# Where what they print goes into a log, they may say more.
+LOGGED = {"VLLM_LOGGING_LEVEL": "INFO"}
+SILENT = {"VLLM_LOGGING_LEVEL": "ERROR"}
 Arguments = argparse.Namespace
 
 
@@ -32,34 +37,46 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rftt.runtime.children import end_with_parent
 
     end_with_parent()
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
     arguments = parse(argv)
+    logged = hasattr(arguments, "verbose")
+    for name, value in (ENVIRONMENT | (LOGGED if logged else SILENT)).items():
+        os.environ.setdefault(name, value)
+    with terminal.attached(verbose=arguments.verbose) if logged else nullcontext():
+        return _code(arguments)
+
+
+def _code(arguments: Arguments) -> int:
+    """Run a command; returns its exit code and says what went wrong."""
     from rftt.errors import PhaseFailed, UsageError
     from search.engines.engine import EngineError
 
     try:
         arguments.run_command(arguments)
+        return 0
     except (UsageError, EngineError) as error:
-        print(f"rftt: {error}", file=sys.stderr)
+        terminal.say(f"rftt: {error}", error=True)
         return 2
-    except KeyboardInterrupt:
-        print("\nrftt: interrupted; the same command goes on from here", file=sys.stderr)
-        return 1
     except BrokenPipeError:
         return 1
     except PhaseFailed as error:
         if error.code == 2:  # it has said itself what is wrong
             return 2
-        print(f"rftt: {error}; the same command goes on from here", file=sys.stderr)
-        return 1
+        reason = str(error)
+    except KeyboardInterrupt:
+        reason = "interrupted"
     except Exception as error:
         import traceback
 
         traceback.print_exc()
-        print(f"rftt: failed: {type(error).__name__}; the same command goes on from here", file=sys.stderr)
+        reason = f"failed: {type(error).__name__}"
+    told = f"rftt: {reason}; the same command goes on from here"
+    if terminal.is_child():  # its parent tells the reader
+        print(told, file=sys.stderr)
         return 1
-    return 0
+    if reason != "interrupted":
+        terminal.show_failure()
+    terminal.say(told, error=True)
+    return 1
 
 
 def parse(argv: Sequence[str] | None) -> Arguments:
@@ -88,7 +105,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("rl", "phase 2: online RL over functional tokens"),
         ("eval", "measure the models on the held-out questions"),
     ):
-        command = _command(commands, name, text, _run if name == "run" else _phase)
+        command = _command(commands, name, text, _run if name == "run" else _phase, logged=True)
         command.add_argument("config", metavar="CONFIG", help="YAML file", nargs="?" if name == "eval" else None)
         command.add_argument(
             "overrides", nargs="*", metavar="section.key=value", help="settings that win over the file"
@@ -104,7 +121,9 @@ def build_parser() -> argparse.ArgumentParser:
             command.add_argument("--harness", nargs=2, metavar=("RUN", "OUT"),
                                  help="write the results of a run in the layout of lm-evaluation-harness")  # fmt: skip
 
-    shad = _command(commands, "shad", "tell reasoning tokens from boilerplate, in a run or in any chat data", _shad)
+    shad = _command(
+        commands, "shad", "tell reasoning tokens from boilerplate, in a run or in any chat data", _shad, logged=True
+    )
     shad.add_argument(
         "settings", nargs="*", metavar="CONFIG | section.key=value", help="YAML file, settings that win over it"
     )
@@ -112,7 +131,7 @@ def build_parser() -> argparse.ArgumentParser:
     shad.add_argument("--model", metavar="M", help="with --data: model folder or hub name")
     shad.add_argument("--out", metavar="DIR", help="with --data: folder for roles.jsonl and summary.json")
 
-    tokens = _command(commands, "tokens", "add the functional tokens to a model's vocabulary", _tokens)
+    tokens = _command(commands, "tokens", "add the functional tokens to a model's vocabulary", _tokens, logged=True)
     tokens.add_argument("model", metavar="MODEL", help="model folder or hub name; or the config of a run")
     tokens.add_argument(
         "out", metavar="OUT", nargs="*", help="folder of the new model; after a config: section.key=value …"
@@ -122,7 +141,7 @@ def build_parser() -> argparse.ArgumentParser:
     tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
     tokens.add_argument("--functions", metavar="FILE", help="YAML file with another token set than the paper's")
 
-    solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve)
+    solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve, logged=True)
     solve.add_argument("question", metavar="QUESTION", nargs="?", help="the question; or use --file")
     solve.add_argument("--file", help="questions as text lines or JSON lines; - reads standard input")
     solve.add_argument(
@@ -159,7 +178,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", help="where to write it (default: RUN/report.html; of several, comparison.html in the first)"
     )
 
-    export = _command(commands, "export", "write a model of a run for others, with a model card, or push it", _export)
+    export = _command(
+        commands, "export", "write a model of a run for others, with a model card, or push it", _export, logged=True
+    )
     export.add_argument("run", metavar="RUN", help="run folder")
     export.add_argument("out", metavar="OUT", help="folder to write; must not be there")
     export.add_argument("--model", choices=("sft", "rl"), default="rl", help="which model (default: rl)")
@@ -183,10 +204,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: argparse._SubParsersAction, name: str, text: str, run: Callable[[Arguments], None]
+    commands: argparse._SubParsersAction,
+    name: str,
+    text: str,
+    run: Callable[[Arguments], None],
+    *,
+    logged: bool = False,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text)
     command.set_defaults(run_command=run)
+    if logged:
+        command.add_argument(
+            "-v", "--verbose", action="store_true", help="show what dependencies print, which else goes into a log"
+        )
     return command
 
 
@@ -195,7 +225,8 @@ def _run(arguments: Arguments) -> None:
     from rftt.pipeline import run
 
     seconds = run(load_config(arguments.config, arguments.overrides), sys.argv)
-    print(f"{sum(seconds.values()):.0f} s: " + ", ".join(f"{k} {v:.0f}" for k, v in seconds.items()))
+    parts = ", ".join(f"{k} {v:.0f}" for k, v in seconds.items())
+    terminal.say(f"log: {terminal.log_path()}\n{sum(seconds.values()):.0f} s: {parts}")
 
 
 def _phase(arguments: Arguments) -> None:
@@ -212,15 +243,18 @@ def _phase(arguments: Arguments) -> None:
         return _read_eval(arguments)
     config = load_config(arguments.config, arguments.overrides)
     prepare(config)
-    if arguments.command == "eval" and arguments.model:
-        return measure(config, arguments.model)
-    if arguments.command == "search" and arguments.share is not None:
-        return search(config, arguments.share)
-    PHASES[arguments.command](config)
+    terminal.keep_log(config.folder)
+    with terminal.phase(arguments.command):
+        if arguments.command == "eval" and arguments.model:
+            measure(config, arguments.model)
+        elif arguments.command == "search" and arguments.share is not None:
+            search(config, arguments.share)
+        else:
+            PHASES[arguments.command](config)
     if arguments.command in ("shad", "sft", "rl"):
         distributed.leave()
-    if arguments.command == "eval":
-        print(summarise(config))
+    if arguments.command == "eval" and not arguments.model and not terminal.is_child():
+        terminal.say(f"\n{summarise(config)}")
     return None
 
 
@@ -234,7 +268,7 @@ def _read_eval(arguments: Arguments) -> None:
         from rftt.evaluate.harness import export
 
         run, out = map(Path, arguments.harness)
-        print(*export(run, out), sep="\n")
+        terminal.say("\n".join(map(str, export(run, out))))
         return
     from rftt.evaluate.compare import compare_runs, shown
 
@@ -243,9 +277,10 @@ def _read_eval(arguments: Arguments) -> None:
     ):
         if arguments.json:
             metrics = [comparison.to_json() for comparison in found]
-            print(json.dumps({"benchmark": benchmark, "first": first.name, "second": second.name, "metrics": metrics}))
+            told = json.dumps({"benchmark": benchmark, "first": first.name, "second": second.name, "metrics": metrics})
         else:
-            print(shown(benchmark, first, second, found), end="\n\n")
+            told = f"{shown(benchmark, first, second, found)}\n"
+        terminal.say(told)
 
 
 def _data(arguments: Arguments) -> None:
@@ -283,7 +318,9 @@ def _shad(arguments: Arguments) -> None:
     overrides = [*(text for text in arguments.settings if "=" in text), f"run={arguments.out}"]
     config = load_config(files[0], overrides) if files else override({}, overrides, "shad")
     out = Path(arguments.out)
-    print(labelled(label_tokens(arguments.model, Path(arguments.data), out, config), out / SHAD_ROLES.name))
+    terminal.keep_log(out)
+    if summary := label_tokens(arguments.model, Path(arguments.data), out, config):  # another process tells it
+        terminal.say(labelled(summary, out / SHAD_ROLES.name))
     return None
 
 
@@ -305,7 +342,7 @@ def _tokens(arguments: Arguments) -> None:
         dtype=arguments.dtype,
         pad_token=arguments.pad_token,
     )
-    print(summary["message"])
+    terminal.say(summary["message"])
     return None
 
 
@@ -382,9 +419,9 @@ def _export(arguments: Arguments) -> None:
     check_export(run, out, arguments.model)
     if arguments.push:
         check_push(arguments.push)
-    print(export(run, out, model=arguments.model, dtype=arguments.dtype, license=arguments.license))
+    terminal.say(str(export(run, out, model=arguments.model, dtype=arguments.dtype, license=arguments.license)))
     if arguments.push:
-        print(push(out, arguments.push, private=arguments.private))
+        terminal.say(str(push(out, arguments.push, private=arguments.private)))
 
 
 def _toy(arguments: Arguments) -> None:

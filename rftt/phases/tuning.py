@@ -10,6 +10,7 @@ from rftt.data.questions import problems
 from rftt.model.function_sets import functions_of_run
 from rftt.phases.search_phase import RESULT as SEARCH_RESULT
 from rftt.run_folder import MODELS, model_path, needed, open_round, round_folder
+from rftt.runtime.terminal import conclude, say
 from search.journal import read_jsonl
 
 SFT_RESULT = MODELS["sft"]
@@ -31,7 +32,7 @@ def tokens(config: Config) -> None:
         pad_token=config.model.pad_token,
         noise=config.model.token_noise,
     )
-    print(summary["message"])
+    conclude(summary["message"])
 
 
 def sft(config: Config) -> None:
@@ -40,7 +41,7 @@ def sft(config: Config) -> None:
 
     number = open_round(config, SFT_RESULT)
     if number is None:
-        print("sft: done before")
+        say("sft: done before")
         return
     folder = round_folder(config, number)
     model = needed(config.folder / "model-with-tokens", "tokens")
@@ -63,13 +64,12 @@ def shad(config: Config) -> None:
     model = needed(config.folder / "model-with-tokens", "tokens")
     chains = needed(folder / SEARCH_RESULT, "search")
     summary = label_tokens(str(model), chains, (folder / SHAD_ROLES).parent, config, functions_of_run(config, model))
-    print(labelled(summary, folder / SHAD_ROLES))
+    if summary:  # another process tells it
+        conclude(labelled(summary, folder / SHAD_ROLES))
 
 
 def labelled(summary: dict[str, Any], where: Path) -> str:
     """What SHAD found, in one line."""
-    if not summary:  # another process tells it
-        return ""
     return f"{where}: {summary['tokens']} tokens of {summary['samples']} samples, {summary['reasoning_share']:.1%} reasoning"
 
 

@@ -27,8 +27,10 @@ from rftt.rl import grpo_options
 from rftt.rl.reward import FormatReward, OutcomeReward
 from rftt.rl.rollout import FunctionalRollout, prompt_of
 from rftt.runtime import distributed
+from rftt.runtime.progress import course, training_progress
 from rftt.runtime.running_scorer import build_scorer
 from rftt.runtime.step_log import MetricsLog, StepLog
+from rftt.runtime.terminal import conclude
 from search.functional import question_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
@@ -103,6 +105,8 @@ def train_rl(
         save = partial(lora.save_merged, trainer) if config.rl.lora.rank else trainer.save_model
         distributed.save_final(trainer, out_folder, model_path, save)
         history = [line for line in trainer.state.log_history if "reward" in line]
+        if trainer.is_world_process_zero():
+            conclude(", ".join(filter(None, [f"{step} steps", course(history, "reward")])))
         return {
             "out": str(out_folder),
             "steps": step,
@@ -189,7 +193,7 @@ def build_trainer(
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
             rollout_func=rollout,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, training_progress("rl", "reward")],
             settings=rl,
             functions=functions,
             auxiliary=further,

@@ -2,8 +2,8 @@
 
 ``python -m rftt.runtime.running_engine CONFIG [section.key=value…]`` prints for ``launch/search.sh``, one a line: the model,
 the override of ``engine.options`` that goes with ``engine.name=server``, and the flags that make a server what
-``engine.name: vllm`` is. With ``--models`` in front it prints for ``launch/eval.sh`` the name and the path of each model that
-is still to be measured.
+``engine.name: vllm`` is. With ``--models`` in front it prints for ``launch/eval.sh`` the name and the path of each model
+that is still to be measured.
 """
 
 from __future__ import annotations

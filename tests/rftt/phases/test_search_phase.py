@@ -63,7 +63,7 @@ def test_a_question_that_fails_is_listed_and_the_others_go_on(tmp_path, monkeypa
     assert found == [f"q{i}" for i in range(fake_search.QUESTIONS) if i != 3]
     [failed] = read_jsonl(tmp_path / "search" / "failed.jsonl")
     assert failed["question_id"] == "q3" and "cannot read" in failed["reason"]
-    assert "1 questions failed" in capsys.readouterr().out
+    assert "1 questions failed" in capsys.readouterr().err
 
 
 def test_when_every_question_fails_the_phase_fails_and_tries_again(tmp_path, monkeypatch):
