@@ -14,17 +14,29 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from rewards.extraction import extract_answer
+    from rewards.golds import gold_text
     from rewards.grader import Verdict, grade, grade_async, grade_many, shutdown
-    from rewards.outcome import check_golds, format_reward, math_reward, math_reward_from, outcome_and_format_reward
+    from rewards.outcome import (
+        check_golds,
+        format_reward,
+        in_place,
+        math_reward,
+        math_reward_from,
+        outcome_and_format_reward,
+    )
+    from rewards.place import Place
 
 __all__ = [
+    "Place",
     "Verdict",
     "check_golds",
     "extract_answer",
     "format_reward",
+    "gold_text",
     "grade",
     "grade_async",
     "grade_many",
+    "in_place",
     "math_reward",
     "math_reward_from",
     "outcome_and_format_reward",
@@ -33,8 +45,18 @@ __all__ = [
 _HOMES = {
     "extract_answer": "extraction",
     **dict.fromkeys(("Verdict", "grade", "grade_async", "grade_many", "shutdown"), "grader"),
+    "gold_text": "golds",
+    "Place": "place",
     **dict.fromkeys(
-        ("check_golds", "format_reward", "math_reward", "math_reward_from", "outcome_and_format_reward"), "outcome"
+        (
+            "check_golds",
+            "format_reward",
+            "in_place",
+            "math_reward",
+            "math_reward_from",
+            "outcome_and_format_reward",
+        ),
+        "outcome",
     ),
 }
 

@@ -158,15 +158,14 @@ class _Equality:
                 return self.comparer.same_value(gold_value, ("mul", (answer_value, hundred)))
             return self.comparer.same_value(gold_value, ("div", answer_value, hundred))
         if unit.dimension == "angle":
-            return self.comparer.same_value(_radians(gold), _radians(answer))
+            return self.comparer.same_value(_radians(gold_value, gold_unit), _radians(answer_value, answer_unit))
         return False
 
     def _same_converted(self, gold: Node, gold_unit: Unit, answer: Node, answer_unit: Unit) -> bool:
-        ours, theirs = self.comparer.number(gold), self.comparer.number(answer)
-        if ours is None or theirs is None:
-            return False
-        ours, theirs = ours * gold_unit.factor, theirs * answer_unit.factor
-        return abs(ours - theirs) <= 1e-9 * abs(ours)
+        if gold_unit.dimension == "angle":
+            return self.comparer.same_value(_radians(gold, gold_unit), _radians(answer, answer_unit))
+        factor: Node = ("num", gold_unit.exact / answer_unit.exact, None)
+        return self.comparer.same_value(("mul", (gold, factor)), answer)
 
     def _same_ratio(self, gold: Node, answer: Node) -> bool:
         if gold[0] == "ratio" and answer[0] == "ratio":
@@ -402,8 +401,7 @@ def _split_unit(node: Node) -> tuple[Unit | None, Node]:
     return None, node
 
 
-def _radians(node: Node) -> Node:
-    unit, inner = _split_unit(node)
+def _radians(inner: Node, unit: Unit | None) -> Node:
     if unit is None or unit.factor == 1.0:
         return inner
     return ("div", ("mul", (inner, ("const", "pi"))), ("mul", (("num", Fraction(180), None),)))

@@ -15,10 +15,12 @@ import threading
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from rewards.equivalence import Undecided, decide
 from rewards.extraction import extract_answer
+from rewards.golds import Gold, gold_text, unboxed
+from rewards.place import Place
 from rewards.pool import Pool, StatusCache
 
 STATUSES = ("correct", "wrong", "no_answer", "unparseable", "timeout")
@@ -35,7 +37,7 @@ class Verdict:
         status: "correct", "wrong", "no_answer" (the rule found none), "unparseable" (an answer that is not
             mathematics), or "timeout" (the time or memory allowed was not enough to decide).
         answer: the extracted answer, None when there is none.
-        seconds: wall time the decision took, without waiting for a free worker; 0 when it came from the cache.
+        seconds: wall time from reading the text to the decision, without waiting for a free worker.
     """
 
     status: str
@@ -47,111 +49,139 @@ class Verdict:
         return self.status == "correct"
 
 
-def grade(gold: str, text: str, *, extract: str = "boxed", timeout: float = 3.0) -> Verdict:
+def grade(
+    gold: Gold,
+    text: str,
+    *,
+    extract: str = "boxed",
+    timeout: float = 3.0,
+    within: Place | tuple[str, str] | None = None,
+) -> Verdict:
     """Is the answer in `text` equal to `gold`?
 
     Args:
-        gold: the reference answer, bare or in a box.
+        gold: the reference answer: text, bare or in a box, a number, or a list of those.
         text: what the model wrote.
         extract: "boxed" (RL: the last closed box after the last `</think>`), "lenient" (evaluation: also "the answer
             is", "####", a lone final formula) or "none" (`text` is a bare answer).
-        timeout: seconds of wall time, counted from the moment a worker takes the pair up.
+        timeout: seconds of wall time for everything, from reading `text` to the decision. Only waiting for a worker
+            that others keep busy, or that starts, does not count.
+        within: the part that answers, e.g. `("<answer>", "</answer>")`; by default the shape of the text decides.
 
     Raises:
-        ValueError: the gold is empty, or `extract` names no rule.
+        ValueError: the gold is empty or no answer, `text` is no text, or `extract` names no rule.
     """
-    _require_gold(gold)
-    answer = extract_answer(text, extract)
-    if answer is None:
-        return Verdict("no_answer", None, 0.0)
-    status, seconds = _decide_here(gold, answer) or _decide_there(gold, answer, timeout)
-    return Verdict(status, answer, seconds)
+    task = _Task(gold, text, extract, within, timeout)
+    return task.verdict or task.decide_there()
 
 
-async def grade_async(gold: str, text: str, *, extract: str = "boxed", timeout: float = 3.0) -> Verdict:
+async def grade_async(
+    gold: Gold,
+    text: str,
+    *,
+    extract: str = "boxed",
+    timeout: float = 3.0,
+    within: Place | tuple[str, str] | None = None,
+) -> Verdict:
     """`grade` for an event loop: the quick decision at once, what needs a worker without blocking the loop.
 
     A thread for every pair would cost more than most decisions, and its Python would hold up whatever else runs.
     """
     import asyncio
 
-    _require_gold(gold)
-    answer = extract_answer(text, extract)
-    if answer is None:
-        return Verdict("no_answer", None, 0.0)
-    decided = _decide_here(gold, answer)
-    if decided is None:
-        decided = await asyncio.to_thread(_decide_there, gold, answer, timeout)
-    return Verdict(decided[0], answer, decided[1])
+    task = _Task(gold, text, extract, within, timeout)
+    return task.verdict or await asyncio.to_thread(task.decide_there)
 
 
-def grade_many(pairs: Iterable[tuple[str, str]], *, extract: str = "boxed", timeout: float = 3.0) -> list[Verdict]:
+def grade_many(
+    pairs: Iterable[tuple[Gold, str]],
+    *,
+    extract: str = "boxed",
+    timeout: float = 3.0,
+    within: Place | tuple[str, str] | None = None,
+) -> list[Verdict]:
     """`grade` for many `(gold, text)` pairs; hard ones in parallel, equal ones once. The order is kept."""
-    questions: list[tuple[str, str | None]] = []
+    tasks: list[_Task] = []
+    first: dict[tuple[str, str | None], _Task] = {}
     for gold, text in pairs:
-        _require_gold(gold)
-        questions.append((gold, extract_answer(text, extract)))
-    decided: dict[tuple[str, str], tuple[str, float]] = {}
-    hard: list[tuple[str, str]] = []
-    for gold, answer in questions:
-        if answer is None or (gold, answer) in decided:
-            continue
-        result = _decide_here(gold, answer)
-        if result is None:
-            hard.append((gold, answer))
-        decided[gold, answer] = result or ("timeout", 0.0)
+        task = _Task(gold, text, extract, within, timeout, first)
+        first.setdefault((task.gold, task.answer), task)
+        tasks.append(task)
+    hard = [task for task in first.values() if task.verdict is None]
     if hard:
         with ThreadPoolExecutor(min(len(hard), _pool("numeric").size), thread_name_prefix="grade_many") as threads:
-            for pair, result in zip(
-                hard, threads.map(lambda pair: _decide_there(pair[0], pair[1], timeout), hard), strict=True
-            ):
-                decided[pair] = result
-    verdicts = []
-    for gold, answer in questions:
-        if answer is None:
-            verdicts.append(Verdict("no_answer", None, 0.0))
+            for task, verdict in zip(hard, threads.map(_Task.decide_there, hard), strict=True):
+                task.verdict = verdict
+    return [task.verdict or replace(first[task.gold, task.answer].result, seconds=task.spent) for task in tasks]
+
+
+class _Task:
+    """One pair with the time it has taken; decided at once where exact, bounded arithmetic suffices.
+
+    Args:
+        gold, text, extract, within, timeout: as in `grade`.
+        known: tasks by (gold, answer); of two equal ones only the first is decided.
+
+    Attributes:
+        verdict: None where a worker has to look.
+    """
+
+    def __init__(
+        self,
+        gold: Gold,
+        text: str,
+        extract: str,
+        within: Place | tuple[str, str] | None,
+        timeout: float,
+        known: dict[tuple[str, str | None], _Task] | None = None,
+    ) -> None:
+        started = time.perf_counter()
+        self.timeout = timeout
+        self.gold = gold_text(gold)
+        self.answer = extract_answer(text, extract, within)
+        self.verdict: Verdict | None = None
+        if known is None or (self.gold, self.answer) not in known:
+            status = self._decide_here()
+            self.spent = time.perf_counter() - started
+            self.verdict = Verdict(status, self.answer, self.spent) if status else None
         else:
-            status, seconds = decided[gold, answer]
-            verdicts.append(Verdict(status, answer, seconds))
-    return verdicts
+            self.spent = time.perf_counter() - started
 
+    @property
+    def result(self) -> Verdict:
+        assert self.verdict is not None
+        return self.verdict
 
-def _require_gold(gold: str) -> None:
-    if not isinstance(gold, str) or not gold.strip():
-        raise ValueError(
-            f"gold answer is empty or not text: {gold!r}; every problem needs a reference answer to be graded"
-        )
+    def _decide_here(self) -> str | None:
+        if self.answer is None:
+            return "no_answer"
+        if self.gold.strip() == self.answer.strip():
+            return "correct"
+        if len(self.gold) > MAX_CHARS or len(self.answer) > MAX_CHARS:
+            return "unparseable"
+        try:
+            return decide(unboxed(self.gold), self.answer, "quick")
+        except Undecided:
+            return None
 
-
-def unboxed(gold: str) -> str:
-    """A gold without the box it may come in."""
-    return (extract_answer(gold) or gold) if "\\boxed" in gold or "\\fbox" in gold else gold
-
-
-def _decide_here(gold: str, answer: str) -> tuple[str, float] | None:
-    """The decision where exact, bounded arithmetic suffices; None where a worker has to look."""
-    if gold.strip() == answer.strip():
-        return "correct", 0.0
-    if len(gold) > MAX_CHARS or len(answer) > MAX_CHARS:
-        return "unparseable", 0.0
-    started = time.perf_counter()
-    try:
-        status = decide(unboxed(gold), answer, "quick")
-    except Undecided:
-        return None
-    return status, time.perf_counter() - started
-
-
-def _decide_there(gold: str, answer: str, timeout: float) -> tuple[str, float]:
-    cached = _cache.get((gold, answer), timeout)
-    if cached is not None:
-        return cached, 0.0
-    status, seconds = _pool("numeric").decide(unboxed(gold), answer, timeout)
-    if status == "undecided":
-        status, more = _pool("symbolic").decide(unboxed(gold), answer, max(timeout - seconds, 0.1))
-        seconds += more
-    _cache.put((gold, answer), status, timeout)
-    return status, seconds
+    def decide_there(self) -> Verdict:
+        """The decision of a worker, in the time that is left."""
+        assert self.answer is not None
+        pair = (self.gold, self.answer)
+        status, seconds = _cache.get(pair, self.timeout), 0.0
+        if status is None:
+            status = "undecided"
+            for depth in ("numeric", "symbolic"):
+                left = self.timeout - self.spent - seconds
+                if left <= 0:
+                    status = "timeout"
+                    break
+                status, more = _pool(depth).decide(unboxed(self.gold), self.answer, left)
+                seconds += more
+                if status != "undecided":
+                    break
+            _cache.put(pair, status, self.timeout)
+        return Verdict(status, self.answer, self.spent + seconds)
 
 
 _cache = StatusCache(CACHE_ENTRIES)

@@ -26,6 +26,12 @@ _SIGNS = {
     "Δ": r"\Delta ",
     "“": '"', "”": '"', "‘": "'", "’": "'", "。": ".", "，": ",", "；": ";", "：": ":",
 }  # fmt: skip
+# Combining marks over a letter are accents; over a digit, a line and a dot say that it repeats.
+_MARKS = {
+    "\u0304": "bar", "\u0305": "bar", "\u0302": "hat", "\u0303": "tilde", "\u0307": "dot", "\u0308": "ddot", "\u20d7": "vec",
+}  # fmt: skip
+_MARKED = re.compile("([A-Za-z])([" + "".join(_MARKS) + "])")
+_OVERLINED = re.compile("(?:\\d[\u0304\u0305\u0307])+")
 _ROOT = re.compile(r"[√](\d+(?:\.\d+)?|[A-Za-z]|\([^()]*\))")
 
 _ESCAPED_COMMANDS = re.compile(
@@ -37,6 +43,23 @@ _MATH_DELIMITERS = re.compile(r"(?<!\\)\\[()\[\]]|(?<!\\)\$+")
 _LAYOUT = re.compile(
     r"\\(?:left|right|middle|bigl|bigr|biggl|biggr|Bigl|Bigr|Biggl|Biggr|big|Big|bigg|Bigg|displaystyle|textstyle|limits|nolimits"
     r"|boxed|fbox|hfill|strut|mathstrut|allowbreak|nobreak|null|hline)(?![A-Za-z])\s*(?:(?<=right)\.|(?<=left)\.)?"
+)
+_STRUCK = "\u0336"  # a mark that no parser takes
+# Colours and sizes, and the sets of numbers by their short names.
+_DRESS = re.compile(
+    r"\\(?:textcolor|color|colorbox)(?![A-Za-z])\s*(?:\[[^\[\]{}]*\]\s*)?\{[^{}]*\}"
+    r"|\\(?:tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge|scriptstyle|scriptscriptstyle"
+    r"|bfseries|mathopen|mathclose|mathord|mathbin|mathrel|mathpunct|mathinner|centering|noindent|ensuremath)(?![A-Za-z])"
+)
+_NUMBERS = re.compile(r"\\(?:([RNZQC])|[Rr]eals|(?:Bbb|mathds)\s*\{?\s*([A-Z])\s*\}?)(?![A-Za-z])")
+_CHOOSE = re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}")
+_BASED = re.compile(r"(?<![A-Za-z])\(\s*(\d[0-9A-Z]*|[A-F]{2,})\s*\)(?=\s*_)|(?<=[0-9A-Za-z])_\s*\{\s*\(\s*(\d+)\s*\)\s*\}")
+# What separates thousands and decimals outside of English: 1.234.567, 12'345, 3{,}14.
+_DOTTED = re.compile(
+    r"(?<![\d._^,])[1-9]\d{0,2}(?:\.\d{3}){2,}(?![\d.])|(?<![\d._^,'])[1-9]\d{0,2}(?:'\d{3})+(?![\d'])"
+)
+_DECIMAL_COMMA = re.compile(
+    r"(?<![\d.,}])(?:(?:0|\d{4,})\{,\}|\d{1,3}\{,\}(?!\d{3}(?!\d)))(?=\d+(?![\d.]|\{,\}))"
 )
 _GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:(?:\s?\{,\s?\}\s?|,\\!\s?|\\[,;:! ]|~|[ ])\d{3})+(?!\d)")
 _COMMA_GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:,\d{3})+(?![\d])")
@@ -50,6 +73,7 @@ _ACCENT = re.compile(
 _SPACING = re.compile(r"(?<!\\)\\[,;:! ]|~|\\q?quad|\\(?:enspace|thinspace|hspace\*?\{[^{}]*\})(?![A-Za-z])")
 _RAISED = re.compile("[" + "".join(_SUPERSCRIPTS) + "]+")
 _CIRCLED = re.compile("[①-⑨](?=\\s*[①-⑨])")
+_INVISIBLE = frozenset(map(chr, [*range(0xFE00, 0xFE10), 0x20E3, 0x034F]))  # variation selectors, keycaps, the joiner
 _HTML = {"<sup>": "^{", "</sup>": "}", "<sub>": "_{", "</sub>": "}", "&lt;": "<", "&gt;": ">", "&amp;": "&"}
 _ORDINAL = re.compile(
     r"(?<=\d)\s*(?:\^\s*)?(?:\{\s*)?(?:\\(?:text|mathrm|textrm|rm)\s*\{\s*)?(?:th|st|nd|rd)(?![A-Za-z])(?:\s*\})*"
@@ -62,6 +86,8 @@ _PLAIN = re.compile(
 @lru_cache(maxsize=2048)
 def normalise(text: str) -> str:
     """The text in one way of writing; idempotent on what it returns."""
+    if text.count("~~") > 1:
+        text = text.replace("~~", _STRUCK)  # struck out in Markdown
     if not text.isascii():
         text = _ascii(text)
     if "<" in text or "&" in text:
@@ -71,9 +97,17 @@ def normalise(text: str) -> str:
         if "\\\\" in text and "\\begin" not in text:
             text = _ESCAPED_COMMANDS.sub(r"\\", text)
         text = _ROW_SPACING.sub(r"\\\\ ", text)
+        text = _NUMBERS.sub(lambda match: rf"\mathbb{{{match[1] or match[2] or 'R'}}}", text)
+        text = _CHOOSE.sub(r"\\binom{\1}{\2}", _DRESS.sub(" ", text))
         text = text.replace("\\$", " ")
         text = _PHANTOM.sub(" ", _LAYOUT.sub(" ", text))
     text = _MATH_DELIMITERS.sub(" ", text)
+    if "_" in text:
+        text = _BASED.sub(lambda match: match[1] or f"_{{{match[2]}}}", text)
+    if "{,}" in text:
+        text = _DECIMAL_COMMA.sub(lambda match: match[0].replace("{,}", "."), text)
+    if "." in text or "'" in text:
+        text = _DOTTED.sub(lambda match: re.sub("[.']", "", match[0]), text)
     text = _GROUPED.sub(lambda match: _SEPARATORS.sub("", match[0]), text)
     if "," in text:
         text = _COMMA_GROUPED.sub(lambda match: _join_thousands(text, match), text)
@@ -97,6 +131,9 @@ def plain(text: str) -> str:
 
 
 def _ascii(text: str) -> str:
+    text = _MARKED.sub(lambda match: rf"\{_MARKS[match[2]]}{{{match[1]}}}", text)
+    text = _OVERLINED.sub(lambda match: rf"\overline{{{match[0][::2]}}}", text)
+    text = unicodedata.normalize("NFC", text)
     text = _ROOT.sub(r"\\sqrt{\1}", text)
     text = _RAISED.sub(lambda match: "^{" + "".join(map(_SUPERSCRIPTS.__getitem__, match[0])) + "}", text)
     text = _CIRCLED.sub(lambda match: match[0] + ", ", text)
@@ -108,7 +145,7 @@ def _ascii(text: str) -> str:
             parts.append(_SIGNS[character])
         elif character in _SUBSCRIPTS:
             parts.append("_{" + _SUBSCRIPTS[character] + "}")
-        elif unicodedata.category(character) in ("Cf", "Mn", "Me"):  # zero-width, directional and combining marks
+        elif character in _INVISIBLE or unicodedata.category(character) == "Cf":  # zero-width and directional marks
             continue
         elif (digit := unicodedata.digit(character, None)) is not None and unicodedata.category(character) == "Nd":
             parts.append(str(digit))

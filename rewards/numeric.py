@@ -1,9 +1,10 @@
-"""Values of expressions in floating point: in doubles to tell different ones apart, with 40 digits to confirm equal
-ones.
+"""Values of expressions in floating point: in doubles to tell different ones apart, with 40 digits and more to confirm
+equal ones.
 
-One pass over the tree with a fixed number of digits; magnitudes that would make a single operation expensive are
-refused. Symbols get values that depend on their name and the point only, so that gold and answer are evaluated at the
-same place.
+One pass over the tree with a fixed number of digits, which counts how many of them hide a difference: in `10^40 + 1` the
+one stands 40 digits behind the first. `both` goes over two trees again with as many digits more. Magnitudes that would
+make a single operation expensive are refused. Symbols get values that depend on their name and the point only, so that
+gold and answer are evaluated at the same place.
 """
 
 from __future__ import annotations
@@ -15,10 +16,14 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
-from rewards.exact import rational, stable_hash
+from rewards.exact import Undefined, rational, stable_hash
 from rewards.syntax import Node
 
 DIGITS = 40
+GUARD = 15  # digits beyond those that count
+SLACK = 10  # hidden digits that need no second pass
+TINY = 1e-30  # a value below may be rounding
+MAX_HIDDEN = 3000  # digits that may hide a difference
 MAX_EXPONENT = 1e5  # of a power of e in a 40-digit value
 POINTS = 4
 
@@ -27,6 +32,10 @@ class NotNumeric(ArithmeticError):
     """The expression has no value here: an operator without a number behind it, infinity, or an operation beyond the
     bounds.
     """
+
+
+class Singular(NotNumeric):
+    """The expression has no value: it divides by zero, takes the logarithm of zero, or names infinity."""
 
 
 class Doubles:
@@ -38,10 +47,15 @@ class Doubles:
 
     pi: Any = math.pi
     e: Any = math.e
+    nothing: Any = 1e-13  # what is smaller, and is not exact, may be zero
+    poles = 1e13  # a trigonometric function beyond that may have a pole here
 
     def __init__(self, point: int) -> None:
         self.point = point
         self.scale = 0.0
+
+    def add(self, left: Any, right: Any) -> Any:
+        return self.keep(left + right)
 
     def number(self, value: Fraction) -> Any:
         try:
@@ -62,7 +76,7 @@ class Doubles:
     def power(self, base: Any, exponent: Any) -> Any:
         if base == 0:
             if exponent.real <= 0:
-                raise NotNumeric
+                raise Singular
             return 0j
         if exponent.imag == 0 and exponent.real == int(exponent.real) and abs(exponent.real) <= 64:
             return base ** int(exponent.real)
@@ -72,8 +86,17 @@ class Doubles:
         if name in ("gamma", "zeta"):
             if value.imag or not -170 < value.real < 170:
                 raise NotNumeric
+            if value.real <= 0 and value.real == int(value.real):
+                raise Singular
             return complex(math.gamma(value.real))
-        return _FUNCTIONS[name](cmath, value)
+        if value == 0 and name in ("ln", "cot", "csc", "coth", "csch"):
+            raise Singular
+        return self.unless_pole(name, _FUNCTIONS[name](cmath, value))
+
+    def unless_pole(self, name: str, value: Any) -> Any:
+        if name in ("tan", "cot", "sec", "csc") and abs(value) > self.poles:
+            raise Singular
+        return value
 
     def floor(self, value: Any) -> Any:
         if value.imag:
@@ -82,18 +105,39 @@ class Doubles:
 
 
 class Digits(Doubles):
-    """Complex numbers with `DIGITS` and some guard digits, by mpmath. Only for worker processes: its precision is
-    global.
+    """Complex numbers with many digits, by mpmath. Only for worker processes: its precision is global.
+
+    Args:
+        point: which point.
+        digits: how many of them count; some guard digits are added.
+
+    Attributes:
+        hidden: decimal digits behind which a difference may hide, summed over the tree.
     """
 
-    def __init__(self, point: int) -> None:
+    def __init__(self, point: int, digits: int = DIGITS) -> None:
         super().__init__(point)
         import mpmath
 
-        mpmath.mp.dps = DIGITS + 15
+        mpmath.mp.dps = digits + GUARD
         self.mp = mpmath
         self.pi = mpmath.mpf(mpmath.pi)
         self.e = mpmath.mpf(mpmath.e)
+        self.nothing = mpmath.mpf(10) ** -(digits + GUARD // 2)
+        self.poles = mpmath.mpf(10) ** (digits + GUARD // 2)
+        self.hidden = 0.0
+
+    def hide(self, binary: Any) -> None:
+        self.hidden += abs(float(binary)) * math.log10(2)
+
+    def add(self, left: Any, right: Any) -> Any:
+        """The sum; exactly zero where the two cancel as far as the digits go."""
+        total = left + right
+        if left and right:
+            self.hide(self.mp.mag(left) - self.mp.mag(right))
+            if abs(total) < self.nothing * abs(left):
+                return self.mp.mpc(0)
+        return self.keep(total)
 
     def number(self, value: Fraction) -> Any:
         return self.mp.mpc(self.mp.mpf(value.numerator) / value.denominator)
@@ -102,15 +146,19 @@ class Digits(Doubles):
         return self.number(_coordinate(name, self.point))
 
     def keep(self, value: Any) -> Any:
-        if not self.mp.isfinite(value) or (value and abs(self.mp.mag(value)) > 4e5):
+        if not self.mp.isfinite(value):
+            raise Singular
+        if value and abs(self.mp.mag(value)) > 4e5:
             raise NotNumeric
         return value
 
     def power(self, base: Any, exponent: Any) -> Any:
         if base == 0:
             if exponent.real <= 0:
-                raise NotNumeric
+                raise Singular
             return self.mp.mpc(0)
+        if exponent and self.mp.mag(exponent) < 0:
+            self.hide(self.mp.mag(exponent))
         if exponent.imag == 0 and exponent.real == int(exponent.real) and abs(exponent.real) < 2**32:
             if abs(exponent.real * self.mp.mag(base)) > MAX_EXPONENT:
                 raise NotNumeric
@@ -120,11 +168,17 @@ class Digits(Doubles):
     def function(self, name: str, value: Any) -> Any:
         if abs(value) > (MAX_EXPONENT if name in ("exp", "gamma", "sinh", "cosh", "tanh") else 1e30):
             raise NotNumeric
+        if value:
+            self.hide(2 * self.mp.mag(value))
+        if name in _HYPERBOLIC:  # e^x/2 is all that is seen of cosh x and sinh x, 1 of tanh x
+            self.hide(2 * abs(value.real) / math.log(2))
         if name == "gamma":
             if value.imag == 0 and value.real <= 0 and value.real == int(value.real):
-                raise NotNumeric
+                raise Singular
             return self.mp.mpc(self.mp.gamma(value))
-        return self.mp.mpc(_FUNCTIONS[name](self.mp, value))
+        if value == 0 and name in ("ln", "cot", "csc", "coth", "csch"):
+            raise Singular
+        return self.unless_pole(name, self.mp.mpc(_FUNCTIONS[name](self.mp, value)))
 
     def floor(self, value: Any) -> Any:
         if value.imag:
@@ -132,6 +186,7 @@ class Digits(Doubles):
         return self.mp.mpc(self.mp.floor(value.real))
 
 
+_HYPERBOLIC = frozenset(["sinh", "cosh", "tanh", "coth", "sech", "csch"])
 _FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "exp": lambda m, x: m.exp(x),
     "ln": lambda m, x: m.log(x),
@@ -163,12 +218,42 @@ def value(node: Node, domain: Doubles) -> Any:
     """The value of an expression.
 
     Raises:
-        NotNumeric: it has none within the bounds.
+        NotNumeric: it has none within the bounds; Singular: it has none at all.
     """
     try:
         return _value(node, domain)
+    except ZeroDivisionError as error:
+        raise Singular from error
+    except NotNumeric:
+        raise
     except (ArithmeticError, ValueError, TypeError, AttributeError, KeyError) as error:
         raise NotNumeric from error
+
+
+def both(gold: Node, answer: Node, point: int) -> tuple[Any, Any, int]:
+    """(value, value, digits that must agree) of two expressions at a point, with as many digits as tell them apart.
+
+    Raises:
+        NotNumeric: one of them has no value within the bounds.
+    """
+    hidden = 0
+    for _ in range(4):
+        domain = Digits(point, DIGITS + hidden + SLACK)
+        values = value(gold, domain), value(answer, domain)
+        if domain.hidden <= hidden + SLACK:
+            if any(one and abs(one) < TINY for one in values):
+                finer = Digits(point, DIGITS + hidden + SLACK + DIGITS)
+                values = _or_zero(values[0], value(gold, finer)), _or_zero(values[1], value(answer, finer))
+            return *values, DIGITS + hidden
+        if domain.hidden > MAX_HIDDEN:
+            raise NotNumeric
+        hidden = math.ceil(domain.hidden)
+    raise NotNumeric
+
+
+def _or_zero(rough: Any, fine: Any) -> Any:
+    """Zero where a value is nothing but rounding: with more digits it gets smaller and smaller."""
+    return fine if abs(fine) > abs(rough) * 1e-20 else fine * 0
 
 
 def _value(node: Node, domain: Doubles) -> Any:
@@ -179,14 +264,14 @@ def _value(node: Node, domain: Doubles) -> Any:
         return domain.symbol(node[1])
     if kind == "const":
         if node[1] == "inf":
-            raise NotNumeric
+            raise Singular
         return {"pi": domain.pi + 0j, "e": domain.e + 0j, "i": domain.number(Fraction(0)) + 1j}[node[1]]
     if kind == "neg":
         return -_value(node[1], domain)
     if kind == "add":
         total = _value(node[1][0], domain)
         for term in node[1][1:]:
-            total = domain.keep(total + _value(term, domain))
+            total = domain.add(total, _value(term, domain))
         return total
     if kind == "mul":
         product = _value(node[1][0], domain)
@@ -194,7 +279,10 @@ def _value(node: Node, domain: Doubles) -> Any:
             product = domain.keep(product * _value(factor, domain))
         return product
     if kind == "div":
-        return domain.keep(_value(node[1], domain) / _value(node[2], domain))
+        top, bottom = _value(node[1], domain), _value(node[2], domain)
+        if abs(bottom) < domain.nothing and rational_value(node[2]) is None:
+            raise Singular
+        return domain.keep(top / bottom)
     if kind == "pow":
         return domain.keep(domain.power(_value(node[1], domain), _value(node[2], domain)))
     if kind == "root":
@@ -207,7 +295,7 @@ def _value(node: Node, domain: Doubles) -> Any:
     if kind == "abs":
         return abs(_value(node[1], domain)) + 0j
     if kind == "fact":
-        return domain.keep(domain.function("gamma", _value(node[1], domain) + 1))
+        return domain.keep(_factorial(_value(node[1], domain), domain))
     if kind == "unit":
         return domain.keep(
             _value(node[2], domain) * node[1].factor if node[1].dimension != "angle" else _degrees(node, domain)
@@ -217,6 +305,18 @@ def _value(node: Node, domain: Doubles) -> Any:
     if kind == "op":
         return domain.keep(_operator(node[1], node[2], domain))
     raise NotNumeric
+
+
+def _factorial(value: Any, domain: Doubles) -> Any:
+    return domain.function("gamma", domain.add(value, domain.number(Fraction(1))))
+
+
+def rational_value(node: Node) -> Fraction | None:
+    """`rational`, None where it is not defined."""
+    try:
+        return rational(node)
+    except Undefined:
+        return None
 
 
 def _root(node: Node, domain: Doubles) -> Any:
@@ -235,8 +335,8 @@ def _degrees(node: Node, domain: Doubles) -> Any:
 def _operator(name: str, arguments: tuple[Node, ...], domain: Doubles) -> Any:
     if name == "binom":
         top, bottom = (_value(argument, domain) for argument in arguments)
-        gamma = domain.function
-        return gamma("gamma", top + 1) / gamma("gamma", bottom + 1) / gamma("gamma", top - bottom + 1)
+        below = _factorial(bottom, domain) * _factorial(domain.add(top, -bottom), domain)
+        return _factorial(top, domain) / below
     if name == "floor":
         return domain.floor(_value(arguments[0], domain))
     if name == "ceil":

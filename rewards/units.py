@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 import re
 from dataclasses import dataclass
+from fractions import Fraction
 
 
 @dataclass(frozen=True)
@@ -19,6 +20,12 @@ class Unit:
 
     dimension: str
     factor: float
+
+    @property
+    def exact(self) -> Fraction:
+        """The factor as it is written in the table."""
+        written = repr(self.factor)
+        return Fraction(written) if len(written) < 15 else Fraction(written).limit_denominator(10**6)
 
 
 PERCENT = Unit("percent", 0.01)

@@ -11,7 +11,7 @@ from fractions import Fraction
 from typing import Any
 
 from rewards.exact import Residue, Undefined, rational
-from rewards.numeric import DIGITS, POINTS, Digits, Doubles, NotNumeric, value
+from rewards.numeric import DIGITS, POINTS, Digits, Doubles, NotNumeric, Singular, both, rational_value, value
 from rewards.syntax import Node
 
 TOLERANCE = 1e-6  # relative, between a decimal and an exact value
@@ -63,6 +63,8 @@ class Comparer:
         """
         if gold == answer:
             return True
+        if _mentions_infinity(gold) or _mentions_infinity(answer):
+            return False  # infinity is no number to calculate with
         try:
             exact_gold, exact_answer = rational(gold), rational(answer)
             if exact_gold is not None and exact_answer is not None:
@@ -73,9 +75,7 @@ class Comparer:
         except Undefined:
             return False
         if verdict is not None:
-            return verdict
-        if _mentions_infinity(gold) or _mentions_infinity(answer):
-            return False
+            return verdict and self._defined(answer)
         return self._same_number(gold, answer)
 
     def proportional(self, gold: Node, answer: Node, only_sign: bool = False) -> int:
@@ -105,8 +105,8 @@ class Comparer:
         if not all(g0 * a % prime == a0 * g % prime for g, a in rest) and not formal:
             return 0
         ratios = []
-        for g, a, scale in self._points(gold, answer, POINTS):
-            if abs(g) < CLEAR * scale:
+        for g, a, precision in self._points(gold, answer, POINTS):
+            if abs(g) < CLEAR * precision:
                 return 0
             ratios.append(a / g)
         if not ratios or abs(ratios[0].imag) > 1e-9 * abs(ratios[0]):
@@ -138,19 +138,37 @@ class Comparer:
                 return None if inexact else False
         return True
 
+    def _defined(self, answer: Node) -> bool:
+        """Whether an expression has a value, as `0 \\ln 0` has not; what cannot be evaluated is taken to have one."""
+        if not any(part[0] in ("fn", "log", "div", "pow", "fact", "op", "unit") for part in walk(answer)):
+            return True
+        domains = [Doubles(0), Doubles(1)] if self.quick else [Digits(0), Digits(1)]
+        for domain in domains:
+            try:
+                value(answer, domain)
+            except Singular:
+                continue
+            except NotNumeric:
+                return True
+            return True
+        if self.quick:
+            raise Undecided
+        return False
+
     def _same_number(self, gold: Node, answer: Node) -> bool:
         decimal = _has_decimal(gold) != _has_decimal(answer)
+        rounded = decimal and _may_be_rounded(gold, answer)
         close = seen = 0
-        for g, a, scale in self._points(gold, answer, POINTS):
+        for g, a, precision in self._points(gold, answer, POINTS):
             seen += 1
             difference = abs(g - a)
             largest = max(abs(g), abs(a))
-            if decimal and difference <= TOLERANCE * largest:
+            if rounded and difference <= TOLERANCE * largest:
                 close += 1
             elif self.quick:
-                if difference > CLEAR * max(scale, largest):
+                if difference > CLEAR * max(precision, largest):
                     return decimal and self._rounds(gold, answer)
-            elif difference > (10.0**-DIGITS) * max(largest, 10.0**-DIGITS):
+            elif difference > precision * largest:
                 return decimal and self._rounds(gold, answer)
         if seen and close == seen:
             return True
@@ -168,13 +186,15 @@ class Comparer:
             and rounds_to(gold, exact, Fraction(number))
         )
 
-    def _points(self, gold: Node, answer: Node, count: int) -> Iterator[tuple[Any, Any, float]]:
-        """(gold, answer, scale) at points where both have a value; real functions are compared where both are real."""
+    def _points(self, gold: Node, answer: Node, count: int) -> Iterator[tuple[Any, Any, Any]]:
+        """(gold, answer, precision) at points where both have a value; real functions are compared where both are real.
+
+        The precision is the largest magnitude met when quick, else the relative difference that counts.
+        """
         constant = not has_symbol(gold) and not has_symbol(answer)
         for point in range(1 if constant else count):
-            domain = Doubles(point) if self.quick else Digits(point)
             try:
-                g, a = value(gold, domain), value(answer, domain)
+                g, a, precision = self._both(gold, answer, point)
             except NotNumeric:
                 if point < count - 1 and not constant:
                     continue
@@ -186,7 +206,16 @@ class Comparer:
                 unreal = [abs(side.imag) > 1e-12 * abs(side) for side in (g, a)]
                 if all(unreal) or (any(unreal) and point == POINTS - 1):
                     continue
-            yield g, a, domain.scale
+            yield g, a, precision
+
+    def _both(self, gold: Node, answer: Node, point: int) -> tuple[Any, Any, Any]:
+        if self.quick:
+            domain = Doubles(point)
+            return value(gold, domain), value(answer, domain), domain.scale
+        g, a, digits = both(gold, answer, point)
+        import mpmath
+
+        return g, a, mpmath.mpf(10) ** -digits
 
 
 def rounds_to(gold: Node, exact_gold: Fraction, exact: Fraction) -> bool:
@@ -219,6 +248,42 @@ def _same_rational(gold: Node, exact_gold: Fraction, answer: Node, exact_answer:
     if abs(exact_gold - exact_answer) <= Fraction(TOLERANCE) * abs(exact):
         return True
     return decimal_gold and rounds_to(gold, exact_gold, exact_answer)
+
+
+def _may_be_rounded(gold: Node, answer: Node) -> bool:
+    """Whether a difference between a side with decimals and one without may come from rounding.
+
+    It may where the exact side has something that decimals cannot write, and the other side is written in decimals
+    throughout: a whole number needs no rounding, and neither does an exponent or what stands beside a root.
+    """
+    decimals, exact = (gold, answer) if _has_decimal(gold) else (answer, gold)
+    if any(part[0] == "pow" and _has_decimal(part[2]) for part in walk(decimals)) or _irrational(decimals):
+        return False
+    fraction = rational_value(exact)
+    if fraction is not None:
+        return not _terminates(fraction)
+    if not has_symbol(exact):
+        return True
+    return _irrational(exact) or any(
+        part[0] == "num" and not _terminates(1 / part[1]) for part in walk(exact) if part[0] == "num" and part[1]
+    )
+
+
+def _irrational(node: Node) -> bool:
+    """Whether there is a number in a tree that is not rational as it is written."""
+    return any(
+        part in (("const", "pi"), ("const", "e")) or (part[0] in ("root", "fn", "log") and not has_symbol(part))
+        for part in walk(node)
+    )
+
+
+def _terminates(fraction: Fraction) -> bool:
+    """Whether decimals can write a fraction."""
+    rest = fraction.denominator
+    for prime in (2, 5):
+        while rest % prime == 0:
+            rest //= prime
+    return rest == 1
 
 
 def _allowed(gold: Node, answer: Node) -> bool:

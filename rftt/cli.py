@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
@@ -15,32 +14,18 @@ from pathlib import Path
 
 from rftt.runtime import terminal
 
-# Dependencies report usage by default, warn about each other, and let threads spin that cost more than they win.
-ENVIRONMENT = {
-    "TORCH_CPP_LOG_LEVEL": "ERROR",
-    "PYTHONWARNINGS": "ignore",
-    "HF_HUB_DISABLE_TELEMETRY": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "DO_NOT_TRACK": "1",
-    "TRL_EXPERIMENTAL_SILENCE": "1",
-    "OMP_WAIT_POLICY": "PASSIVE",
-    "TOKENIZERS_PARALLELISM": "false",
-}
-# Where what they print goes into a log, they may say more.
-LOGGED = {"VLLM_LOGGING_LEVEL": "INFO"}
-SILENT = {"VLLM_LOGGING_LEVEL": "ERROR"}
 Arguments = argparse.Namespace
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Parse the command line and run the command; returns the exit code."""
+    from rftt.runtime import environment
     from rftt.runtime.children import end_with_parent
 
     end_with_parent()
     arguments = parse(argv)
     logged = hasattr(arguments, "verbose")
-    for name, value in (ENVIRONMENT | (LOGGED if logged else SILENT)).items():
-        os.environ.setdefault(name, value)
+    environment.set_defaults(logged=logged)
     with terminal.attached(verbose=arguments.verbose) if logged else nullcontext():
         return _code(arguments)
 
@@ -113,13 +98,21 @@ def build_parser() -> argparse.ArgumentParser:
         if name == "search":
             command.add_argument("--share", type=int, help="search only this share, from 0, of search.processes")
         if name == "eval":
-            command.add_argument("--model", choices=("base", "sft", "rl"), help="measure, or compare, only this one")
-            command.add_argument("--compare", nargs=2, metavar=("RUN_A", "RUN_B"),
-                                 help="paired differences between two evaluations; RUN:MODEL names one model")  # fmt: skip
-            command.add_argument("--benchmark", metavar="NAME", help="compare: only this one; eval is data.eval")
-            command.add_argument("--json", action="store_true", help="compare: one JSON object a benchmark and model")
-            command.add_argument("--harness", nargs=2, metavar=("RUN", "OUT"),
-                                 help="write the results of a run in the layout of lm-evaluation-harness")  # fmt: skip
+            command.add_argument("--model", choices=("base", "sft", "rl"), help="measure only this model")
+            # `rftt compare` and `rftt harness` by the names that they had first.
+            for option, more in (("--compare", {"nargs": 2}), ("--benchmark", {}), ("--json", {"action": "store_true"}),
+                                 ("--harness", {"nargs": 2})):  # fmt: skip
+                command.add_argument(option, help=argparse.SUPPRESS, **more)
+
+    compare = _command(commands, "compare", "paired differences between two evaluations, with p-values", _compare)
+    compare.add_argument("compare", nargs=2, metavar="RUN", help="run folder; RUN:MODEL names one of its models")
+    compare.add_argument("--model", choices=("base", "sft", "rl"), help="compare only this model")
+    compare.add_argument("--benchmark", metavar="NAME", help="compare only on this benchmark; eval is data.eval")
+    compare.add_argument("--json", action="store_true", help="one JSON object for each benchmark and pair of models")
+
+    harness = _command(commands, "harness", "write results in the layout of lm-evaluation-harness", _harness)
+    harness.add_argument("harness", nargs=1, metavar="RUN", help="run folder")
+    harness.add_argument("out", metavar="OUT", help="folder to write")
 
     shad = _command(
         commands, "shad", "tell reasoning tokens from boilerplate, in a run or in any chat data", _shad, logged=True
@@ -259,17 +252,24 @@ def _phase(arguments: Arguments) -> None:
 
 
 def _read_eval(arguments: Arguments) -> None:
-    """What `rftt eval` does with evaluations that are there already."""
+    """The calls ``rftt eval --compare`` and ``rftt eval --harness``."""
     from rftt.errors import UsageError
 
     if arguments.config or bool(arguments.compare) == bool(arguments.harness):
-        raise UsageError("eval: give a CONFIG, or --compare RUN_A RUN_B, or --harness RUN OUT")
-    if arguments.harness:
-        from rftt.evaluate.harness import export
+        raise UsageError("eval: give a CONFIG; two evaluations are compared by `rftt compare RUN_A RUN_B`")
+    if arguments.compare:
+        return _compare(arguments)
+    arguments.out = arguments.harness[1]
+    return _harness(arguments)
 
-        run, out = map(Path, arguments.harness)
-        terminal.say("\n".join(map(str, export(run, out))))
-        return
+
+def _harness(arguments: Arguments) -> None:
+    from rftt.evaluate.harness import export
+
+    terminal.say("\n".join(map(str, export(Path(arguments.harness[0]), Path(arguments.out)))))
+
+
+def _compare(arguments: Arguments) -> None:
     from rftt.evaluate.compare import compare_runs, shown
 
     for benchmark, first, second, found in compare_runs(

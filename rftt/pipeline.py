@@ -21,7 +21,8 @@ from rftt.errors import PhaseFailed, UsageError
 from rftt.model.checkpoints import write_whole
 from rftt.phases import plan, report
 from rftt.phases.summary import summarise
-from rftt.run_folder import model_path
+from rftt.rl.grpo_options import uses_vllm
+from rftt.run_folder import MODELS, model_path
 from rftt.runtime import terminal
 from rftt.runtime.children import run_children
 from rftt.runtime.status import NAME, TIME
@@ -81,6 +82,8 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
     Raises:
         UsageError: bad settings; PhaseFailed: a phase ended with an error.
     """
+    if not (config.folder / MODELS["rl"]).exists():
+        uses_vllm(config)  # or it would be told after hours of search
     path = prepare(config)
     terminal.keep_log(config.folder)
     for phase, result in plan(config):

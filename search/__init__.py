@@ -1,5 +1,6 @@
 """Search over functional tokens: functions, trees, policies, engines."""
 
+from search.collection import CollectionConfig
 from search.config import SearchConfig
 from search.driver import Question, search_many
 from search.solution import Candidate, Solution
@@ -9,6 +10,7 @@ from search.tree import Node, Tree
 __all__ = [
     "STRATEGIES",
     "Candidate",
+    "CollectionConfig",
     "Node",
     "Question",
     "SearchConfig",

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rewards import extract_answer
+from rewards import Place, in_place
 from search.functions import RFTT, ROOT, FunctionSet
 
 
@@ -46,11 +46,8 @@ def answering_part(text: str, functions: FunctionSet = RFTT) -> str:
 
     Text without functional tags is returned as it is; tags that a malformed terminal step holds are left out.
     """
-    if not holds_tags(text, functions):
-        return text
     terminal = functions[functions.terminal]
-    _, found, rest = text.rpartition(terminal.open)
-    return _tag_pattern(functions.tags).sub("", rest.partition(terminal.close)[0]) if found else ""
+    return Place(terminal.open, terminal.close, functions.tags).part(text) or ""
 
 
 def parse(text: str, functions: FunctionSet = RFTT) -> list[Step]:
@@ -100,7 +97,7 @@ def check(
         parent = step.function
     if parent != functions.terminal:
         raise ChainError(f"the chain ends in <{parent}>, not in <{functions.terminal}>")
-    if extract_answer(steps[-1].text, rule="boxed") is None:
+    if not in_place(steps[-1].text):
         raise ChainError(f"<{functions.terminal}> holds no \\boxed{{}} answer")
 
 

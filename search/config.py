@@ -1,4 +1,4 @@
-"""Settings of a search."""
+"""Settings of a search, declared here once for phase 1, RL, evaluation, `rftt solve` and `rftt serve`."""
 
 from __future__ import annotations
 
@@ -33,14 +33,7 @@ class SearchConfig:
             ``"best_prm"`` (the one best candidate).
         live_trees: questions in flight at once; bounds memory.
         parallel_rollouts: rollouts of one question in flight at once, kept apart by virtual loss.
-        processes: phase 1 only: engines at once, each in a process of its own with its share of the questions.
-        chains_per_question: phase 1 only: most SFT chains of one question.
-        merged_share: phase 1 only: share of chains that hold a mistake, its verification and its correction, where a wrong
-            path exists.
-        preferences: phase 1 only: most step-preference pairs of one question; 0 writes none.
-        preference_gap: least difference in mean reward between the steps of such a pair.
-        rounds: of search and SFT, each with the model of the one before as the searcher.
-        seed: of every random choice.
+        seed: seed of every random choice.
 
     Raises:
         ValueError: a value is out of its range; the message names field, value and range.
@@ -63,25 +56,19 @@ class SearchConfig:
     vote: Literal["majority", "prior", "prm", "best_prior", "best_prm"] = "majority"
     live_trees: int = 64
     parallel_rollouts: int = 1
-    processes: int = 1
-    chains_per_question: int = 1
-    merged_share: float = 0.5
-    preferences: int = 0
-    preference_gap: float = 0.5
-    rounds: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("rollouts", "budget_tokens", "max_depth", "max_step_tokens", "max_tokens", "siblings", "beam_width",
-                     "live_trees", "parallel_rollouts", "processes", "chains_per_question", "rounds"):  # fmt: skip
+                     "live_trees", "parallel_rollouts"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: {value} is not allowed, expected 1 or more")
         if self.early_stop and self.vote != "majority":
             raise ValueError(f"early_stop: True is not allowed with vote {self.vote}, expected vote majority")
-        for name in ("exploration", "temperature", "branch_entropy", "preferences"):
+        for name in ("exploration", "temperature", "branch_entropy"):
             if getattr(self, name) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected 0 or more")
-        for name, low in (("merged_share", 0.0), ("min_prior", 0.0), ("preference_gap", 1e-6), ("top_p", 1e-6)):
+        for name, low in (("min_prior", 0.0), ("top_p", 1e-6)):
             if not low <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected a share between 0 and 1")

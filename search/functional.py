@@ -13,14 +13,8 @@ from typing import Any
 from search.engines.engine import Engine, Generation, Sampling
 from search.functions import RFTT, FunctionSet
 from search.mcts import Expansion, derived_seed
-from search.prompted import encode
+from search.prompt import question_ids
 from search.tree import Node, Tree
-
-
-def question_ids(tokenizer: Any, question: str) -> list[int]:
-    """Ids of the chat-templated question: the prompt in search, training and evaluation alike."""
-    messages = [{"role": "user", "content": question}]
-    return encode(tokenizer, tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
 
 
 class FunctionalPolicy:

@@ -14,7 +14,7 @@ from typing import Any
 
 from rewards import extract_answer
 from search.chain import ChainError, Step, check, holds_tags, render
-from search.config import SearchConfig
+from search.collection import CollectionConfig
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
 from search.mcts import derived_seed
@@ -119,7 +119,7 @@ async def verification(tree: Tree, pair: Pair, policy: PromptedPolicy) -> str:
 
 
 async def chains(
-    tree: Tree, policy: PromptedPolicy | None, config: SearchConfig, functions: FunctionSet = RFTT
+    tree: Tree, policy: PromptedPolicy | None, config: CollectionConfig, functions: FunctionSet = RFTT
 ) -> list[dict[str, Any]]:
     """SFT chains of one tree.
 

@@ -9,14 +9,14 @@ from __future__ import annotations
 from typing import Any
 
 from search.chain import Step, render
-from search.config import SearchConfig
+from search.collection import CollectionConfig
 from search.functions import RFTT, FunctionSet
 from search.tree import Node, Tree
 
 SCHEMA = "rftt.preference/1"
 
 
-def preferences(tree: Tree, config: SearchConfig, functions: FunctionSet = RFTT) -> list[dict[str, Any]]:
+def preferences(tree: Tree, config: CollectionConfig, functions: FunctionSet = RFTT) -> list[dict[str, Any]]:
     """Pairs of one tree, those with the most rollouts behind them first.
 
     Args:

@@ -9,6 +9,7 @@ from search.chain import holds_tags
 from search.engines.engine import Engine, Sampling
 from search.functions import RFTT, FunctionSet
 from search.mcts import Expansion, derived_seed
+from search.prompt import encode, prompt_text
 from search.tree import Node, Tree
 
 _MARK = "\x02question\x03"
@@ -37,20 +38,8 @@ def instruction_text(instruction: str) -> str:
 
 def chat_frame(tokenizer: Any) -> tuple[str, str]:
     """What the chat template writes before and after the text of a single user turn."""
-    text = tokenizer.apply_chat_template(
-        [{"role": "user", "content": _MARK}], add_generation_prompt=True, tokenize=False
-    )
-    before, after = text.split(_MARK)
+    before, after = prompt_text(tokenizer, [{"role": "user", "content": _MARK}]).split(_MARK)
     return before, after
-
-
-def encode(tokenizer: Any, text: str) -> list[int]:
-    fast = getattr(tokenizer, "backend_tokenizer", None)  # half the time of the call around it
-    return (
-        fast.encode(text, add_special_tokens=False).ids
-        if fast
-        else tokenizer(text, add_special_tokens=False)["input_ids"]
-    )
 
 
 class PromptedPolicy:

@@ -18,10 +18,12 @@ from search.chain import answering_part
 from search.config import SearchConfig
 from search.driver import Question, grow_tree, make_policy, run_many
 from search.engines.engine import Engine, EngineError, Generation, Sampling
-from search.functional import question_ids, tag_ids
+from search.functional import tag_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
 from search.mcts import derived_seed
+from search.named import load_named
+from search.prompt import question_ids
 from search.solution import Candidate, Solution
 from search.voting import Poll
 
@@ -32,7 +34,7 @@ class Solver:
     Args:
         engine: a model; without functional tokens in its vocabulary it searches by prompting.
         config: settings.
-        strategy: one of `STRATEGIES`.
+        strategy: key of `STRATEGIES`, or ``module:function`` with the same signature.
         functions: the token set.
         scorer: a process reward model: it guides the search, ranks beams and candidates.
 
@@ -49,8 +51,7 @@ class Solver:
         functions: FunctionSet = RFTT,
         scorer: Scorer | None = None,
     ) -> None:
-        if strategy not in STRATEGIES:
-            raise ValueError(f"strategy {strategy!r}: expected one of {', '.join(STRATEGIES)}")
+        self._run: Strategy = load_named(strategy, STRATEGIES, "strategy")
         if "prm" in config.vote and scorer is None:
             raise ValueError(f"vote {config.vote!r} needs a process reward model")
         self.engine, self.config, self.strategy, self.functions, self.scorer = (
@@ -89,7 +90,7 @@ class Solver:
                 f"question {question.id}: its prompt of {length} tokens leaves no room for an answer in the engine's "
                 f"{room}; shorten it or raise max_model_len"
             )
-        solution = await STRATEGIES[self.strategy](self, Question(question.id, question.text))
+        solution = await self._run(self, Question(question.id, question.text))
         return await asyncio.to_thread(solution.elect)
 
     def prompt_ids(self, question: Question) -> list[int]:

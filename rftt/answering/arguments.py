@@ -13,11 +13,13 @@ def add_answering(parser: argparse.ArgumentParser) -> None:
     """Add them to a command."""
     add = parser.add_argument
     add("--model", required=True, metavar="M", help="model folder or hub name")
-    add("--strategy", default="mcts", help="greedy, majority, best_of_n, beam, dvts, mcts (default)")
+    add(
+        "--strategy", default="mcts", help="greedy, majority, best_of_n, beam, dvts, mcts (default), or module:function"
+    )
     add("--rollouts", type=int, default=16, help="budget in paths (default: 16)")
     add("--budget-tokens", type=int, help="budget in generated tokens; stops at the one reached first")
     add("--seed", type=int, default=0)
-    add("--engine", choices=("vllm", "transformers", "server"), help="default: vllm, or server with --server")
+    add("--engine", metavar="NAME", help="vllm (default), transformers, server (with --server), or module:function")
     add("--server", action="append", default=[], metavar="URL", help="a running vLLM server; repeatable")
     add("--prm", metavar="PATH", default="", help="process reward model: guides the search, ranks candidates")
     add("--prm-format", default="token_classification", metavar="F",

@@ -20,6 +20,8 @@ from typing import Any, Literal
 import yaml
 
 from rftt.config.sections import (
+    EVAL_SEARCH,
+    RL_SEARCH,
     DataConfig,
     EngineConfig,
     EvalConfig,
@@ -32,6 +34,7 @@ from rftt.config.sections import (
 from rftt.errors import UsageError
 from rftt.weighting.options import WeightingConfig
 from rftt.weighting.registry import WEIGHTINGS
+from search.collection import CollectionConfig
 from search.config import SearchConfig
 
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")  # of TRL's reports, each a package of its own name
@@ -51,7 +54,7 @@ class Config:
     model: ModelConfig = field(default_factory=ModelConfig)
     data: DataConfig = field(default_factory=DataConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
-    search: SearchConfig = field(default_factory=SearchConfig)
+    search: CollectionConfig = field(default_factory=CollectionConfig)
     prm: PRMConfig = field(default_factory=PRMConfig)
     shad: ShadSection = field(default_factory=ShadSection)
     sft: SFTSection = field(default_factory=SFTSection)
@@ -114,6 +117,9 @@ def from_dict(values: dict[str, Any], where: str = "config") -> Config:
     values = dict(values)
     if "seed" in values and isinstance(values.get("search", {}), dict):
         values["search"] = {"seed": values["seed"]} | values.get("search", {})
+    for section, kind, defaults in (("rl", RLSection, RL_SEARCH), ("eval", EvalConfig, EVAL_SEARCH)):
+        if isinstance(values.get(section, {}), dict):
+            values[section] = _route_to_search(values.get(section, {}), section, kind, defaults, values.get("search"))
     for section, trl in (("shad", "sft"), ("sft", "sft"), ("rl", "grpo")):
         if isinstance(values.get(section), dict):
             values[section] = _route_to_trainer(values[section], section, trl, where)
@@ -136,6 +142,21 @@ def _apply(values: dict[str, Any], override: str) -> None:
         if not isinstance(values, dict):
             raise UsageError(f"override {override!r}: {section} is not a section")
     values[key] = value
+
+
+def _route_to_search(
+    section: dict[str, Any], name: str, kind: type, defaults: dict[str, Any], phase_1: Any
+) -> dict[str, Any]:
+    """Move the settings of a search, which are declared in `SearchConfig` alone, into ``search`` of their section."""
+    ours = {f.name for f in dataclasses.fields(kind)}
+    trl = trainer_options("grpo") if name == "rl" else frozenset()
+    searched = {f.name for f in dataclasses.fields(SearchConfig)} - ours - trl - {"seed"}
+    given = section.get("search") or {}
+    if not isinstance(given, dict):
+        return section  # which is told when it is built
+    inherited = {k: v for k, v in phase_1.items() if k == "live_trees"} if isinstance(phase_1, dict) else {}
+    search = {**defaults, **inherited, **given, **{k: v for k, v in section.items() if k in searched}}
+    return {k: v for k, v in section.items() if k not in searched} | {"search": search}
 
 
 def _route_to_trainer(section: dict[str, Any], name: str, trl: str, where: str) -> dict[str, Any]:

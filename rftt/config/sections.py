@@ -5,12 +5,20 @@ Every section is a dataclass that is validated when it is built; `config` reads 
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
+from rftt.rl.estimators import ESTIMATORS
 from rftt.weighting.options import KeyStage, WeightingConfig
 from rftt.weighting.rft import RFT
 from search.config import SearchConfig
+from search.engines.starting import ENGINES
+from search.named import check_name
+from search.strategies import STRATEGIES
+
+# Where the search of a phase differs from the defaults of `SearchConfig`, which are those of phase 1.
+RL_SEARCH: dict[str, Any] = {"max_depth": 18, "temperature": 1.0, "top_p": 1.0}
+EVAL_SEARCH: dict[str, Any] = {"max_depth": 18}
 
 
 @dataclass(frozen=True)
@@ -21,8 +29,9 @@ class ModelConfig:
     pad_token: entry of the vocabulary to pad with, for models that name none or pad with their end-of-sequence token.
     token_noise: noise on the new rows, as a share of the spread of the rows they are the mean of; more of it where the
         rows of words say little, as in very small models.
-    functions: YAML file with the functional tokens, their prompts and transitions (`search.function_files`); None for those
-        that lie beside the model's tokenizer, else for the paper's.
+    functions: YAML file with the functional tokens, their prompts and transitions (`search.function_files`), or
+        ``module:name`` of a `search.functions.FunctionSet`; None for those that lie beside the model's tokenizer, else for
+        the paper's.
     """
 
     path: str = "toy"
@@ -65,21 +74,23 @@ class DataConfig:
 @dataclass(frozen=True)
 class EngineConfig:
     """Args:
-    name: ``vllm``, ``transformers``, or ``server``: vLLM servers that run already, e.g. by ``launch/servers.sh``.
+    name: ``vllm``, ``transformers``, ``server`` for vLLM servers that run already, e.g. by ``launch/servers.sh``, or
+        ``module:function`` of an engine of one's own (`search.engines.starting`).
     servers: URLs of the servers, for ``server``.
     max_model_len: longest prompt plus continuation.
     options: passed to ``vllm.LLM``, ``AutoModelForCausalLM.from_pretrained`` or ``ServerEngine`` as they are.
     """
 
-    name: Literal["vllm", "transformers", "server"] = "vllm"
+    name: str = "vllm"
     servers: tuple[str, ...] = ()
     max_model_len: int = 4096
     options: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        check_name(self.name, ENGINES, "engine", "name")
         if self.name == "server" and not self.servers:
             raise ValueError("servers: () is not allowed with name: server, expected the URLs of vLLM servers")
-        if self.servers and self.name != "server":
+        if self.servers and self.name in ("vllm", "transformers"):
             raise ValueError(f"servers: {self.servers} is not allowed with name: {self.name}, expected name: server")
 
 
@@ -242,25 +253,18 @@ class RLSection:
 
     Args:
         questions_per_step: questions of one optimiser step.
-        rollouts: paths per question; TRL's ``num_generations``.
+        search: how a question's paths are sampled; every setting of a search, also as ``rl.max_depth`` and so on.
+            ``rl.rollouts``, the paths per question, are TRL's ``num_generations``. Temperature and top_p are 1, since
+            samples come from the policy whose log-probs are trained. The transformers engine, which fills its batches in
+            lock-step, takes ``parallel_rollouts`` one by one.
         sampler: ``"uct"`` or ``"puct"`` for a functional tree search, ``"flat"`` for plain samples as in GRPO.
-        budget_tokens: a tree that has generated so many tokens starts nothing new; plain samples take the place of the
-            paths that it lacks.
-        max_depth: longest path in steps.
-        exploration: c of the UCT or PUCT formula.
-        max_step_tokens: longest step.
-        min_prior: allowed functions less probable than this are not explored.
-        branch_entropy: where the entropy of the next function is below this, in nats, only the most probable function is
-            explored.
-        siblings: steps sampled per chosen function.
-        parallel_rollouts: rollouts of one tree in flight at once on vLLM, kept apart by virtual loss; 1 is the paper's
-            search. The transformers engine, which fills its batches in lock-step, takes them one by one.
         wrong_reward: reward of a path with an answer that is not correct.
         format_reward: further reward of a path that is a whole chain.
         truncated: paths cut off by depth or length earn nothing: ``"punish"`` learns from that, ``"mask"`` leaves them out
             of the loss.
         process_weight: of the process rewards, where ``prm`` names a process reward model.
-        advantage: estimator of the per-token advantages.
+        advantage: estimator of the per-token advantages: ``reinforce++``, ``grpo``, ``dr_grpo``, ``rloo``, ``tree``, or
+            ``module:function`` of one's own (`rftt.rl.estimators`).
         branch_correction: functional tokens that the search chose are not samples of the policy. ``"none"`` takes them as
             such (the paper), ``"importance"`` weighs a path by how much more often the policy would take it, ``"mask"``
             leaves the chosen tokens out of the loss.
@@ -276,21 +280,13 @@ class RLSection:
     """
 
     questions_per_step: int = 16
-    rollouts: int = 16
+    search: SearchConfig = field(default_factory=lambda: SearchConfig(**RL_SEARCH))
     sampler: Literal["uct", "puct", "flat"] = "uct"
-    budget_tokens: int | None = None
-    max_depth: int = 18
-    exploration: float = 2.0
-    max_step_tokens: int = 512
-    min_prior: float = 0.0
-    branch_entropy: float = 0.0
-    siblings: int = 1
-    parallel_rollouts: int = 1
     wrong_reward: float = 0.1
     format_reward: float = 0.0
     truncated: Literal["punish", "mask"] = "punish"
     process_weight: float = 1.0
-    advantage: Literal["reinforce++", "grpo", "dr_grpo", "rloo", "tree"] = "reinforce++"
+    advantage: str = "reinforce++"
     branch_correction: Literal["none", "importance", "mask"] = "none"
     branch_cap: float = 4.0
     dynamic_sampling: int = 0
@@ -310,7 +306,15 @@ class RLSection:
                 f"format_reward: {self.format_reward} is not allowed, expected 0 ≤ format_reward < 1 − wrong_reward, so "
                 "that no wrong answer earns what a right one does"
             )
-        for name, least in (("rollouts", 2), ("questions_per_step", 1), ("process_weight", 0), ("branch_cap", 1),
+        check_name(self.advantage, ESTIMATORS, "estimator", "advantage")
+        if self.rollouts < 2:
+            raise ValueError(f"rollouts: {self.rollouts} is not allowed, expected 2 or more")
+        if (self.search.temperature, self.search.top_p) != (1.0, 1.0):
+            raise ValueError(
+                f"search: temperature {self.search.temperature} and top_p {self.search.top_p} are not allowed, expected 1 "
+                "and 1: samples come from the policy whose log-probs are trained"
+            )
+        for name, least in (("questions_per_step", 1), ("process_weight", 0), ("branch_cap", 1),
                             ("dynamic_sampling", 0), ("rollouts_every", 0), ("max_logprob_difference", 0)):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected {least} or more")
@@ -318,23 +322,21 @@ class RLSection:
             raise ValueError(
                 f"lora.dropout: {self.lora.dropout} is not allowed, expected 0: the policy that is sampled is trained"
             )
-        self.search_config(parallel=True)
+
+    @property
+    def rollouts(self) -> int:
+        """Paths per question."""
+        return self.search.rollouts
 
     def search_config(self, parallel: bool) -> SearchConfig:
-        """The search of this phase: samples come from the policy whose log-probs are trained.
+        """The search of this phase with the selection rule of its sampler.
 
         Args:
             parallel: whether several rollouts of one tree may be in flight.
         """
-        shared = ("rollouts", "budget_tokens", "max_depth", "exploration", "max_step_tokens", "min_prior", "branch_entropy",
-                  "siblings")  # fmt: skip
-        return SearchConfig(
-            **{name: getattr(self, name) for name in shared},
-            selection="puct" if self.sampler == "puct" else "uct",
-            temperature=1.0,
-            top_p=1.0,
-            parallel_rollouts=self.parallel_rollouts if parallel else 1,
-        )
+        selection: Any = self.sampler if self.sampler == "puct" else self.search.selection
+        in_flight = self.search.parallel_rollouts if parallel else 1
+        return replace(self.search, selection=selection, parallel_rollouts=in_flight)
 
 
 @dataclass(frozen=True)
@@ -343,18 +345,18 @@ class EvalConfig:
     models: which models are measured: base, sft, rl.
     processes: how many of them at once, each by a process of its own; they share cores and GPU memory.
     search_limit: measure searches and votes on only the first so many questions.
+    search: how questions are searched and chains sampled; every setting of a search, also as ``eval.max_depth`` and so on. A
+        temperature and a top_p of 1 measure the policy itself.
     rollouts: budgets of the search; one tree serves all of them.
     samples: independent chains per question for pass@1.
-    temperature, top_p: of samples and search; 1 and 1 measure the policy itself.
-    max_tokens: longest chain.
-    max_depth, max_step_tokens, exploration, min_prior: of the search.
     guide: what values the paths of the search: ``agreement`` among the answers, or the process reward model.
-    benchmarks: measured beside `data.eval`: names of the table (gsm8k, math500, aime24, …) or files.
+    benchmarks: benchmarks measured beside `data.eval`: names of the table (gsm8k, math500, aime24, …), files, or
+        ``module:function`` of one's own (`rftt.data.benchmarks`).
     benchmark_limit: of each of them only so many questions, drawn with the seed.
-    strategies: measured beside samples and search: majority, best_of_n, beam, dvts, mcts.
+    strategies: strategies measured beside samples and search: majority, best_of_n, beam, dvts, mcts, or ``module:function``
+        of one's own (`search.strategies`).
     budgets: of these strategies, in chains.
     token_budgets: of majority, best_of_n and mcts, in generated tokens: what the largest of `budgets` had answered by then.
-    beam_width: of beam and dvts.
     extract: what counts as an answer: ``boxed`` is the rule of RL, ``lenient`` also takes "the answer is …" and the like.
     base_instruction: appended to the questions that the base model answers in whole chains; it was never tuned to box.
     """
@@ -364,58 +366,43 @@ class EvalConfig:
     search_limit: int | None = None
     rollouts: tuple[int, ...] = (1, 4, 16)
     samples: int = 4
-    temperature: float = 0.7
-    top_p: float = 0.95
-    max_tokens: int = 2048
-    max_depth: int = 18
-    max_step_tokens: int = 512
-    exploration: float = 2.0
-    min_prior: float = 0.0
+    search: SearchConfig = field(default_factory=lambda: SearchConfig(**EVAL_SEARCH))
     guide: Literal["agreement", "prm"] = "agreement"
     benchmarks: tuple[str, ...] = ()
     benchmark_limit: int | None = None
     strategies: tuple[str, ...] = ()
     budgets: tuple[int, ...] = (4, 16)
     token_budgets: tuple[int, ...] = ()
-    beam_width: int = 4
     extract: Literal["boxed", "lenient"] = "boxed"
     base_instruction: str = ""
 
     def __post_init__(self) -> None:
-        known = ("majority", "best_of_n", "beam", "dvts", "mcts")
-        if unknown := [name for name in self.strategies if name not in known]:
-            hint = "; greedy is always measured" if "greedy" in unknown else ""
-            raise ValueError(f"strategies: {unknown[0]} is not allowed, expected some of {', '.join(known)}{hint}")
+        for name in self.strategies:
+            if name == "greedy":
+                raise ValueError("strategies: greedy is not allowed; greedy is always measured")
+            check_name(name, STRATEGIES, "strategy", "strategies")
         for name in ("budgets", "token_budgets"):
             values = getattr(self, name)
             if list(values) != sorted(set(values)) or (values and values[0] < 1) or (name == "budgets" and not values):
                 raise ValueError(f"{name}: {values} is not allowed, expected growing numbers from 1 up")
-        if {"beam", "dvts"} & set(self.strategies) and (odd := [b for b in self.budgets if b % self.beam_width]):
-            width = self.beam_width
+        if {"beam", "dvts"} & set(self.strategies) and (odd := [b for b in self.budgets if b % self.search.beam_width]):
+            width = self.search.beam_width
             raise ValueError(f"budgets: {odd[0]} is not allowed with beams, expected multiples of beam_width {width}")
         unknown = sorted(set(self.models) - {"base", "sft", "rl"})
         if unknown:
             raise ValueError(f"models: {', '.join(unknown)} is not allowed, expected base, sft, rl")
         if list(self.rollouts) != sorted(set(self.rollouts)) or not self.rollouts or self.rollouts[0] < 1:
             raise ValueError(f"rollouts: {self.rollouts} is not allowed, expected growing numbers from 1 up")
-        for name in ("samples", "processes", "beam_width", "benchmark_limit", "search_limit"):
+        for name in ("samples", "processes", "benchmark_limit", "search_limit"):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: {value} is not allowed, expected 1 or more")
 
-    def search_config(self, *, seed: int, live_trees: int, rollouts: int | None = None) -> SearchConfig:
+    def search_config(self, *, seed: int, rollouts: int | None = None) -> SearchConfig:
         """The search that is measured.
 
         Args:
-            seed: of its random choices.
-            live_trees: questions in flight at once.
+            seed: seed of its random choices.
             rollouts: budget; the largest of `rollouts` by default.
         """
-        shared = ("max_depth", "exploration", "temperature", "top_p", "max_step_tokens", "max_tokens", "min_prior",
-                  "beam_width")  # fmt: skip
-        return SearchConfig(
-            **{name: getattr(self, name) for name in shared},
-            rollouts=self.rollouts[-1] if rollouts is None else rollouts,
-            live_trees=live_trees,
-            seed=seed,
-        )
+        return replace(self.search, rollouts=self.rollouts[-1] if rollouts is None else rollouts, seed=seed)

@@ -20,6 +20,7 @@ import yaml
 from rftt.data.problems import Problem, Problems, problems_of
 from rftt.data.tables import READERS, Row, read_table
 from rftt.errors import UsageError
+from search.named import load_named
 
 TABLE = Path(__file__).with_name("benchmarks.yaml")
 
@@ -90,7 +91,8 @@ def find_benchmark(name: str, *, root: str = "", table: str | None = None) -> Be
     """The benchmark of this name, or the file at this path.
 
     Args:
-        name: of the table, or the path of a file of questions and answers.
+        name: name in the table, path of a file of questions and answers, or ``module:function`` of a user's own, which
+            returns rows such as ``{"question": …, "answer": …}``.
         root: folder with files of the benchmarks; a relative path that is not there is looked for in it too.
         table: the user's own table.
 
@@ -113,6 +115,8 @@ def find_benchmark(name: str, *, root: str = "", table: str | None = None) -> Be
                 f"{name}: there is no {stem}.jsonl in data.root ({root or 'not given'}) and no hub name for it"
             )
         return Benchmark(name, str(local or hub), **fields)
+    if ":" in name and not Path(name).exists():
+        return Benchmark(name.rpartition(":")[2], name)
     path = Path(name).expanduser()
     if not path.exists() and root and (Path(root) / name).exists():
         path = Path(root) / name
@@ -129,6 +133,8 @@ def load_benchmark(benchmark: Benchmark) -> Problems:
     Raises:
         UsageError: it cannot be read.
     """
+    if ":" in benchmark.source and not Path(benchmark.source).exists():
+        return problems_of(_rows_of(benchmark.source), benchmark.source, None)
     rows: list[Row] = []
     local = Path(benchmark.source).exists()
     for config in (None,) if local or not benchmark.configs else benchmark.configs:
@@ -141,6 +147,18 @@ def load_benchmark(benchmark: Benchmark) -> Problems:
     found = problems_of(rows, benchmark.source, columns)
     mended = (replace(p, answer=benchmark.mended.get(p.answer, p.answer)) for p in found)
     return Problems(mended, found.dropped)
+
+
+def _rows_of(place: str) -> list[Row]:
+    """Rows of a user's own function."""
+    try:
+        given = load_named(place, {}, "benchmark")()
+    except ValueError as error:
+        raise UsageError(f"eval.benchmarks: {error}") from error
+    rows = [Row(number, dict(values)) for number, values in enumerate(given, 1)]
+    if not rows:
+        raise UsageError(f"eval.benchmarks: {place} returns no question; expected rows with question and answer")
+    return rows
 
 
 def unreadable_golds(problems: Iterable[Problem]) -> list[str]:

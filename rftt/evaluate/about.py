@@ -12,7 +12,7 @@ from typing import Any
 import rewards
 from rftt.evaluate.job import Job
 from rftt.evaluate.tree_search import search_config
-from search.functional import question_ids
+from search.prompt import question_ids
 
 
 def about(job: Job) -> dict[str, Any]:
@@ -29,7 +29,8 @@ def about(job: Job) -> dict[str, Any]:
         "instruction": settings.base_instruction if job.model == "base" else "",
         "functions": list(job.functions.names),
         "sampling": {
-            "temperature": settings.temperature, "top_p": settings.top_p, "max_tokens": settings.max_tokens,
+            "temperature": settings.search.temperature, "top_p": settings.search.top_p,
+            "max_tokens": settings.search.max_tokens,
             "samples": settings.samples, "seed": job.config.seed,
         },
         "search": dataclasses.asdict(search_config(job)),

@@ -111,7 +111,7 @@ async def run_strategies(job: Job) -> tuple[list[Arm], dict[str, str]]:
 
 def _solver(job: Job, strategy: str, rollouts: int) -> KeepingSolver:
     seed = derived_seed(job.config.seed, "eval", "strategies")
-    config = job.config.eval.search_config(seed=seed, live_trees=job.config.search.live_trees, rollouts=rollouts)
+    config = job.config.eval.search_config(seed=seed, rollouts=rollouts)
     if strategy in WIDE:
         config = replace(config, vote="majority" if job.scorer is None else "prm")
     return KeepingSolver(job, config, strategy)

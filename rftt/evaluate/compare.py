@@ -1,4 +1,4 @@
-"""Two evaluations of the same questions side by side: ``rftt eval --compare RUN_A RUN_B``.
+"""Two evaluations of the same questions side by side: ``rftt compare RUN_A RUN_B``.
 
 Every metric that both have is compared question by question: McNemar's exact test where each question is right or wrong, a
 paired bootstrap over questions where it has several samples.

@@ -1,4 +1,4 @@
-"""Results in the layout of lm-evaluation-harness, for the tools that read its files: ``rftt eval --harness RUN OUT``.
+"""Results in the layout of lm-evaluation-harness, for the tools that read its files: ``rftt harness RUN OUT``.
 
 One folder a model with ``results_{date}.json`` and, for each benchmark, ``samples_{task}_{date}.jsonl``: a line a question
 with the greedy answer as its response, and the question's value for every metric. Layout of lm-evaluation-harness 0.4.

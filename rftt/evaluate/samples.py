@@ -13,9 +13,9 @@ from rftt.evaluate.metrics import Groups, Outcome, mean
 from rftt.runtime.progress import progress_bar
 from search.chain import answering_part, well_formed
 from search.engines import Sampling
-from search.functional import question_ids
 from search.journal import Journal
 from search.mcts import derived_seed
+from search.prompt import question_ids
 from search.voting import majority
 
 SAMPLE_SCHEMA = "rftt.sample/1"
@@ -44,12 +44,12 @@ async def draw(
     journal = Journal(job.folder / f"{name}-{job.model}.jsonl", key="sample_id")
     order = [f"{p.id}#{k}" for p in problems for k in range(count)]
     special = frozenset(tokenizer.all_special_ids) | job.engine.eos_ids
-    temperature = settings.temperature if temperature is None else temperature
+    temperature = settings.search.temperature if temperature is None else temperature
     gate = asyncio.Semaphore(max(1, IN_FLIGHT // count))
 
     async def sample(problem: Problem) -> None:
         seed = derived_seed(job.config.seed, "eval", name, problem.id)
-        sampling = Sampling(settings.max_tokens, count, temperature, settings.top_p, seed)
+        sampling = Sampling(settings.search.max_tokens, count, temperature, settings.search.top_p, seed)
         async with gate:
             generations = await job.engine.generate(question_ids(tokenizer, job.asked(problem)), sampling)
         for k, generation in enumerate(generations):
@@ -62,7 +62,7 @@ async def draw(
                     "subject": problem.subject, "text": text, "answer": verdict.answer, "verdict": verdict.status,
                     "well_formed": generation.stopped and well_formed(text, job.functions),
                     "tokens": len(generation.ids), "stopped": generation.stopped, "temperature": temperature,
-                    "top_p": settings.top_p, "seed": seed, "ids": list(generation.ids),
+                    "top_p": settings.search.top_p, "seed": seed, "ids": list(generation.ids),
                 })  # fmt: skip
         bar.update()
 

@@ -24,7 +24,7 @@ Votes = dict[str, dict[str, Any]]  # budget → {"answer", "verdict", "correct",
 def search_config(job: Job) -> SearchConfig:
     """The settings of the search that is measured."""
     seed = derived_seed(job.config.seed, "eval", "search")
-    return job.config.eval.search_config(seed=seed, live_trees=job.config.search.live_trees)
+    return job.config.eval.search_config(seed=seed)
 
 
 async def grow_trees(job: Job) -> dict[str, Votes]:

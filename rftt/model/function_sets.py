@@ -15,15 +15,21 @@ from rftt.errors import UsageError
 from rftt.model.checkpoints import write_whole
 from search.function_files import FILE, difference, read_functions, write_functions
 from search.functions import RFTT, FunctionSet
+from search.named import load_named
 
 
 def load_functions(path: str | Path) -> FunctionSet:
-    """The token set of a YAML file.
+    """The token set of a YAML file, or the `FunctionSet` that ``module:name`` names.
 
     Raises:
         UsageError: it cannot be read, or is no token set.
     """
     try:
+        if ":" in str(path) and not Path(path).expanduser().exists():
+            found = load_named(str(path), {}, "token set")
+            if not isinstance(found, FunctionSet):
+                raise ValueError(f"token set {path} is {type(found).__name__}, expected a search.functions.FunctionSet")
+            return found
         return read_functions(Path(path).expanduser())
     except ValueError as error:
         raise UsageError(str(error)) from error

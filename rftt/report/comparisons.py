@@ -1,6 +1,6 @@
 """Paired differences between the models of a run, and between the same model of several runs, question by question.
 
-Two metrics only; ``rftt eval --compare RUN_A RUN_B`` tells all of them.
+Two metrics only; ``rftt compare RUN_A RUN_B`` tells all of them.
 """
 
 from __future__ import annotations

@@ -9,7 +9,6 @@ the token's return, unscaled where an estimator scales the outcome.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
@@ -170,23 +169,6 @@ def tree(batch: ScoredBatch) -> torch.Tensor:
                 advantages_BT[row, nodes_T == node] = value - root + value - parent
                 parent = value
     return batch.spread(torch.zeros_like(batch.rewards_QG)) + advantages_BT * batch.mask_BT
-
-
-@dataclass(frozen=True)
-class Estimator:
-    """An estimator, and where its KL stands: in the reward, or in the loss where TRL puts it."""
-
-    compute: Callable[[ScoredBatch], torch.Tensor]
-    kl_in_reward: bool
-
-
-ESTIMATORS: Mapping[str, Estimator] = {
-    "reinforce++": Estimator(reinforce_plus_plus, kl_in_reward=True),
-    "grpo": Estimator(grpo, kl_in_reward=False),
-    "dr_grpo": Estimator(dr_grpo, kl_in_reward=False),
-    "rloo": Estimator(rloo, kl_in_reward=True),
-    "tree": Estimator(tree, kl_in_reward=False),
-}
 
 
 def _last_token(mask_BT: torch.Tensor) -> torch.Tensor:

@@ -21,7 +21,7 @@ from rftt.weighting.interface import NO_ROLE
 from rftt.weighting.rft import RFT
 from rftt.weighting.rft_loss import coefficient, rft_loss
 from rftt.weighting.roles import RegexRoles, role_of
-from rftt.weighting.scoring import Scorer, batches, differences
+from rftt.weighting.scoring import LossReader, batches, differences
 from rftt.weighting.table import RoleTable
 from search.functions import RFTT, FunctionSet
 from search.journal import read_jsonl
@@ -122,7 +122,7 @@ def _one_by_one(source: RoleTable | RegexRoles) -> PathRoles:
 
 def by_models(shuffled: Path, original: Path, config: Config, pad: int) -> PathRoles:
     """Roles by SHAD's rule, from both of its models, in batches of ``shad.score_tokens``."""
-    altered, before = (Scorer(str(path), config.model.dtype) for path in (shuffled, original))
+    altered, before = (LossReader(str(path), config.model.dtype) for path in (shuffled, original))
 
     def roles(prompts: Sequence[Ids], completions: Sequence[Ids]) -> list[list[int]]:
         samples = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -58,6 +57,23 @@ FIXED: dict[str, tuple[Any, str]] = {
 }
 
 
+def uses_vllm(config: Config) -> bool:
+    """Whether phase 2 samples on vLLM, else on the trained model itself.
+
+    Raises:
+        UsageError: the engine cannot sample for a trainer in its process.
+    """
+    given = config.rl.trainer.get("use_vllm")
+    if given is not None:
+        return bool(given)
+    if config.engine.name not in ("vllm", "transformers"):
+        raise UsageError(
+            f"engine.name is {config.engine.name}, but phase 2 samples from the weights that it trains, in the "
+            "trainer's process: set engine.name=vllm or transformers for `rftt rl`, or rl.trainer.use_vllm"
+        )
+    return config.engine.name == "vllm"
+
+
 def grpo_options(
     config: Config, output_dir: Path, world_size: int, on_gpu: bool, longest_prompt: int
 ) -> dict[str, Any]:
@@ -80,7 +96,7 @@ def grpo_options(
     for key, (value, reason) in FIXED.items():
         if key in given and given[key] != value:
             raise UsageError(f"rl.trainer.{key} is {given[key]!r}, but must be {value!r}: {reason}")
-    options: dict[str, Any] = {**PAPER, "use_vllm": config.engine.name == "vllm"}
+    options: dict[str, Any] = {**PAPER, "use_vllm": uses_vllm(config)}
     if not on_gpu:
         options |= {
             "use_cpu": True,
@@ -175,14 +191,3 @@ def vllm_options(config: Config, dtype: str, on_gpu: bool, max_model_len: int) -
             "block_size": 32,
         }
     return chosen | config.engine.options
-
-
-def quiet_environment() -> None:
-    """Telemetry off and TRL's notice about rollout functions silenced; what the user has set stays."""
-    for name, value in {
-        "HF_HUB_DISABLE_TELEMETRY": "1",
-        "VLLM_NO_USAGE_STATS": "1",
-        "DO_NOT_TRACK": "1",
-        "TRL_EXPERIMENTAL_SILENCE": "1",
-    }.items():
-        os.environ.setdefault(name, value)

@@ -26,14 +26,14 @@ from rftt.model.vocabulary import check_model, functional_token_ids
 from rftt.rl import grpo_options
 from rftt.rl.reward import FormatReward, OutcomeReward
 from rftt.rl.rollout import FunctionalRollout, prompt_of
-from rftt.runtime import distributed
+from rftt.runtime import distributed, environment
 from rftt.runtime.progress import course, training_progress
 from rftt.runtime.running_scorer import build_scorer
 from rftt.runtime.step_log import MetricsLog, StepLog
 from rftt.runtime.terminal import conclude
-from search.functional import question_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
+from search.prompt import question_ids
 
 log = logging.getLogger(__name__)
 
@@ -72,7 +72,7 @@ def train_rl(
         UsageError: a config, model or data set that cannot be trained on.
     """
     begun = time.perf_counter()
-    grpo_options.quiet_environment()
+    environment.set_defaults()
     out_folder, run_folder = Path(out_folder), Path(run_folder or config.folder)
     if out_folder.exists():
         if checkpoints.is_whole(out_folder):
@@ -152,8 +152,7 @@ def build_trainer(
     Raises:
         UsageError: options that contradict each other or that TRL refuses, or an engine that cannot start.
     """
-    use_vllm = config.rl.trainer.get("use_vllm", config.engine.name == "vllm")
-    if use_vllm:
+    if grpo_options.uses_vllm(config):
         from search.engines.vllm import allow_weight_updates_on_cpu
 
         allow_weight_updates_on_cpu()

@@ -1,6 +1,6 @@
 """What a path earns in the end: for its answer (RFTT, section 3.3), and perhaps for its form.
 
-The outcome is 1 for a correct answer, `wrong` for an answer that is not, 0 for none.
+Both follow the rules of `rewards.outcome`: what a verdict earns, and that an answer must stand in its place.
 """
 
 from __future__ import annotations
@@ -9,13 +9,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from rewards import grade_many
+from rewards.outcome import outcome
 from search.chain import answering_part
 from search.functions import RFTT, FunctionSet
-
-
-def outcome(verdict: str, wrong: float) -> float:
-    """Outcome reward of a verdict of the grader; what nobody can read is worth less than an honest mistake."""
-    return 1.0 if verdict == "correct" else wrong if verdict == "wrong" else 0.0
 
 
 class OutcomeReward:
@@ -74,6 +70,7 @@ class FormatReward:
 
     __name__ = "format"
 
-    def __call__(self, *, status: Sequence[str], **_: Any) -> list[float]:
-        """Args: how each path ended, a field of the rollout."""
-        return [float(s == "answered") for s in status]
+    def __call__(self, *, status: Sequence[str], verdict: Sequence[str | None] | None = None, **_: Any) -> list[float]:
+        """Args: how each path ended and the verdict on its answer, fields of the rollout."""
+        verdicts = verdict if verdict is not None else [None] * len(status)
+        return [float(s == "answered" and v != "no_answer") for s, v in zip(status, verdicts, strict=True)]

@@ -19,6 +19,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
+from rewards.outcome import outcome
 from rftt.config.sections import RLSection
 from rftt.data.problems import Problem
 from rftt.errors import UsageError
@@ -26,16 +27,16 @@ from rftt.rl import branches
 from rftt.rl.lockstep import Lockstep
 from rftt.rl.own_engine import colocated, own_model
 from rftt.rl.replay import SolvedPaths
-from rftt.rl.reward import outcome
 from rftt.rl.sample import Sample, plain_path, tree_path
 from rftt.rl.shaping import process_returns, start_potential
 from search import Question, SearchConfig, Tree
 from search.driver import grow_tree, make_policy
 from search.engines import Engine, EngineStats, Sampling
-from search.functional import question_ids, tag_ids
+from search.functional import tag_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
 from search.mcts import Policy, derived_seed
+from search.prompt import question_ids
 
 Message = Mapping[str, str]
 

@@ -27,8 +27,9 @@ from rftt.model.checkpoints import WholeCheckpoints
 from rftt.model.lora import TrainsAdapters
 from rftt.rl import batches, columns
 from rftt.rl import path_metrics as measures
-from rftt.rl.advantages import ESTIMATORS, ScoredBatch
+from rftt.rl.advantages import ScoredBatch
 from rftt.rl.auxiliary_loss import Auxiliary
+from rftt.rl.estimators import load_estimator
 from rftt.runtime.step_log import MetricsLog, StepLog
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
 from search.functional import tag_ids
@@ -67,7 +68,7 @@ class RFTTTrainer(TrainsAdapters, WholeCheckpoints, GRPOTrainer):
         **named: Any,
     ) -> None:
         self.settings = settings or RLSection()
-        self.estimator = ESTIMATORS[self.settings.advantage]
+        self.estimator = load_estimator(self.settings.advantage)
         self.functions = functions
         self.metrics_log = metrics_log
         self.rollout_log = rollout_log

@@ -8,13 +8,11 @@ that is still to be measured.
 
 from __future__ import annotations
 
-import inspect
 import json
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 from rftt.config import Config
 from rftt.errors import UsageError
@@ -26,17 +24,18 @@ def build_engine(config: Config, model: str | Path) -> Engine:
 
     Raises:
         EngineError: the engine cannot start, or the servers serve another model.
-        UsageError: ``engine.options`` holds what a server engine does not know.
+        UsageError: there is no such engine, or ``engine.options`` holds what it does not know.
     """
-    from search import engines
+    from search.engines.starting import EngineSettings, start_engine
 
-    if config.engine.name == "server":
-        return _server_engine(config, str(model))
-    options: dict[str, Any] = {"dtype": config.model.dtype} | config.engine.options
-    if config.engine.name == "vllm":
-        # One seed for what has no seed of its own; a trainer in the same process keeps its random state.
-        return engines.VLLMEngine(str(model), max_model_len=config.engine.max_model_len, seed=config.seed, **options)
-    return engines.TransformersEngine(str(model), max_model_len=config.engine.max_model_len, **options)
+    engine = config.engine
+    settings = EngineSettings(
+        str(model), engine.max_model_len, config.model.dtype, config.seed, engine.servers, engine.options
+    )
+    try:
+        return start_engine(engine.name, settings)
+    except ValueError as error:
+        raise UsageError(f"engine.{error}") from error
 
 
 @contextmanager
@@ -61,32 +60,6 @@ def server_flags(config: Config) -> list[str]:
         else:
             flags += [f"--{flag}", json.dumps(value) if isinstance(value, (dict, list)) else str(value)]
     return flags
-
-
-def _server_engine(config: Config, model: str) -> Engine:
-    from search.engines.engine import EngineError
-    from search.engines.server import ServerEngine
-
-    engine = config.engine
-    known = set(inspect.signature(ServerEngine).parameters) - {"urls", "tokenizer", "max_model_len"}
-    if unknown := sorted(set(engine.options) - known):
-        raise UsageError(
-            f"engine.options.{unknown[0]} is unknown to engine.name: server, expected one of {', '.join(sorted(known))}; "
-            "what vLLM is to know goes to the command line of its servers"
-        )
-    options = {"seed": config.seed} | engine.options
-    built = ServerEngine(engine.servers, tokenizer=model, max_model_len=engine.max_model_len, **options)
-    if "model" not in engine.options and not any(_same_model(name, model) for name in built.served):
-        raise EngineError(
-            f"the servers serve {' = '.join(sorted(built.served))}, not {model}: start them with launch/servers.sh {model}, "
-            f"or say with engine.options.model={built.model} that it is the same"
-        )
-    return built
-
-
-def _same_model(one: str, other: str) -> bool:
-    """Whether two folders or hub names are the same, however the folders are written."""
-    return Path(one).resolve() == Path(other).resolve()
 
 
 def main(argv: list[str]) -> int:

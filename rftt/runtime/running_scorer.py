@@ -1,4 +1,4 @@
-"""The process reward model that a config asks for, as the `Scorer` of a search."""
+"""The process reward model that a config asks for, as the `RunningScorer` of a search."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from rftt.errors import UsageError
 from search.engines.engine import EngineError, EngineGone
 
 
-class Scorer:
+class RunningScorer:
     """Scores the steps of solutions for everything that searches or trains; see `rewards.prm.process.ProcessScorer`.
 
     Args:
@@ -52,7 +52,7 @@ class Scorer:
         self._inner.close()
 
 
-def build_scorer(config: Config) -> Scorer | None:
+def build_scorer(config: Config) -> RunningScorer | None:
     """Load, or prepare to ask, the process reward model of ``config.prm``.
 
     Args:
@@ -85,11 +85,11 @@ def build_scorer(config: Config) -> Scorer | None:
         raise UsageError(str(error)) from error
     except TypeError as error:
         raise UsageError(f"prm.options: {error}") from error
-    return Scorer(ProcessScorer(model, questions=prm.questions))  # type: ignore[arg-type]
+    return RunningScorer(ProcessScorer(model, questions=prm.questions))  # type: ignore[arg-type]
 
 
 @contextmanager
-def running_scorer(config: Config) -> Iterator[Scorer | None]:
+def running_scorer(config: Config) -> Iterator[RunningScorer | None]:
     """A scorer that is closed at the end."""
     scorer = build_scorer(config)
     try:

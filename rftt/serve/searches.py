@@ -19,9 +19,9 @@ from rftt.serve.answers import Answer, compose
 from rftt.serve.protocol import Ask, refuse
 from search.driver import Question
 from search.engines.engine import Engine, EngineAround, EngineGone, Generation, Sampling
-from search.functional import encode
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
+from search.prompt import encode, prompt_ids
 from search.strategies import Solver
 
 # Every request asks the question of this name, so that its answer depends on its seed and settings alone; `rftt solve` names
@@ -63,10 +63,7 @@ class Conversation(Vocabulary):
         self._tokenizer = vocabulary
         self._known = vocabulary.get_vocab()
         self.all_special_ids = vocabulary.all_special_ids
-        self._earlier = earlier
-
-    def apply_chat_template(self, messages: list[dict[str, str]], **options: Any) -> Any:
-        return self._tokenizer.apply_chat_template([*self._earlier, *messages], **options)
+        self.earlier = earlier
 
 
 class Turn(EngineAround):
@@ -209,18 +206,13 @@ class Searches:
             await self._stopped.wait()
 
     def _prepare(self, ask: Ask, name: str) -> Search:
-        from jinja2 import TemplateError
-
         tokenizer = Conversation(self._vocabulary, [*ask.messages[:-1]])
         turn = Turn(self._engine, tokenizer, name)
         try:
-            prompt = tokenizer.apply_chat_template([ask.messages[-1]], add_generation_prompt=True, tokenize=False)
-            length = len(encode(tokenizer, prompt))
+            length = len(prompt_ids(tokenizer, [ask.messages[-1]]))
             solver = Solver(turn, ask.search, ask.strategy, functions=self.functions, scorer=self._scorer)
-        except TemplateError as error:
-            raise refuse(f"messages: the model's chat template refuses them: {error}", "messages") from error
         except ValueError as error:
-            raise refuse(str(error)) from error
+            raise refuse(str(error), "messages" if "chat template" in str(error) else None) from error
         if length + 1 >= turn.max_model_len:
             raise refuse(
                 f"messages: the prompt of {length} tokens leaves no room for an answer in the model's "

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import difflib
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -15,6 +14,7 @@ from rftt.weighting.per_function import PerFunction
 from rftt.weighting.plain import Plain
 from rftt.weighting.rft import RFT
 from rftt.weighting.sftkey import KeyWeight
+from search.named import load_named
 
 WEIGHTINGS: dict[str, type[Weighting]] = {
     "plain": Plain,
@@ -36,7 +36,7 @@ def load_weighting(name: str, options: Mapping[str, Any]) -> Weighting:
     Raises:
         ValueError: unknown name or option, or a value that the class refuses.
     """
-    kind: Any = WEIGHTINGS[name] if name in WEIGHTINGS else _from_module(name)
+    kind: Any = load_named(name, WEIGHTINGS, "weighting", "name")
     if dataclasses.is_dataclass(kind):
         known = [f.name for f in dataclasses.fields(kind) if f.init]
         for option in options:
@@ -53,17 +53,3 @@ def load_weighting(name: str, options: Mapping[str, Any]) -> Weighting:
     if not isinstance(weighting, Weighting):
         raise ValueError(f"name: {name} is not allowed, expected a subclass of rftt.weighting.interface.Weighting")
     return weighting
-
-
-def _from_module(name: str) -> Any:
-    module, found, attribute = name.partition(":")
-    if not found:
-        close = difflib.get_close_matches(name, WEIGHTINGS, n=1)
-        hint = f"did you mean {close[0]}?" if close else f"expected {', '.join(WEIGHTINGS)} or module:Class"
-        raise ValueError(f"name: there is no weighting {name}; {hint}")
-    try:
-        return getattr(importlib.import_module(module), attribute)
-    except (ImportError, AttributeError) as error:
-        raise ValueError(
-            f"name: {name} cannot be imported ({error}); expected module:Class on the Python path"
-        ) from error

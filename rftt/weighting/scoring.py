@@ -28,7 +28,7 @@ def batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     return found
 
 
-class Scorer:
+class LossReader:
     """Losses of learnt tokens under one model; the logits of a whole batch are never held.
 
     Args:
@@ -51,7 +51,7 @@ class Scorer:
 
 
 def differences(
-    samples: Sequence[Encoded], shuffled: Scorer, original: Scorer, pad: int
+    samples: Sequence[Encoded], shuffled: LossReader, original: LossReader, pad: int
 ) -> Iterator[list[float | None]]:
     """LD(y) = l_s(y) − l_o(y) of every token of a batch (arXiv 2412.14780, section 4.1); None where it is not learnt.
 

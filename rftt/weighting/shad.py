@@ -119,7 +119,7 @@ def _score(
 ) -> dict[str, float]:
     """Step 3: LD of every token, into ``roles.jsonl``; returns seconds and tokens scored in this sitting."""
     from rftt.runtime.progress import progress_bar
-    from rftt.weighting.scoring import Scorer, batches, differences
+    from rftt.weighting.scoring import LossReader, batches, differences
 
     journal = Journal(out / ROLES, key="sample")
     names = [str(i) for i in range(len(encoded))]
@@ -127,7 +127,7 @@ def _score(
     left = [batch for batch in planned if not all(names[i] in journal for i in batch)]
     total = sum(len(e["input_ids"]) for e in encoded)
     todo = sum(len(encoded[i]["input_ids"]) for batch in left for i in batch)
-    altered, original = Scorer(str(out / "shuffled"), config.model.dtype), Scorer(model, config.model.dtype)
+    altered, original = LossReader(str(out / "shuffled"), config.model.dtype), LossReader(model, config.model.dtype)
     begun = time.monotonic()
     with progress_bar(total, "shad: labelling", "tokens", done=total - todo) as bar:
         for batch in left:  # whole batches, also after a kill: padding moves the last bits of a loss

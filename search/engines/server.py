@@ -24,6 +24,7 @@ from search.engines.completions import error_message, one_line, read_generations
 from search.engines.engine import EngineError, EngineStats, Generation, Sampling
 from search.engines.fleet import Fleet, Server
 from search.engines.models import agree_on_model, list_models, serves
+from search.prompt import end_ids
 
 if TYPE_CHECKING:
     from aiohttp import ClientSession
@@ -246,7 +247,7 @@ def _bare(url: str) -> str:
 def _tokenizer(source: Any) -> tuple[Any, frozenset[int]]:
     """The tokenizer and the end-of-sequence ids, those of the model's generation config included."""
     if not isinstance(source, str):
-        return source, frozenset({source.eos_token_id})
+        return source, end_ids(source, None)
     from transformers import AutoConfig, AutoTokenizer, GenerationConfig
 
     try:
@@ -259,5 +260,4 @@ def _tokenizer(source: Any) -> tuple[Any, frozenset[int]]:
         listed = GenerationConfig.from_pretrained(source).eos_token_id
     except OSError:  # it has none of its own
         listed = GenerationConfig.from_model_config(AutoConfig.from_pretrained(source)).eos_token_id
-    listed = listed if isinstance(listed, list) else [listed]
-    return tokenizer, frozenset(i for i in [*listed, tokenizer.eos_token_id] if i is not None)
+    return tokenizer, end_ids(tokenizer, listed)

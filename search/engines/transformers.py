@@ -10,6 +10,7 @@ import time
 from typing import TYPE_CHECKING, Any
 
 from search.engines.engine import EngineStats, Generation, Sampling
+from search.prompt import end_ids
 
 if TYPE_CHECKING:
     import torch
@@ -46,9 +47,7 @@ class TransformersEngine:
         self.tokenizer = tokenizer
         self.max_model_len = max_model_len or model.config.max_position_embeddings
         self.max_batch = max_batch
-        listed = model.generation_config.eos_token_id
-        listed = listed if isinstance(listed, list) else [listed]
-        self.eos_ids = frozenset(i for i in [*listed, tokenizer.eos_token_id] if i is not None)
+        self.eos_ids = end_ids(tokenizer, model.generation_config.eos_token_id)
         self.stats = EngineStats()
         self._waiting: list[Job] = []
         self._pump: asyncio.Task[None] | None = None

@@ -9,9 +9,11 @@ import asyncio
 import itertools
 import os
 import time
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from search.engines.engine import EngineError, EngineGone, EngineStats, Generation, Sampling
+from search.prompt import end_ids
 
 if TYPE_CHECKING:
     from vllm import LLM
@@ -84,7 +86,10 @@ class VLLMEngine:
         self.tokenizer: Any = self.llm.get_tokenizer()
         config = self.llm.llm_engine.model_config
         self.max_model_len: int = config.max_model_len
-        self.eos_ids = _eos_ids(config, self.tokenizer)
+        listed = config.try_get_generation_config().get("eos_token_id")
+        self.eos_ids = end_ids(self.tokenizer, listed)
+        # vLLM stops at the others by itself.
+        self._known_ends = {self.tokenizer.eos_token_id, *(listed if isinstance(listed, list) else [listed])}
         self.stats = EngineStats()
         self._waiting: dict[str, asyncio.Future[RequestOutput]] = {}
         self._pump: asyncio.Task[None] | None = None
@@ -99,11 +104,11 @@ class VLLMEngine:
         room = min(sampling.max_tokens, self.max_model_len - len(prompt_ids))
         if room <= 0:
             return [Generation((), False)] * sampling.n
-        name = f"rftt-{next(_ids)}"
+        name, params = f"rftt-{next(_ids)}", sampling_params(sampling, room, self.eos_ids - self._known_ends)
         future: asyncio.Future[RequestOutput] = asyncio.get_running_loop().create_future()
         begun = time.perf_counter()
         try:
-            self.llm.llm_engine.add_request(name, {"prompt_token_ids": prompt_ids}, sampling_params(sampling, room))
+            self.llm.llm_engine.add_request(name, {"prompt_token_ids": prompt_ids}, params)
         except ValueError as error:
             raise EngineError(f"vLLM refuses a request: {error}") from error
         finally:
@@ -186,8 +191,14 @@ def _start(model: str, options: dict[str, Any]) -> LLM:
         ) from error
 
 
-def sampling_params(sampling: Sampling, room: int) -> Any:
-    """vLLM's parameters of a request that may generate `room` tokens."""
+def sampling_params(sampling: Sampling, room: int, ends: Iterable[int] = ()) -> Any:
+    """vLLM's parameters of a request that may generate `room` tokens.
+
+    Args:
+        sampling: what is asked for.
+        room: most new tokens.
+        ends: further ids that end a continuation.
+    """
     from vllm import SamplingParams
     from vllm.sampling_params import RequestOutputKind
 
@@ -197,7 +208,7 @@ def sampling_params(sampling: Sampling, room: int) -> Any:
         temperature=sampling.temperature,
         top_p=sampling.top_p,
         seed=sampling.seed,
-        stop_token_ids=list(sampling.stop_ids) or None,
+        stop_token_ids=[*sampling.stop_ids, *sorted(ends)] or None,
         # vLLM wants the number of watched ids here; the sampled id comes in addition.
         logprobs=len(sampling.watch_ids) if sampling.watch_ids or sampling.logprobs else None,
         logprob_token_ids=list(sampling.watch_ids) or None,
@@ -217,10 +228,3 @@ def _generation(output: Any, sampling: Sampling) -> Generation:
         last = output.logprobs[-1]
         watched = {i: last[i].logprob for i in sampling.watch_ids}
     return Generation(ids, output.finish_reason == "stop", logprobs, watched)
-
-
-def _eos_ids(config: Any, tokenizer: Any) -> frozenset[int]:
-    """End-of-sequence ids of the tokenizer and of the model's generation config."""
-    found = config.try_get_generation_config().get("eos_token_id")
-    listed = found if isinstance(found, list) else [found]
-    return frozenset(i for i in [*listed, tokenizer.eos_token_id] if i is not None)

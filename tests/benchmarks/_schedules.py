@@ -25,7 +25,7 @@ from search.accounting import CountedEngine
 from search.engines import Engine, EngineStats, FakeEngine, Generation, Sampling
 from search.engines.engine import EngineAround
 from search.engines.vllm import sampling_params, settled
-from search.prompted import encode
+from search.prompt import encode
 from tests.search.fakes import TOKENIZER, prompted_script
 
 AT_ONCE = 256  # trees in flight, and sequences in a batch

@@ -180,9 +180,10 @@ async def _measure(config: Config, model: Path, held_out: list[Any]) -> dict[str
     from rftt.rl.sample import plain_path
     from rftt.runtime.running_engine import running_engine
     from search.engines import Sampling
-    from search.functional import question_ids, tag_ids
+    from search.functional import tag_ids
     from search.functions import RFTT
     from search.mcts import derived_seed
+    from search.prompt import question_ids
 
     with running_engine(config, model) as engine:
         tags = tag_ids(engine.tokenizer, RFTT.tags)
@@ -190,7 +191,7 @@ async def _measure(config: Config, model: Path, held_out: list[Any]) -> dict[str
         async def paths(problem: Any, count: int, temperature: float) -> list[Any]:
             prompt_ids = question_ids(engine.tokenizer, problem.question)
             seed = derived_seed(config.seed, "arm", problem.id)
-            sampling = Sampling(config.eval.max_tokens, count, temperature, seed=seed, logprobs=True)
+            sampling = Sampling(config.eval.search.max_tokens, count, temperature, seed=seed, logprobs=True)
             found = await engine.generate(prompt_ids, sampling)
             return [
                 await plain_path(prompt_ids, g, problem.id, problem.answer, engine.tokenizer, tags, RFTT) for g in found

@@ -123,10 +123,11 @@ def _plain(config: Config, train: list[Any], folder: Path) -> Any:
     from rftt.rl import grpo_options
     from rftt.rl.phase import _engine_options
     from rftt.rl.rollout import prompt_of
+    from rftt.runtime import environment
 
     model = trained_model(config, "sft")
     tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
-    grpo_options.quiet_environment()
+    environment.set_defaults()
     args = GRPOConfig(**grpo_options.grpo_options(config, folder, 1, False, 100))
     chosen = grpo_options.vllm_options(config, "float32", False, args.vllm_max_model_length)
     rows = [{"prompt": prompt_of(p), "answer": p.answer} for p in train]

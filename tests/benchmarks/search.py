@@ -34,9 +34,9 @@ from typing import Any
 import psutil
 
 from rewards import grader
-from rftt.cli import ENVIRONMENT
 from rftt.config import Config, load_config
 from rftt.run_folder import model_path
+from rftt.runtime import environment
 from rftt.runtime.running_engine import build_engine
 from rftt.toy.world import problems
 from search import Question, SearchConfig, Tree, search_many
@@ -80,8 +80,7 @@ def main() -> int:
     parser.add_argument("--growth-vllm", type=int, default=256, metavar="N", help="most questions of growth on vLLM")
     parser.add_argument("--profile", action="store_true", help="only profile our schedule outside of vLLM's step")
     options = parser.parse_args()
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    environment.set_defaults()
     config = load_config("configs/toy.yaml")
     if options.profile:
         with _vllm(config) as engine:

@@ -39,8 +39,8 @@ import aiohttp
 import psutil
 
 from rftt.answering.solve import settings
-from rftt.cli import ENVIRONMENT
 from rftt.config import Config
+from rftt.runtime import environment
 from rftt.runtime.running_engine import build_engine, server_flags
 from rftt.toy.world import problems
 from search import Question, Solver
@@ -74,8 +74,7 @@ def main() -> int:
     if not Path(options.model).exists():
         print(f"{options.model} is not there: make quickstart first")
         return 0
-    for name, value in ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
+    environment.set_defaults()
     figures: dict[str, Any] = {"model": options.model, "cores": os.cpu_count(), "load": [], "hostile": None}
     failed = False
     if "load" in options.part:

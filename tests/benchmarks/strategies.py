@@ -93,12 +93,7 @@ def main() -> None:
 def measure(run: Path, model: str, count: int) -> dict[str, Any]:
     """Curves of every arm for one model of a run: name → points ``{"budget", "value", "low", "high", "n", "tokens"}``."""
     config = replace(load_config(run / "config.yaml"), run=str(run))
-    settings = config.eval
-    search = SearchConfig(
-        max_depth=settings.max_depth, exploration=settings.exploration, temperature=settings.temperature,
-        top_p=settings.top_p, max_step_tokens=settings.max_step_tokens, max_tokens=settings.max_tokens,
-        min_prior=settings.min_prior, live_trees=128, seed=config.seed,
-    )  # fmt: skip
+    search = replace(config.eval.search, live_trees=128, seed=config.seed)
     held_out = problems(config)[1][:count]
     questions = [Question(p.id, p.question) for p in held_out]
     gold = {p.id: p.answer for p in held_out}

@@ -34,7 +34,7 @@ from rftt.sft.phase import train_sft
 from rftt.weighting.annotate import IGNORED
 from rftt.weighting.conversations import conversations, encode
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
-from rftt.weighting.scoring import Scorer, batches, differences
+from rftt.weighting.scoring import LossReader, batches, differences
 from rftt.weighting.shad import ROLES, label_tokens
 from search.chain import well_formed
 from search.journal import read_jsonl, write_jsonl
@@ -222,7 +222,7 @@ def cost(run: Path, rounds: int) -> dict[str, Any]:
     samples = [encode(s, tokenizer) for s in conversations(read_jsonl(run / "search" / "chains.jsonl"), "chains")]
     planned = batches([len(s["input_ids"]) for s in samples], 8192)
     tokens = sum(len(s["input_ids"]) for s in samples)
-    one, other = Scorer(str(model), "float32"), Scorer(str(run / "sft" / "final"), "float32")
+    one, other = LossReader(str(model), "float32"), LossReader(str(run / "sft" / "final"), "float32")
     plain = AutoModelForCausalLM.from_pretrained(model, dtype="float32").eval()
 
     def label() -> None:

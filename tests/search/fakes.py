@@ -25,8 +25,12 @@ class CharTokenizer:
     def get_vocab(self) -> dict[str, int]:
         return dict(self.vocabulary)
 
-    def __call__(self, text: str, add_special_tokens: bool = True) -> dict[str, list[int]]:
-        return {"input_ids": [self.vocabulary[t] for t in self.pattern.findall(text)]}
+    def __call__(
+        self, text: str, add_special_tokens: bool = True, split_special_tokens: bool = False
+    ) -> dict[str, list[int]]:
+        return {
+            "input_ids": [self.vocabulary[t] for t in (text if split_special_tokens else self.pattern.findall(text))]
+        }
 
     def decode(self, ids: Any) -> str:
         return "".join(self.names[i] for i in ids)

@@ -8,8 +8,9 @@ from rftt.model.vocabulary import add_functional_tokens
 from search import Question, SearchConfig, search_many
 from search.engines import Sampling, TransformersEngine
 from search.engines.engine import EngineError
-from search.functional import question_ids, tag_ids
+from search.functional import tag_ids
 from search.functions import RFTT
+from search.prompt import question_ids
 
 VLLM_OPTIONS = {"dtype": "float32", "enforce_eager": True, "max_num_seqs": 32}
 

@@ -2,7 +2,7 @@
 
 import asyncio
 
-from search import SearchConfig, Tree
+from search import CollectionConfig, Tree
 from search.chain import check, parse
 from search.functions import RFTT
 from search.merge import chains, merged, pairs, plain, rank, score_steps
@@ -33,7 +33,7 @@ def example():
 
 def make(tree, **settings):
     policy = PromptedPolicy(prompted_engine())
-    return asyncio.run(chains(tree, policy, SearchConfig(**settings)))
+    return asyncio.run(chains(tree, policy, CollectionConfig(**settings)))
 
 
 def test_rank_prefers_the_best_correct_and_the_worst_wrong():
@@ -86,7 +86,7 @@ def test_the_verification_sees_the_wrong_steps_and_the_correct_rest():
     engine, tree = prompted_engine(), example()
     policy = PromptedPolicy(engine)
     asyncio.run(policy.start(tree))
-    asyncio.run(chains(tree, policy, SearchConfig(merged_share=1.0)))
+    asyncio.run(chains(tree, policy, CollectionConfig(merged_share=1.0)))
     [(prompt, _)] = engine.log
     text = engine.tokenizer.decode(prompt)
     assert text.index("What is 1 + 1?") < text.index("\\boxed{5}") < text.index("\\boxed{2}") < text.index("go wrong")

@@ -5,8 +5,9 @@ import asyncio
 import pytest
 
 from rewards import grade
-from search import Question, SearchConfig, Solver, search_many, solve_many
+from search import Question, Solver, search_many, solve_many
 from search.chain import answering_part, check, parse, well_formed
+from search.collection import CollectionConfig
 from search.functions import RFTT
 from search.merge import chains
 from search.preferences import preferences
@@ -15,13 +16,13 @@ from tests.own_functions import OWN
 from tests.search.fakes import Scripted, functional_engine, prompted_engine
 
 MODEL = Scripted(OWN)
-CONFIG = SearchConfig(rollouts=12, max_depth=5, chains_per_question=3, merged_share=1.0, preferences=2)
+CONFIG = CollectionConfig(rollouts=12, max_depth=5, chains_per_question=3, merged_share=1.0, preferences=2)
 CHAIN = "<plan>\nfirst\n</plan>\n<solve>\nso \\boxed{1}\n</solve>\n<answer>\n\\boxed{2}\n</answer>\n"
 
 
 def grown(engine, policy, **settings):
     trees = []
-    config = SearchConfig(**{"rollouts": 12, "max_depth": 5, "preferences": 2, **settings})
+    config = CollectionConfig(**{"rollouts": 12, "max_depth": 5, "preferences": 2, **settings})
     asked = [Question(str(i), f"What is {i}?", "0") for i in range(4)]
     asyncio.run(search_many(asked, engine, config, trees.append, policy=policy, functions=OWN))
     return trees
@@ -57,7 +58,7 @@ def test_functional_trees_follow_the_table_of_the_set():
 @pytest.mark.parametrize("strategy", ["greedy", "majority", "best_of_n", "beam", "dvts", "mcts"])
 def test_every_strategy_answers(strategy):
     solutions = []
-    config = SearchConfig(rollouts=8, beam_width=2, max_depth=8, max_tokens=2000)
+    config = CollectionConfig(rollouts=8, beam_width=2, max_depth=8, max_tokens=2000)
     solver = Solver(functional_engine(MODEL), config, strategy, functions=OWN)
     assert solver.tuned
     asyncio.run(solve_many([Question("q", "What is 1?")], solver, solutions.append))

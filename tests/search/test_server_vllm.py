@@ -15,8 +15,9 @@ from rftt.toy import BASE
 from search import Question, SearchConfig, search_many
 from search.engines import Sampling, ServerEngine
 from search.engines.engine import EngineError
-from search.functional import question_ids, tag_ids
+from search.functional import tag_ids
 from search.functions import RFTT
+from search.prompt import question_ids
 from tests.search.fake_server import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]

@@ -10,7 +10,7 @@ from rftt.errors import UsageError
 def test_defaults_are_the_papers():
     config = from_dict({})
     assert (config.search.rollouts, config.search.max_depth, config.search.exploration) == (16, 15, 2.0)
-    assert (config.rl.rollouts, config.rl.questions_per_step, config.rl.max_depth) == (16, 16, 18)
+    assert (config.rl.rollouts, config.rl.questions_per_step, config.rl.search.max_depth) == (16, 16, 18)
     assert config.sft.batch_size == 128 and config.rl.wrong_reward == 0.1
 
 
@@ -95,3 +95,53 @@ def test_a_tracker_that_is_not_installed_is_told_before_anything_starts(monkeypa
     with pytest.raises(UsageError, match=r"rl\.trainer\.report_to: wandb is not installed; pip install wandb"):
         from_dict({"rl": {"report_to": ["none", "wandb"]}})
     from_dict({"sft": {"report_to": "none"}})
+
+
+@pytest.mark.parametrize("section", ["rl", "eval"])
+def test_every_setting_of_a_search_is_known_in_every_phase(section: str):
+    given = {"selection": "puct", "siblings": 2, "vote": "prior", "branch_entropy": 0.1, "beam_width": 2,
+             "parallel_rollouts": 3, "exploration": 1.5}  # fmt: skip
+    search = getattr(from_dict({section: dict(given)}), section).search
+    assert {name: getattr(search, name) for name in given} == given
+    assert getattr(from_dict({section: {"search": dict(given)}}), section).search == search
+
+
+def test_a_resolved_config_reads_as_itself():
+    config = from_dict({"rl": {"max_depth": 7, "beta": 0.5}, "eval": {"siblings": 2}, "search": {"live_trees": 8}})
+    assert from_dict(config.to_dict()) == config
+    assert config.eval.search.live_trees == config.rl.search.live_trees == 8
+    assert config.eval.search.max_depth == 18 and config.rl.search.max_depth == 7
+
+
+@pytest.mark.parametrize(
+    "override", ["eval.merged_share=0.1", "eval.seed=3", "rl.search.temperature=0.5", "rl.rounds=2"]
+)
+def test_what_a_phase_would_not_heed_is_refused(override: str, tmp_path):
+    (tmp_path / "c.yaml").write_text("seed: 1\n")
+    with pytest.raises(UsageError, match=override.split("=")[0].rpartition(".")[2]):
+        load_config(tmp_path / "c.yaml", [override])
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("engine.name=vlm", "engine 'vlm'; did you mean vllm"),
+        ("rl.advantage=reinforce", "estimator 'reinforce'; did you mean reinforce"),
+        ("eval.strategies=[majorty]", "strategy 'majorty'; did you mean majority"),
+        ("sft.weighting.name=rtf", "did you mean rft"),
+    ],
+)
+def test_a_slip_in_a_name_is_told_with_the_nearest_one(override: str, message: str, tmp_path):
+    (tmp_path / "c.yaml").write_text("{}\n")
+    with pytest.raises(UsageError, match=message):
+        load_config(tmp_path / "c.yaml", [override])
+
+
+def test_things_of_ones_own_are_named_by_module_and_function():
+    config = from_dict({"engine": {"name": "mine:start"}, "rl": {"advantage": "mine.py:credit"},
+                        "eval": {"strategies": ["mine:think"]}})  # fmt: skip
+    assert (config.engine.name, config.rl.advantage, config.eval.strategies) == (
+        "mine:start",
+        "mine.py:credit",
+        ("mine:think",),
+    )

@@ -52,7 +52,7 @@ def test_a_run_against_itself_differs_by_nothing(two_runs):
 
 
 def test_models_of_one_run(two_runs, capsys):
-    assert main(["eval", "--compare", f"{two_runs[1]}:base", f"{two_runs[1]}:sft"]) == 0
+    assert main(["compare", f"{two_runs[1]}:base", f"{two_runs[1]}:sft"]) == 0
     shown = capsys.readouterr().out
     assert (
         f"A = {two_runs[1]}:base, B = {two_runs[1]}:sft" in shown and "McNemar" in shown and "not measured" not in shown
@@ -60,9 +60,9 @@ def test_models_of_one_run(two_runs, capsys):
 
 
 def test_other_conditions_are_told(two_runs, capsys):
-    assert main(["eval", "--compare", *two_runs, "--model", "sft"]) == 0
+    assert main(["compare", *two_runs, "--model", "sft"]) == 0
     assert "not measured in the same way: sampling.temperature, search.temperature" in capsys.readouterr().out
-    assert main(["eval", "--compare", *two_runs, "--json"]) == 0
+    assert main(["compare", *two_runs, "--json"]) == 0
     found = json.loads(capsys.readouterr().out)
     assert found["benchmark"] == "eval" and {"p", "low", "high"} <= set(found["metrics"][0]["difference"])
 
@@ -108,7 +108,7 @@ def test_benchmarks_are_compared_one_by_one(tmp_path, monkeypatch):
 )
 def test_what_cannot_be_compared_is_said_in_one_line(two_runs, capsys, arguments, message):
     filled = [a.format(a=two_runs[0], b=two_runs[1]) for a in arguments]
-    assert main(["eval", "--compare", *filled]) == 2
+    assert main(["compare", *filled]) == 2
     [line] = capsys.readouterr().err.strip().splitlines()[-1:]
     assert line.startswith("rftt: ") and message in line
 
@@ -122,4 +122,11 @@ def test_an_evaluation_of_an_older_version_is_told_how_to_mend(two_runs, tmp_pat
 @pytest.mark.parametrize("arguments", ["", "--compare a b --harness a b", "x.yaml --compare a b"])
 def test_either_a_config_or_what_is_there_already(capsys, arguments):
     assert main(["eval", *arguments.split()]) == 2
-    assert "give a CONFIG, or --compare RUN_A RUN_B, or --harness RUN OUT" in capsys.readouterr().err
+    assert "give a CONFIG; two evaluations are compared by `rftt compare RUN_A RUN_B`" in capsys.readouterr().err
+
+
+def test_the_first_name_of_the_command_still_works(two_runs, capsys):
+    assert main(["compare", *two_runs]) == 0
+    shown = capsys.readouterr().out
+    assert main(["eval", "--compare", *two_runs]) == 0
+    assert capsys.readouterr().out == shown

@@ -20,7 +20,7 @@ def exported(tmp_path, monkeypatch, capsys):
     problems(settings)
     for model in ("base", "sft"):
         measure(settings, model)
-    assert main(["eval", "--harness", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
+    assert main(["harness", str(tmp_path / "run"), str(tmp_path / "out")]) == 0
     assert len(capsys.readouterr().out.split()) == 2
     return tmp_path
 
@@ -88,3 +88,8 @@ def test_writing_again_replaces_nothing_but_itself(exported, capsys):
 def test_a_run_without_an_evaluation(tmp_path, capsys):
     assert main(["eval", "--harness", str(tmp_path), str(tmp_path / "out")]) == 2
     assert "run `rftt eval CONFIG` first" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
+def test_the_first_name_of_the_command_still_works(exported, capsys):
+    assert main(["eval", "--harness", str(exported / "run"), str(exported / "again")]) == 0
+    assert {p.parent.name for p in (exported / "again").rglob("results_*.json")} == {"run__base", "run__sft"}

@@ -271,7 +271,7 @@ def test_answers_that_could_not_be_graded_are_told(tmp_path, monkeypatch):
     ("settings", "message"),
     [
         ({"strategies": ["greedy"]}, "greedy is always measured"),
-        ({"strategies": ["beem"]}, "expected some of majority"),
+        ({"strategies": ["beem"]}, "strategies: there is no strategy .*did you mean beam"),
         ({"strategies": ["beam"], "budgets": [6]}, "multiples of beam_width 4"),
         ({"budgets": [4, 2]}, "growing numbers"),
         ({"token_budgets": [0]}, "growing numbers"),

@@ -36,7 +36,7 @@ def chain_model(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPa
     from transformers import AutoModelForCausalLM, AutoTokenizer
 
     from rftt.model.vocabulary import add_functional_tokens
-    from search.functional import question_ids
+    from search.prompt import question_ids
 
     folder = tmp_path_factory.mktemp("rl-model")
     add_functional_tokens(tiny_model(), folder / "untuned")

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rftt.rl.advantages import ESTIMATORS, ScoredBatch, dr_grpo, grpo, reinforce_plus_plus, rloo, tree
+from rftt.rl.advantages import ScoredBatch, dr_grpo, grpo, reinforce_plus_plus, rloo, tree
+from rftt.rl.estimators import ESTIMATORS, load_estimator
 
 MASK = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
 
@@ -96,7 +97,7 @@ def test_shared_tokens_have_one_credit_and_plain_groups_that_of_their_outcome():
 @pytest.mark.parametrize("name", [n for n in ESTIMATORS if n != "reinforce++"])
 def test_process_rewards_are_added_to_the_return_of_each_token(name):
     process = [[-0.3, 0.2], [0.0, 0.5]]
-    compute = ESTIMATORS[name].compute
+    compute = load_estimator(name).compute
     without, found = compute(batch([1.0, 0.0], mask=MASK)), compute(batch([1.0, 0.0], mask=MASK, process=process))
     torch.testing.assert_close(found, without + torch.tensor([[-0.3, 0.2], [0.0, 0.0]]))
 
@@ -111,7 +112,7 @@ def test_reinforce_plus_plus_whitens_process_rewards_with_the_rest():
 
 @pytest.mark.parametrize("name", list(ESTIMATORS))
 def test_every_estimator_prefers_the_right_path_and_leaves_padding_at_zero(name):
-    found = ESTIMATORS[name].compute(batch([1.0, 0.1], kl=[[0.1, 0.0], [0.0, 7.0]], mask=MASK, beta=0.01))
+    found = load_estimator(name).compute(batch([1.0, 0.1], kl=[[0.1, 0.0], [0.0, 7.0]], mask=MASK, beta=0.01))
     assert found.shape == MASK.shape
     assert (found[0] > 0).all() and found[1, 0] < 0 and found[1, 1] == 0
 

@@ -113,7 +113,7 @@ def test_without_a_weight_nothing_is_added(rl_config, chain_model, problems, tmp
 def test_the_models_of_shad_tell_roles_as_shad_itself_does(rl_config, chain_model, problems):
     from transformers import AutoTokenizer
 
-    from rftt.weighting.scoring import Scorer, differences
+    from rftt.weighting.scoring import LossReader, differences
 
     config = rl_config(auxiliary={"weight": 0.1, "roles": "models"})
     shutil.copytree(chain_model, config.folder / "shad" / "shuffled")
@@ -123,7 +123,7 @@ def test_the_models_of_shad_tell_roles_as_shad_itself_does(rl_config, chain_mode
     prompts = [tokenizer.encode("What is 1 + 3?"), tokenizer.encode("What?")]
     completions = [tokenizer.encode(f"<output>\n\\boxed{{{n}}}\n</output>\n") for n in (4, 123)]
     roles = found.roles(prompts, completions)
-    models = Scorer(str(chain_model), "float32"), Scorer(str(untuned), "float32")
+    models = LossReader(str(chain_model), "float32"), LossReader(str(untuned), "float32")
     for prompt, completion, told in zip(prompts, completions, roles, strict=True):
         sample = {"input_ids": prompt + completion, "labels": [-100] * len(prompt) + completion}
         [ld] = differences([sample], *models, tokenizer.pad_token_id)

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 
+from rftt.config import from_dict
 from rftt.config.sections import RLSection
 from rftt.data.problems import Problem
 from rftt.errors import UsageError
@@ -39,7 +40,7 @@ def trainer(step: int = 0, num_generations: int = 4, training: bool = True):
 def rollout(script=functional_script, problems=PROBLEMS, scorer=None, **settings) -> FunctionalRollout:
     engine = FakeEngine(script, Tokenizer(), eos_ids=frozenset({0}))
     made = FunctionalRollout(
-        problems, RLSection(**{"max_depth": 6, **settings}), scorer=scorer, make_engine=lambda _: engine
+        problems, from_dict({"rl": {"max_depth": 6, **settings}}).rl, scorer=scorer, make_engine=lambda _: engine
     )
     made.engine = engine
     return made

@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 import torch
 
-from rftt.rl.advantages import ESTIMATORS
+from rftt.rl.estimators import load_estimator
 from rftt.rl.phase import build_trainer
 from rftt.rl.replay import SolvedPaths
 from rftt.rl.rollout import prompt_of
@@ -169,7 +169,7 @@ def with_settings(trainer, monkeypatch, **changed):
     settings = replace(trainer.settings, **changed)
     monkeypatch.setattr(trainer, "settings", settings)
     monkeypatch.setattr(trainer.rollout_func, "settings", settings)
-    monkeypatch.setattr(trainer, "estimator", ESTIMATORS[settings.advantage])
+    monkeypatch.setattr(trainer, "estimator", load_estimator(settings.advantage))
 
 
 def test_masked_tokens_are_out_of_the_loss(trainer, problems, monkeypatch):
@@ -262,7 +262,7 @@ def test_the_kl_is_counted_once(trainer, batch, monkeypatch):
     moved = {**batch, "ref_per_token_logps": batch["ref_per_token_logps"] - 1.0}
     losses = [trainer._compute_loss(trainer.model, b).item() for b in (batch, moved)]
     assert losses[0] == losses[1], "TRL's loss has a KL although it is in the reward"
-    monkeypatch.setattr(trainer, "estimator", ESTIMATORS["grpo"])
+    monkeypatch.setattr(trainer, "estimator", load_estimator("grpo"))
     losses = [trainer._compute_loss(trainer.model, b).item() for b in (batch, moved)]
     assert losses[1] > losses[0], "TRL's loss has no KL although the estimator leaves it there"
 
@@ -279,7 +279,7 @@ def test_grpo_advantages_are_those_of_trl(trainer, problems, monkeypatch):
         return output
 
     monkeypatch.setattr(GRPOTrainer, "_generate_and_score_completions", spy)
-    monkeypatch.setattr(trainer, "estimator", ESTIMATORS["grpo"])
+    monkeypatch.setattr(trainer, "estimator", load_estimator("grpo"))
     monkeypatch.setattr(trainer, "reward_funcs", [lambda completion_ids, **_: [len(c) % 3 for c in completion_ids]])
     found = trainer._generate_and_score_completions(rows_of(problems, 4, 5))
     expected = theirs[0][:, None] * found["completion_mask"]

@@ -61,7 +61,7 @@ def test_a_process_alone_makes_no_group(monkeypatch):
 @pytest.mark.parametrize(("rank", "expected"), [("0", "out"), ("1", "")])
 def test_only_the_first_process_speaks(rank, expected):
     code = (
-        "import logging; from rftt import distributed; distributed.only_first_speaks(); print('out'); "
+        "import logging; from rftt.runtime import distributed; distributed.only_first_speaks(); print('out'); "
         "logging.warning('log'); logging.error('error')"
     )
     done = subprocess.run([sys.executable, "-c", code], env={"RANK": rank, "PYTHONPATH": str(ROOT)}, text=True,

@@ -12,7 +12,7 @@ from rftt.config import from_dict
 from rftt.errors import UsageError
 from rftt.model.vocabulary import add_functional_tokens
 from rftt.phases import search_phase
-from rftt.runtime.running_scorer import Scorer, build_scorer
+from rftt.runtime.running_scorer import RunningScorer, build_scorer
 from search.engines.engine import EngineError, EngineGone
 from search.journal import read_jsonl
 from tests.rewards.prm.prms import build
@@ -104,10 +104,10 @@ def test_one_path_that_cannot_be_scored_is_no_end_of_the_search():
             raise PRMGone("gone") if question == "gone" else PRMError("long")
 
     with pytest.raises(EngineError) as caught:
-        asyncio.run(Scorer(Inner())("long", ["a"]))
+        asyncio.run(RunningScorer(Inner())("long", ["a"]))
     assert not isinstance(caught.value, EngineGone)
     with pytest.raises(EngineGone):
-        asyncio.run(Scorer(Inner())("gone", ["a"]))
+        asyncio.run(RunningScorer(Inner())("gone", ["a"]))
 
 
 def test_phase_1_scores_finished_chains_and_takes_the_best(tmp_path, monkeypatch):

@@ -132,14 +132,14 @@ def test_a_users_weighting_is_named_in_the_config(monkeypatch):
     assert load_weighting(settings.name, settings.options)(three()).tolist() == [1, 2, 2]
     with pytest.raises(ValueError, match="cuont is not an option of my_weighting:Late; did you mean count"):
         load_weighting("my_weighting:Late", {"cuont": 2})
-    with pytest.raises(ValueError, match="my_weighting:Early cannot be imported"):
+    with pytest.raises(ValueError, match="'my_weighting:Early' cannot be imported"):
         load_weighting("my_weighting:Early", {})
 
 
 @pytest.mark.parametrize(
     ("weighting", "told"),
     [
-        ({"name": "rtf"}, r"there is no weighting rtf; did you mean rft"),
+        ({"name": "rtf"}, r"name: there is no weighting 'rtf'; did you mean rft"),
         ({"name": "rft"}, r"sft\.weighting\.roles: none with name: rft"),
         ({"name": "rft", "roles": "shad", "taw": 1}, r"sft\.weighting\.taw is unknown; did you mean tau"),
         ({"name": "rft", "roles": "shad", "tau": 0}, r"sft\.weighting\.tau: 0\.0 is not allowed"),

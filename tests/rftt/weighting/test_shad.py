@@ -13,7 +13,7 @@ from rftt.errors import UsageError
 from rftt.weighting import scoring
 from rftt.weighting.conversations import conversations, encode
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
-from rftt.weighting.scoring import Scorer, batches, differences
+from rftt.weighting.scoring import LossReader, batches, differences
 from rftt.weighting.shad import label_tokens
 from search.journal import read_jsonl, write_jsonl
 from tests.rftt.weighting import agents
@@ -84,7 +84,7 @@ def test_another_threshold_needs_no_pass(labelled, monkeypatch):
     command, out = labelled
     before = list(read_jsonl(out / "roles.jsonl"))
     middle = sorted(d for r in before for d in r["ld"] if d is not None)[-3]
-    monkeypatch.setattr(scoring, "Scorer", lambda *_: pytest.fail("a pass of the models"))
+    monkeypatch.setattr(scoring, "LossReader", lambda *_: pytest.fail("a pass of the models"))
     assert main([*command, f"shad.threshold={middle}"]) == 0
     after = list(read_jsonl(out / "roles.jsonl"))
     assert [r["ld"] for r in after] == [r["ld"] for r in before]
@@ -97,7 +97,7 @@ def test_differences_are_those_of_the_models_whatever_the_batch(tiny_model, chai
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     samples = [encode(sample, tokenizer) for sample in conversations(read_jsonl(chains), "x")]
-    one, other = Scorer(str(model), "float32"), Scorer(str(tiny_model("qwen2", padded_rows=40)), "float32")
+    one, other = LossReader(str(model), "float32"), LossReader(str(tiny_model("qwen2", padded_rows=40)), "float32")
     found = {}
     for tokens in (1, 400):
         planned = batches([len(s["input_ids"]) for s in samples], tokens)
