@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -35,8 +36,13 @@ def tokens(config: Config) -> None:
     conclude(summary["message"])
 
 
-def sft(config: Config) -> None:
-    """Warm the model up on the chains of the first round that has no model yet."""
+def sft(config: Config, callbacks: Sequence[Any] = ()) -> None:
+    """Warm the model up on the chains of the first round that has no model yet.
+
+    Args:
+        config: settings of the run.
+        callbacks: transformers trainer callbacks.
+    """
     from rftt.sft.phase import train_sft
 
     number = open_round(config, SFT_RESULT)
@@ -52,6 +58,7 @@ def sft(config: Config) -> None:
         config,
         label="sft" if config.search.rounds == 1 else f"sft round {number}",
         roles=folder / SHAD_ROLES,
+        callbacks=callbacks,
         functions=functions_of_run(config, model),
     )
 
@@ -73,8 +80,13 @@ def labelled(summary: dict[str, Any], where: Path) -> str:
     return f"{where}: {summary['tokens']} tokens of {summary['samples']} samples, {summary['reasoning_share']:.1%} reasoning"
 
 
-def rl(config: Config) -> None:
-    """Phase 2: online RL over functional tokens."""
+def rl(config: Config, callbacks: Sequence[Any] = ()) -> None:
+    """Phase 2: online RL over functional tokens.
+
+    Args:
+        config: settings of the run.
+        callbacks: transformers trainer callbacks.
+    """
     from rftt.rl.phase import train_rl
 
     train, _ = problems(config)
@@ -82,7 +94,7 @@ def rl(config: Config) -> None:
     untuned = config.folder / "model-with-tokens"
     train_rl(
         model, train, config.folder / "rl" / "final", config,
-        functions=functions_of_run(config, model), solve_rates=_solve_rates(config), untuned=untuned,
+        functions=functions_of_run(config, model), solve_rates=_solve_rates(config), untuned=untuned, callbacks=callbacks,
     )  # fmt: skip
 
 

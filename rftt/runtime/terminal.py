@@ -80,8 +80,7 @@ class Screen:
         self._parts.clear()
         ended = threading.Event()
         ticker = threading.Thread(target=self._tick, args=(ended,), daemon=True)
-        if self.live:
-            ticker.start()
+        ticker.start()
         try:
             yield
         except BaseException:
@@ -93,8 +92,7 @@ class Screen:
                 self._write(head(name, time.monotonic() - self._begun) + text, self.out, False)
         finally:
             ended.set()
-            if self.live:
-                ticker.join()
+            ticker.join()
             with self._lock:
                 self._clear()
                 self._phase, self._parts = "", {}
@@ -109,20 +107,21 @@ class Screen:
         part.note = event.get("note", {})
         if event.get("end"):
             del self._parts[event["part"]]
-        elif not self.live and not self.silent:
-            pause = min(SELDOMEST, max(SELDOM, (now - self._begun) / 10))
-            if now - self._plain >= pause:
-                self._plain = now
-                self._write(self._line(now), self.err, True)
-        elif self.live and not self._phase:
-            self._draw()
-        if not self._parts and not self._phase:
-            self._clear()
+        if not self._phase:  # else the ticker shows it
+            self._show_line() if self._parts else self._clear()
 
     def _tick(self, ended: threading.Event) -> None:
         while not ended.wait(REDRAW):
             with self._lock:
-                self._draw()
+                self._show_line()
+
+    def _show_line(self) -> None:
+        now = time.monotonic()
+        if self.live:
+            self._draw()
+        elif now - self._plain >= min(SELDOMEST, max(SELDOM, (now - self._begun) / 10)):
+            self._plain = now
+            self._write(self._line(now), self.err, False)
 
     def _line(self, now: float) -> str:
         return status_line(self._phase, now - self._begun, self._parts.values(), now)
