@@ -11,12 +11,13 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
+from rewards.choices import choice, is_choice_gold
 from rewards.labels import by_label, distinct_letters, labels, same_function, split_label, unlabelled
 from rewards.normalise import plain
 from rewards.reading import Reading, read
 from rewards.realsets import NotASet, looks_like_set, same_set, variable
 from rewards.syntax import Node
-from rewards.units import Unit
+from rewards.units import Unit, find_unit
 from rewards.values import Comparer, Undecided, operators, walk
 
 __all__ = ["Undecided", "decide"]
@@ -55,6 +56,11 @@ def _decide(gold: str, answer: str, depth: str) -> str:
         return "correct" if Fraction(plain_gold) == Fraction(plain_answer) else "wrong"
     if tells_time(gold) and tells_time(answer):
         return "correct" if _same_clock(gold, answer) else "wrong"
+    if is_choice_gold(gold) and (chosen := choice(answer)):
+        letter, value = choice(gold) or ("", "")
+        if letter == chosen[0]:
+            return "correct"
+        return "wrong" if not value or chosen[1] else _decide(value, answer, depth)
     wanted, given = read(gold), read(answer)
     if not given.readable and not (given.unsupported or wanted.unsupported):
         return "unparseable"
@@ -141,6 +147,10 @@ class _Equality:
         """
         gold_unit, gold_value = _split_unit(gold)
         answer_unit, answer_value = _split_unit(answer)
+        if gold_unit and not answer_unit:  # `5 h` against five hours
+            answer_unit, answer_value = _lettered_unit(answer, gold_unit)
+        elif answer_unit and not gold_unit:
+            gold_unit, gold_value = _lettered_unit(gold, answer_unit)
         if gold_unit and answer_unit:
             if gold_unit.dimension != answer_unit.dimension:
                 return gold_unit.dimension == answer_unit.dimension == "count"
@@ -398,6 +408,19 @@ def _split_unit(node: Node) -> tuple[Unit | None, Node]:
         if node[0] == "mul" or all(term[0] == "unit" and term[1] == last[1] for term in node[1]):
             bare = tuple(part[2] if part[0] == "unit" else part for part in node[1])
             return last[1], (node[0], bare)
+    return None, node
+
+
+def _lettered_unit(node: Node, like: Unit) -> tuple[Unit | None, Node]:
+    """The unit of a product with a letter, where the other side shows that the letter is one: `5 h`, `9 m^2`."""
+    if node[0] == "mul" and len(node[1]) == 2 and not any(part[0] == "sym" for part in walk(node[1][0])):
+        value, letter = node[1]
+        power = 1
+        if letter[0] == "pow" and letter[2][0] == "num" and letter[2][1] in (2, 3):
+            letter, power = letter[1], int(letter[2][1])
+        unit = find_unit(letter[1], power) if letter[0] == "sym" else None
+        if unit and unit.dimension == like.dimension:
+            return unit, value
     return None, node
 
 

@@ -38,7 +38,9 @@ def unboxed(gold: str) -> str:
 def _text(gold: Any) -> str:
     if isinstance(gold, str):
         return gold
-    if isinstance(gold, bool) or gold is None:
+    if isinstance(gold, bool):
+        return str(gold)
+    if gold is None:
         return ""
     if hasattr(gold, "tolist"):  # an array or a scalar of numpy, or a tensor
         return _text(gold.tolist())

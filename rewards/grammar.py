@@ -33,7 +33,10 @@ SYMBOLS = _commands(
 )
 MATRICES = {"pmatrix", "bmatrix", "matrix", "array", "vmatrix", "Bmatrix", "smallmatrix", "Vmatrix"}
 CLOSING = {")", "]", "}", "\\}", "\\rfloor", "\\rceil", "\\rangle", "\\right", "&", "\\\\", "\\end"}
-CLOSED_BY = {"(": (")", "]"), "[": ("]", ")")}
+CLOSED_BY = {"(": (")", "]"), "[": ("]", ")", "["), "]": ("]", "[")}
+# What may stand behind an interval: there a `[` closes it.
+AFTER_INTERVAL = {"", ",", ";", ")", "}", "\\}", ".", "|", "&", "\\\\"} | _commands("cup cap setminus and or to end")
+STRUCK = _commands("cancel bcancel xcancel sout st not cancelto overset underset stackrel")
 NO_FACTOR = _commands("and or pm mp cup cap setminus pmod bmod mod forall {")
 
 

@@ -10,8 +10,10 @@ from functools import lru_cache
 from typing import Any
 
 from rewards.normalise import has_list_reading, normalise, plain
+from rewards.spoken import spoken
 from rewards.syntax import MAX_ITEMS, Node, parse
 from rewards.tokens import NAMES, Malformed, Unsupported
+from rewards.units import find_unit
 
 MAX_SIGNS = 6  # of independent plus-minus signs in one answer
 
@@ -43,6 +45,9 @@ _SHORT_WORDS = frozenset(
     ]
 )
 _BASED = re.compile(r"([0-9A-Z]*\d[0-9A-Z]*|[0-9A-Z]{2,})_\{?(1[1-9]|2\d|3[0-6])\}?")
+_AMOUNT = re.compile(r"(-?)\s*(?:\\\$|\$)\s*(-?\d[\d.,{}\\! ]*)")
+_MATH = re.compile(r"(?<!\\)\$(?=.*\$)|(?<=\d)\$|\\[()]")
+_DOLLAR = find_unit("dollar")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\s+")
 
 
@@ -73,7 +78,8 @@ def read(text: str) -> Reading:
     trees: list[Node] = []
     unsupported = False
     if words is not None and words[1]:
-        return Reading((), words[0])
+        said = spoken(words[0])
+        return Reading((said,) if said else (), words[0])
     for candidate in _candidates(text, normal):
         try:
             tree = _expand_signs(parse(candidate))
@@ -86,9 +92,24 @@ def read(text: str) -> Reading:
     based = _BASED.fullmatch(plain(text))
     if based and not based[1].isdigit() and all(int(digit, 36) < int(based[2]) for digit in based[1]):
         trees = [("base", based[1], int(based[2]))]
+    amount = _dollars(text)
+    if amount is not None:
+        trees = [amount]
     if trees:
         words = None
     return Reading(tuple(trees), words[0] if words else None, unsupported and not trees and words is None)
+
+
+def _dollars(text: str) -> Node | None:
+    """An amount of money: a dollar sign and a number."""
+    amount = _AMOUNT.fullmatch(_MATH.sub("", text).strip(" .")) if "$" in text and len(text) < 60 else None
+    if amount is None:
+        return None
+    try:
+        number = parse(normalise(amount[1] + amount[2]))
+    except Malformed:
+        return None
+    return ("unit", _DOLLAR, number) if number[0] in ("num", "neg") else None
 
 
 def _candidates(text: str, normal: str) -> list[str]:

@@ -56,7 +56,7 @@ def looks_like_set(node: Node) -> bool:
 def variable(node: Node) -> Node | None:
     """What a solved inequality is about; None for a bare set."""
     if node[0] == "rel":
-        unknown = [part for part in node[1] if _is_unknown(part)]
+        unknown = [_inside_bars(part) for part in node[1] if _is_unknown(_inside_bars(part))]
         return unknown[0] if len(unknown) == 1 else None
     if node[0] == "list":
         return variable(node[1][0])
@@ -134,10 +134,12 @@ def _relation(node: Node, comparer: Comparer) -> list[Piece]:
         return _pieces(parts[1], comparer)
     if len(parts) == 2 and ops[0] in _FLIPPED:
         left, right, op = parts[0], parts[1], "=" if ops[0] == "approx" else ops[0]
-        if not _is_unknown(left):
+        if not _is_unknown(_inside_bars(left)):
             left, right, op = right, left, _FLIPPED[op]
-        if not _is_unknown(left) or _is_unknown(right):
+        if not _is_unknown(_inside_bars(left)) or _is_unknown(right):
             raise NotASet
+        if left[0] == "abs":
+            return _absolute(left[1], op, right, comparer)
         if op == "=":
             return [_piece(right, right, True, True, comparer)]
         if op == "ne":
@@ -154,6 +156,22 @@ def _relation(node: Node, comparer: Comparer) -> list[Piece]:
         if all(op in (">", "ge") for op in ops):
             return [_piece(parts[2], parts[0], ops[1] == "ge", ops[0] == "ge", comparer)]
     raise NotASet
+
+
+def _absolute(unknown: Node, op: str, bound: Node, comparer: Comparer) -> list[Piece]:
+    """`|x| > 1` as two rays, `|x| < 1` as one interval."""
+    place = _place(bound, comparer)
+    if has_symbol(bound) or place <= 0 or place == float("inf"):
+        raise NotASet
+    low: Node = ("neg", bound)
+    if op in ("<", "le"):
+        return [_piece(low, bound, op == "le", op == "le", comparer)]
+    if op in (">", "ge"):
+        rays = [(_MINUS_INFINITY, low, False, op == "ge"), (bound, _INFINITY, op == "ge", False)]
+        return [_piece(*ray, comparer) for ray in rays]
+    sides: list[Node] = [("rel", (unknown, end), (op,)) for end in (low, bound)]
+    found = [_pieces(side, comparer) for side in sides]
+    return _intersection(*found) if op == "ne" else found[0] + found[1]
 
 
 def _conditions(node: Node, comparer: Comparer) -> list[Piece]:
@@ -241,6 +259,10 @@ def _limited(found: list[Piece]) -> list[Piece]:
 def _is_unknown(node: Node) -> bool:
     """A variable, or something named: f(x), |z| is not."""
     return node[0] == "sym" or (node[0] == "app" and node[1][0] == "sym")
+
+
+def _inside_bars(node: Node) -> Node:
+    return node[1] if node[0] == "abs" else node
 
 
 def _is_infinite(node: Node) -> bool:

@@ -22,12 +22,14 @@ from typing import Any
 
 from rewards.grammar import (
     ACCENTS,
+    AFTER_INTERVAL,
     BIG_OPERATORS,
     CLOSED_BY,
     CLOSING,
     MATRICES,
     NO_FACTOR,
     RELATIONS,
+    STRUCK,
     SYMBOLS,
     Node,
     matrix,
@@ -36,12 +38,11 @@ from rewards.grammar import (
     product,
     spelled,
 )
+from rewards.stream import TokenStream
 from rewards.tokens import FUNCTIONS, OPERATORS, Malformed, Unsupported, is_qualifier, tokenize
 from rewards.units import DEGREE, PERCENT, Unit, find_unit
 
-MAX_DEPTH = 40
 MAX_ITEMS = 100
-MAX_CHAIN = 60  # links of a chain that nests one way: a/b/c, A \\cup B \\cup C
 
 
 def parse(text: str) -> Node:
@@ -57,45 +58,7 @@ def parse(text: str) -> Node:
     return node
 
 
-class _Parser:
-    def __init__(self, tokens: list[str]) -> None:
-        self.tokens = tokens
-        self.position = 0
-        self.depth = 0
-        self.bars = 0  # open `|` that the next `|` in operator position closes
-
-    def peek(self, ahead: int = 0) -> str:
-        index = self.position + ahead
-        return self.tokens[index] if index < len(self.tokens) else ""
-
-    def take(self) -> str:
-        token = self.peek()
-        self.position += 1
-        return token
-
-    def expect(self, *wanted: str) -> str:
-        token = self.take()
-        if token not in wanted:
-            raise Malformed(f"expected {wanted[0]}")
-        return token
-
-    def link(self, links: int) -> int:
-        if links >= MAX_CHAIN:
-            raise Malformed("chain too long")
-        return links + 1
-
-    def nested(self, rule: Any, *args: Any, bars: int | None = 0) -> Any:
-        """One level deeper; `bars` is how many `|` are open there, None for as many as here."""
-        self.depth += 1
-        if self.depth > MAX_DEPTH:
-            raise Malformed("nested too deeply")
-        outside = self.bars
-        self.bars = outside if bars is None else bars
-        node = rule(*args)
-        self.bars = outside
-        self.depth -= 1
-        return node
-
+class _Parser(TokenStream):
     def answer(self) -> Node:
         """A list, or the single thing it consists of."""
         items = [self.item()]
@@ -202,6 +165,8 @@ class _Parser:
             elif token == "/":
                 self.take()
                 factors = [("div", product(factors), self.signed_factor())]
+            elif token == "{" and self.peek(1) == "}":
+                self.position += 2  # an empty group, as in `30^\\circ{}`
             elif self.starts_factor(token):
                 if (token[0].isdigit() or token[0] == ".") and not self.after_bracket(factors[-1]):
                     factors[-1] = self.mixed_number(factors[-1])
@@ -220,10 +185,14 @@ class _Parser:
             return False
         if token == "|":
             return not self.bars
+        if token == "[" and self.brackets and self.peek(1) in AFTER_INTERVAL:
+            return False
         return token not in NO_FACTOR
 
     def after_bracket(self, factor: Node) -> bool:
-        """Whether a number may follow as a factor: `(n-2) 2^n`, but not `3 4`."""
+        """Whether a number may follow as a factor: `(n-2) 2^n` and `i4`, but not `3 4`."""
+        if factor == ("const", "i"):
+            return True
         return factor[0] != "num" and (factor[0] == "pow" or self.tokens[self.position - 1] in (")", "}", "]", "!"))
 
     def mixed_number(self, whole: Node) -> Node:
@@ -384,6 +353,8 @@ class _Parser:
             arguments = self.nested(self.bracketed_arguments)
             if self.peek() in ("^", "!", "%", "_") and len(arguments) == 1:  # x(x+1)^2
                 return ("mul", (node, self.postfix(arguments[0])))
+            if name == "C" and len(arguments) == 2 and self.peek() not in ("=", ":"):
+                return ("op", "binom", arguments)
             return ("app", node, arguments)
         return node
 
@@ -409,13 +380,15 @@ class _Parser:
 
     def bracket(self, opening: str) -> Node:
         first = self.position == 1
-        # Reversed brackets, `]1,2[`, are not read.
         if self.peek() in (")", "]"):
             raise Malformed("empty bracket")
-        node = self.nested(self.answer)
+        node = self.nested(self.answer, brackets=opening != "(")
         closing = self.expect(*CLOSED_BY[opening])
         if node[0] == "list":
-            return ("seq", opening, closing, node[1])
+            # An end that is turned outwards, as in `]1,2[`, does not belong to the interval.
+            return ("seq", "(" if opening == "]" else opening, ")" if closing == "[" else closing, node[1])
+        if "]" == opening or closing == "[":
+            raise Malformed("brackets do not match")
         if opening == "(" and closing == ")":
             return node
         if node[0] == "matrix":
@@ -487,6 +460,8 @@ class _Parser:
             return self.big_operator(name)
         if token == "\\begin":
             return self.environment()
+        if token in STRUCK:
+            raise Malformed("struck out")
         raise Unsupported(token)
 
     def root(self) -> Node:

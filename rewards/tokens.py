@@ -70,6 +70,7 @@ _TOKEN = re.compile(
     r"|(?P<command>\\\\|\\[A-Za-z]+|\\.)"
     r"|(?P<begin>(?<=\\begin)\s*\{\w+\*?\}|(?<=\\end)\s*\{\w+\*?\})"
     r"|(?P<letters>[A-Za-z]+)"
+    r"|(?P<foreign>[^\W\d_A-Za-z]+)"
     r"|(?P<operator><=|>=|!=|==|\*\*|->|:=|\.\.\.)"
     r"|(?P<other>\S)",
     re.DOTALL,
@@ -111,6 +112,9 @@ def tokenize(text: str) -> list[str]:
             tokens.append(_OPERATOR_ALIASES[value])
         elif kind == "begin":
             tokens.append("@" + value.strip(" \t\n{}*"))
+        elif kind == "foreign":
+            unit = tokens and tokens[-1][-1] in "0123456789})" and find_unit(value)
+            tokens.extend(['"' + value.lower()] if unit else value)
         elif kind == "other":
             tokens.append(value)
         # A font command without a group, as in `\bf x`, says nothing.

@@ -94,12 +94,40 @@ _TABLE: dict[str, dict[str, float]] = {
         "acre sq_unit hand word letter": 1.0
     },
 }
+# The same in other languages, as far as they are written in another way.
+_FOREIGN = {
+    "m": "米 公尺 メートル м метр метра метров metro mètre",
+    "cm": "厘米 公分 センチメートル см сантиметр сантиметров centímetro centimetro centimètre zentimeter",
+    "mm": "毫米 мм milímetro millimètre",
+    "km": "千米 公里 キロメートル км километр километров kilómetro kilometro kilomètre",
+    "s": "秒 с сек секунд секунда секунды segundo seconde sekunde sekunden",
+    "min": "分钟 分鐘 мин минут минуты минута minuto minuten",
+    "h": "小时 小時 时 時間 ч час часа часов hora heure stunde stunden",
+    "day": "天 日 день дня дней día dia jour tag tage",
+    "week": "周 星期 週間 неделя недели недель semana semaine woche wochen",
+    "month": "个月 個月 месяц месяца месяцев meses mois monat monate",
+    "year": "年 год года лет año jahr jahre",
+    "kg": "千克 公斤 キログラム кг килограмм килограммов kilogramo kilogramme",
+    "g": "克 グラム г грамм граммов gramo gramme gramm",
+    "ton": "吨 тонна тонны тонн tonelada",
+    "l": "升 リットル л литр литра литров litro",
+    "ml": "毫升 мл mililitro",
+    "yuan": "元 块 圆",
+    "euro": "€ евро",
+    "degree": "度 градус градуса градусов grado degré",
+    "person": "人 个人 名 человек человека personas",
+    "piece": "个 個 只 本 张 件 块钱 штук штуки stück",
+    "way": "种 種 способ способа способов manera façon",
+    "time": "次 раз veces fois mal",
+}
+_PREFIXES = {"平方": 2, "立方": 3}
 _UNITS = {
     name.replace("_", " "): Unit(dimension, factor)
     for dimension, units in _TABLE.items()
     for names, factor in units.items()
     for name in names.split()
 }
+_UNITS |= {name: _UNITS[unit] for unit, names in _FOREIGN.items() for name in names.split()}
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
 # Unit words that can stand without \text: too long to be a product of variables.
 _BARE = re.compile(r"(?:mm|cm|km|kg|ml|hz|mph|pct|usd)$")
@@ -142,6 +170,9 @@ def _simple(words: str) -> Unit | None:
     known = _lookup(words)
     if known:
         return known
+    for prefix, power in _PREFIXES.items():
+        if words.startswith(prefix) and (unit := _lookup(words[len(prefix) :])):
+            return _raise(unit, power)
     exponent = re.fullmatch(r"(.+?)\s*\^?\{?([23])\}?", words)
     if exponent and (unit := _lookup(exponent[1])):
         return _raise(unit, int(exponent[2]))

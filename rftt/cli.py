@@ -8,9 +8,14 @@ from __future__ import annotations
 import argparse
 import json
 import sys
+<<<<<<< HEAD
 from collections.abc import Callable, Sequence
 from contextlib import nullcontext
+=======
+from collections.abc import Callable, Iterator, Sequence
+>>>>>>> main
 from pathlib import Path
+from typing import Any
 
 from rftt.runtime import terminal
 
@@ -132,6 +137,7 @@ def build_parser() -> argparse.ArgumentParser:
     tokens.add_argument("--seed", type=int, default=0, help="of the noise on new rows")
     tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
     tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
+    tokens.add_argument("--chat-template", metavar="FILE", help="Jinja chat template, for models that have none")
     tokens.add_argument("--functions", metavar="FILE", help="YAML file with another token set than the paper's")
 
     solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve, logged=True)
@@ -328,6 +334,7 @@ def _tokens(arguments: Arguments) -> None:
     if arguments.model.endswith((".yaml", ".yml")):
         arguments.config, arguments.overrides = arguments.model, arguments.out
         return _phase(arguments)
+    from rftt.config.sections import ModelConfig
     from rftt.errors import UsageError
     from rftt.model.function_sets import choose
     from rftt.model.vocabulary import add_functional_tokens
@@ -341,6 +348,7 @@ def _tokens(arguments: Arguments) -> None:
         seed=arguments.seed,
         dtype=arguments.dtype,
         pad_token=arguments.pad_token,
+        asking=ModelConfig(chat_template=arguments.chat_template),
     )
     terminal.say(summary["message"])
     return None
@@ -379,22 +387,58 @@ def _grade(arguments: Arguments) -> None:
     if arguments.file is None:
         if arguments.gold is None or arguments.answer is None:
             raise UsageError("grade: give --gold and --answer, or --file")
-        verdict = grade(arguments.gold, arguments.answer, extract=arguments.extract)
+        try:
+            verdict = grade(arguments.gold, arguments.answer, extract=arguments.extract)
+        except ValueError as error:
+            raise UsageError(f"grade: {error}") from error
         print(json.dumps({"status": verdict.status, "answer": verdict.answer, "seconds": round(verdict.seconds, 4)}))
         return
-    lines = sys.stdin.readlines() if arguments.file == "-" else _lines(arguments.file)
-    rows = []
-    for number, line in enumerate(lines, 1):
+    for batch in _pairs(arguments.file):
+        verdicts = grade_many([pair for _, pair in batch], extract=arguments.extract)
+        for (row, _), verdict in zip(batch, verdicts, strict=True):
+            graded = json.dumps({**row, "status": verdict.status, "extracted": verdict.answer}, ensure_ascii=False)
+            print(graded.encode(errors="backslashreplace").decode())
+
+
+def _pairs(path: str) -> Iterator[list[tuple[dict[str, Any], tuple[str, str]]]]:
+    """The lines of a file with (gold, text), a few at a time: neither their number nor their length matters."""
+    from rewards import gold_text
+    from rftt.errors import UsageError
+
+    batch: list[tuple[dict[str, Any], tuple[str, str]]] = []
+    characters = 0
+    for number, line in enumerate(_lines_one_by_one(path), 1):
+        if not line.strip():
+            continue
         try:
             row = json.loads(line)
-            rows.append((row, (str(row["gold"]), str(row["answer"] if "answer" in row else row["text"]))))
-        except (ValueError, KeyError, TypeError) as error:
+            answer = row["answer"] if "answer" in row else row["text"]
+            pair = gold_text(row["gold"]), answer if isinstance(answer, str) else gold_text(answer)
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(
-                f"{arguments.file}:{number}: expected a JSON object with gold and answer ({error!r})"
+                f"{path}:{number}: expected a JSON object with gold and answer, texts, numbers or lists "
+                f"({type(error).__name__}: {error!s:.200})"
             ) from error
-    verdicts = grade_many([pair for _, pair in rows], extract=arguments.extract)
-    for (row, _), verdict in zip(rows, verdicts, strict=True):
-        print(json.dumps({**row, "status": verdict.status, "extracted": verdict.answer}, ensure_ascii=False))
+        batch.append((row, pair))
+        characters += len(line)
+        if len(batch) >= 512 or characters > 1 << 22:
+            yield batch
+            batch, characters = [], 0
+    if batch:
+        yield batch
+
+
+def _lines_one_by_one(path: str) -> Iterator[str]:
+    from rftt.errors import UsageError
+
+    try:
+        if path == "-":
+            yield from sys.stdin
+        else:
+            with open(path, encoding="utf-8") as lines:
+                yield from lines
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"{path}: cannot be read ({error})") from error
 
 
 def _lines(path: str) -> list[str]:

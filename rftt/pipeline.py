@@ -60,7 +60,7 @@ def prepare(config: Config) -> Path:
         before = from_dict(yaml.safe_load(path.read_text()), str(path)).to_dict()
         _same_settings(_deciding(before), _deciding(resolved), path)
     else:
-        check_model(model_path(config), pad_token=config.model.pad_token)
+        check_model(model_path(config), pad_token=config.model.pad_token, asking=config.model)
     functions = keep_functions(config)
     _check_weighting(config, functions)
     problems(config)

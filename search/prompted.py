@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from search.chain import holds_tags
+from search.config import DEFAULTS, SearchConfig
 from search.engines.engine import Engine, Sampling
 from search.functions import RFTT, FunctionSet
 from search.mcts import Expansion, derived_seed
@@ -48,33 +49,15 @@ class PromptedPolicy:
     Args:
         engine: the un-tuned model.
         functions: token set with prompts and the phase 1 transition table.
-        temperature: of the samples.
-        top_p: nucleus of the samples.
-        max_step_tokens: longest step.
-        max_depth: a path of this many steps without an answer is truncated.
-        seed: of the run.
+        config: settings of the search.
     """
 
     name = "prompted"
 
-    def __init__(
-        self,
-        engine: Engine,
-        functions: FunctionSet = RFTT,
-        *,
-        temperature: float = 0.7,
-        top_p: float = 0.95,
-        max_step_tokens: int = 512,
-        max_depth: int = 15,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, engine: Engine, functions: FunctionSet = RFTT, config: SearchConfig = DEFAULTS) -> None:
         self.engine = engine
         self.functions = functions
-        self.temperature = temperature
-        self.top_p = top_p
-        self.max_step_tokens = max_step_tokens
-        self.max_depth = max_depth
-        self.seed = seed
+        self.config = config
         self._before, self._after = chat_frame(engine.tokenizer)
         self._encoded: dict[str, list[int]] = {}
         self._special_ids = frozenset(engine.tokenizer.all_special_ids) | engine.eos_ids
@@ -102,7 +85,7 @@ class PromptedPolicy:
                 child.status = "malformed"
             elif function == self.functions.answering:
                 child.status = "answered"
-            elif len(steps) + 1 >= self.max_depth:
+            elif len(steps) + 1 >= self.config.max_depth:
                 child.status = "truncated"
             children.append(child)
         return Expansion(children, spent)
@@ -120,11 +103,11 @@ class PromptedPolicy:
             prompt_ids += step.ids
         prompt_ids += self._instruction_ids(instruction)
         sampling = Sampling(
-            self.max_step_tokens,
+            self.config.max_step_tokens,
             n=count,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            seed=derived_seed(self.seed, tree.question_id, place),
+            temperature=self.config.temperature,
+            top_p=self.config.top_p,
+            seed=derived_seed(self.config.seed, tree.question_id, place),
             tree=tree.question_id,
         )
         generations = await self.engine.generate(prompt_ids, sampling)

@@ -36,6 +36,7 @@ class Node:
         options: functions that a child may have, with their priors; None until the policy has proposed them.
         branch_logprobs: log-probability under the policy of the token that opens each allowed function here.
         children: ids of the children that were generated.
+        repeats: function → further siblings that said what one before said, and are left out.
     """
 
     id: int
@@ -57,6 +58,7 @@ class Node:
     options: dict[str, float] | None = None
     branch_logprobs: dict[str, float] = field(default_factory=dict)
     children: list[int] = field(default_factory=list)
+    repeats: dict[str, int] = field(default_factory=dict)
 
     @property
     def terminal(self) -> bool:

@@ -11,14 +11,14 @@ from typing import Any, Literal
 from rftt.rl.estimators import ESTIMATORS
 from rftt.weighting.options import KeyStage, WeightingConfig
 from rftt.weighting.rft import RFT
-from search.config import SearchConfig
+from search.config import INFERENCE, SearchConfig
 from search.engines.starting import ENGINES
 from search.named import check_name
 from search.strategies import STRATEGIES
 
 # Where the search of a phase differs from the defaults of `SearchConfig`, which are those of phase 1.
-RL_SEARCH: dict[str, Any] = {"max_depth": 18, "temperature": 1.0, "top_p": 1.0}
-EVAL_SEARCH: dict[str, Any] = {"max_depth": 18}
+RL_SEARCH: dict[str, Any] = {"max_depth": 18, "temperature": 1.0, "step_temperature": 1.0, "top_p": 1.0}
+EVAL_SEARCH: dict[str, Any] = {"max_depth": 18, **INFERENCE}
 
 
 @dataclass(frozen=True)
@@ -32,6 +32,9 @@ class ModelConfig:
     functions: YAML file with the functional tokens, their prompts and transitions (`search.function_files`), or
         ``module:name`` of a `search.functions.FunctionSet`; None for those that lie beside the model's tokenizer, else for
         the paper's.
+    chat_template: file of a Jinja chat template, for models that have none (base models) or another than is wanted.
+    system: text of the system turn with which every question is asked; None leaves it to the chat template.
+    chat_template_kwargs: variables of the chat template, e.g. ``{enable_thinking: false}`` for Qwen3.
     """
 
     path: str = "toy"
@@ -39,6 +42,18 @@ class ModelConfig:
     pad_token: str | None = None
     token_noise: float = 0.05
     functions: str | None = None
+    chat_template: str | None = None
+    system: str | None = None
+    chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        taken = ("messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token")
+        for name in self.chat_template_kwargs:
+            if not str(name).isidentifier() or name in taken:
+                raise ValueError(
+                    f"chat_template_kwargs: {name!r} is not allowed, expected variables of the chat template other than "
+                    f"{', '.join(taken)}"
+                )
 
 
 @dataclass(frozen=True)
@@ -353,11 +368,12 @@ class EvalConfig:
     benchmarks: benchmarks measured beside `data.eval`: names of the table (gsm8k, math500, aime24, …), files, or
         ``module:function`` of one's own (`rftt.data.benchmarks`).
     benchmark_limit: of each of them only so many questions, drawn with the seed.
-    strategies: strategies measured beside samples and search: majority, best_of_n, beam, dvts, mcts, or ``module:function``
-        of one's own (`search.strategies`).
+    strategy: the search that is measured as ``search@k``: best_first or mcts.
+    strategies: strategies measured beside samples and search: majority, best_of_n, beam, dvts, mcts, best_first, or
+        ``module:function`` of one's own (`search.strategies`).
     budgets: of these strategies, in chains.
-    token_budgets: of majority, best_of_n and mcts, in generated tokens: what the largest of `budgets` had answered by then.
-    extract: what counts as an answer: ``boxed`` is the rule of RL, ``lenient`` also takes "the answer is …" and the like.
+    token_budgets: of majority, best_of_n, mcts and best_first, in generated tokens: what the largest of `budgets` had
+        answered by then.
     base_instruction: appended to the questions that the base model answers in whole chains; it was never tuned to box.
     """
 
@@ -370,10 +386,10 @@ class EvalConfig:
     guide: Literal["agreement", "prm"] = "agreement"
     benchmarks: tuple[str, ...] = ()
     benchmark_limit: int | None = None
+    strategy: Literal["best_first", "mcts"] = "best_first"
     strategies: tuple[str, ...] = ()
     budgets: tuple[int, ...] = (4, 16)
     token_budgets: tuple[int, ...] = ()
-    extract: Literal["boxed", "lenient"] = "boxed"
     base_instruction: str = ""
 
     def __post_init__(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,7 @@ from rftt.evaluate.metrics import (
     Outcome,
     by_group,
     correct,
+    correct_in_any_form,
     lengths,
     mean,
     passes,
@@ -47,7 +49,9 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
     samples = await draw(job, "samples", settings.samples)
     outcomes = {
         "greedy": share(greedy, correct),
+        "greedy, any form": share(greedy, correct_in_any_form),
         "pass@1": share(samples, correct),
+        "pass@1, any form": share(samples, correct_in_any_form),
         "format_rate": share(samples, lambda sample: sample["well_formed"]),
     }
     drawn = {"greedy": greedy, "samples": samples}
@@ -59,11 +63,15 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
         outcome, found[f"search@{rollouts}"] = at_budget(trees, rollouts)
         outcomes[f"search@{rollouts}"] = outcome
         curve.append({"rollouts": rollouts, **outcome.result()})
-        counts.append(max(1, round(outcome.result()["tokens"] / max(mean_tokens, 1.0))))
-    pool = await draw(job, "votes", max(counts), problems=job.searched)
+        # Rounded up: a vote at equal tokens never gets fewer than the search.
+        counts.append(max(1, math.ceil(outcome.result()["tokens"] / max(mean_tokens, 1.0))))
+    hot = settings.search.vote_temperature
+    pool = await draw(job, "votes", max(counts), temperature=hot, problems=job.searched)
     for rollouts, count in zip(settings.rollouts, counts, strict=True):
         outcome, verdicts = vote(pool, count)
-        votes.append({"k": count, "rollouts": rollouts, **outcome.result()})
+        spent = outcome.result()["tokens"]
+        ratio = spent / max(outcomes[f"search@{rollouts}"].result()["tokens"], 1.0)
+        votes.append({"k": count, "rollouts": rollouts, "token_ratio": round(ratio, 3), **outcome.result()})
     outcomes[f"maj@{count}"], found[f"maj@{count}"] = outcome, verdicts
 
     arms, skipped = await run_strategies(job)

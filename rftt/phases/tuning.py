@@ -32,6 +32,7 @@ def tokens(config: Config) -> None:
         dtype=dtype,
         pad_token=config.model.pad_token,
         noise=config.model.token_noise,
+        asking=config.model,
     )
     conclude(summary["message"])
 

@@ -10,7 +10,7 @@ from typing import Any
 
 from rewards import grade_many
 from rewards.outcome import outcome
-from search.chain import answering_part
+from search.answers import AnswerRule
 from search.functions import RFTT, FunctionSet
 
 
@@ -31,7 +31,7 @@ class OutcomeReward:
     def __init__(
         self, tokenizer: Any, eos_ids: Sequence[int], wrong: float = 0.1, functions: FunctionSet = RFTT
     ) -> None:
-        self.functions = functions
+        self.rule = AnswerRule(functions=functions)
         self.tokenizer = tokenizer
         self.eos_ids = frozenset(eos_ids)
         self.wrong = wrong
@@ -58,8 +58,9 @@ class OutcomeReward:
     ) -> list[str]:
         rows = self._open(verdicts)
         whole = [row for row in rows if completion_ids[row] and completion_ids[row][-1] in self.eos_ids]
-        decoded = (self.tokenizer.decode(completion_ids[row], skip_special_tokens=False) for row in whole)
-        texts = [answering_part(text, self.functions) for text in decoded]
+        # The last id is the end of the sequence, which is no part of the chain.
+        decoded = (self.tokenizer.decode(completion_ids[row][:-1], skip_special_tokens=False) for row in whole)
+        texts = [self.rule.part(text) for text in decoded]
         graded = grade_many([(answer[row], text) for row, text in zip(whole, texts, strict=True)])
         found = {row: verdict.status for row, verdict in zip(whole, graded, strict=True)}
         return [found.get(row, "no_answer") for row in rows]

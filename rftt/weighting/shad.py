@@ -67,7 +67,7 @@ def label_tokens(
     seconds = {}
     if not (out / ROLES).exists():
         begun = time.monotonic()
-        encoded = [encode(sample, tokenizer) for sample in samples]
+        encoded = [encode(sample, tokenizer, functions) for sample in samples]
         if not (out / "shuffled").exists():
             _tune_shuffled(model, samples, tokenizer, out, config, functions)
             seconds["tuning"] = round(time.monotonic() - begun, 2)
@@ -104,7 +104,9 @@ def _tune_shuffled(
     rng = random.Random(f"{config.seed}/shad")
     count = min(len(samples), max(settings.least, math.ceil(settings.share * len(samples))))
     chosen = [samples[i] for i in sorted(rng.sample(range(len(samples)), count))]
-    dataset = Dataset.from_list([encode(sample, tokenizer) for sample in shuffled(chosen, settings.unit, rng)])
+    dataset = Dataset.from_list(
+        [encode(sample, tokenizer, functions) for sample in shuffled(chosen, settings.unit, rng)]
+    )
     job = Tuning("shad", "shad", config, settings.batch_size, settings.lora, settings.trainer, functions=functions)
     tune(Path(model), dataset, out / "shuffled", job)
 

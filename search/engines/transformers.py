@@ -9,7 +9,7 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from search.engines.engine import EngineStats, Generation, Sampling
+from search.engines.engine import EngineStats, Generation, Sampling, likeliest
 from search.prompt import end_ids
 
 if TYPE_CHECKING:
@@ -117,7 +117,7 @@ class TransformersEngine:
             repetition_penalty=1.0,  # published models bring one along; samples are to be the model's own
             eos_token_id=stops,
             pad_token_id=pad,
-            output_logits=any(s.logprobs or s.watch_ids for _, s, _ in rows),
+            output_logits=any(s.logprobs or s.watch_ids or s.top_logprobs for _, s, _ in rows),
             return_dict_in_generate=True,
         )
         sampler = SeededSampling([s for _, s, _ in rows], [i for _, _, i in rows], device)
@@ -149,7 +149,13 @@ def _cut(
     kept = ids[:end]
     logprobs = tuple(logps[t][row, i].item() for t, i in enumerate(kept)) if sampling.logprobs else ()
     watched = {i: logps[end - 1][row, i].item() for i in sampling.watch_ids} if sampling.watch_ids else None
-    return Generation(tuple(kept), kept[-1] in stops, logprobs, watched)
+    top = tuple(_top(logps[t][row], sampling.top_logprobs) for t in range(end)) if sampling.top_logprobs else ()
+    return Generation(tuple(kept), kept[-1] in stops, logprobs, watched, top)
+
+
+def _top(logps_V: torch.Tensor, count: int) -> tuple[tuple[int, float], ...]:
+    found = logps_V.topk(min(count, len(logps_V)))
+    return likeliest(dict(zip(found.indices.tolist(), found.values.tolist(), strict=True)), count)
 
 
 class SeededSampling:

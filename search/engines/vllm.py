@@ -12,7 +12,8 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from search.engines.engine import EngineError, EngineGone, EngineStats, Generation, Sampling
+from search.engines.apart import Apart
+from search.engines.engine import EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
 from search.prompt import end_ids
 
 if TYPE_CHECKING:
@@ -93,6 +94,8 @@ class VLLMEngine:
         self.stats = EngineStats()
         self._waiting: dict[str, asyncio.Future[RequestOutput]] = {}
         self._pump: asyncio.Task[None] | None = None
+        # In a step where one request watches ids, vLLM tells the others nothing of their likeliest ones.
+        self._apart = Apart()
         core = getattr(self.llm.llm_engine.engine_core, "engine_core", None)  # None where it is another process
         self._scheduler: Any = getattr(core, "scheduler", None)
         if self._scheduler:
@@ -104,6 +107,10 @@ class VLLMEngine:
         room = min(sampling.max_tokens, self.max_model_len - len(prompt_ids))
         if room <= 0:
             return [Generation((), False)] * sampling.n
+        async with self._apart.turn("top" if sampling.top_logprobs else "watched" if sampling.watch_ids else ""):
+            return await self._generate(prompt_ids, sampling, room)
+
+    async def _generate(self, prompt_ids: list[int], sampling: Sampling, room: int) -> list[Generation]:
         name, params = f"rftt-{next(_ids)}", sampling_params(sampling, room, self.eos_ids - self._known_ends)
         future: asyncio.Future[RequestOutput] = asyncio.get_running_loop().create_future()
         begun = time.perf_counter()
@@ -210,7 +217,9 @@ def sampling_params(sampling: Sampling, room: int, ends: Iterable[int] = ()) -> 
         seed=sampling.seed,
         stop_token_ids=[*sampling.stop_ids, *sorted(ends)] or None,
         # vLLM wants the number of watched ids here; the sampled id comes in addition.
-        logprobs=len(sampling.watch_ids) if sampling.watch_ids or sampling.logprobs else None,
+        logprobs=(len(sampling.watch_ids) or sampling.top_logprobs)
+        if sampling.watch_ids or sampling.top_logprobs or sampling.logprobs
+        else None,
         logprob_token_ids=list(sampling.watch_ids) or None,
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
@@ -227,4 +236,10 @@ def _generation(output: Any, sampling: Sampling) -> Generation:
     if sampling.watch_ids and output.logprobs:
         last = output.logprobs[-1]
         watched = {i: last[i].logprob for i in sampling.watch_ids}
-    return Generation(ids, output.finish_reason == "stop", logprobs, watched)
+    top: tuple[tuple[tuple[int, float], ...], ...] = ()
+    if sampling.top_logprobs:
+        top = tuple(
+            likeliest({i: found.logprob for i, found in position.items()}, sampling.top_logprobs)
+            for position in output.logprobs or ()
+        )
+    return Generation(ids, output.finish_reason == "stop", logprobs, watched, top)

@@ -1,6 +1,7 @@
 """Measure the grader: agreement, speed, isolation and robustness, with math-verify 0.9.0 beside it in the same run.
 
-    python -m tests.benchmarks.grader --json OUT [--fuzz 100000] [--sample N] [--skip-math-verify]
+    python -m tests.benchmarks.grader --json OUT [--fuzz 100000] [--hostile 20000] [--fair 2000] [--sample N]
+        [--skip-math-verify]
 
 Needs the published files in `../shared/data` for everything but `--fuzz`. Agreement counts uncontested labels;
 contested ones (matters of policy) are listed apart. math-verify is used as recommended for strict grading: gold and
@@ -31,6 +32,8 @@ import rewards
 from rewards import check_golds, extract_answer, grade, grade_many, grader, normalise, reading, symbolic
 from rewards.equivalence import Undecided, decide
 from rewards.pool import Pool
+from tests.benchmarks._answers import FAIR, HOSTILE
+from tests.benchmarks._answers import Family as Drawn
 from tests.rewards.cases import Case, load_cases
 from tests.rewards.families import CHAINS, CORRUPTIONS, REWRITES, Family
 
@@ -57,6 +60,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--fuzz", type=int, default=0, metavar="N", help="grade N generated inputs from 64 threads")
+    parser.add_argument("--hostile", type=int, default=20_000, metavar="N", help="N answers that must be refused")
+    parser.add_argument("--fair", type=int, default=2_000, metavar="N", help="N right answers in other clothes")
     parser.add_argument("--sample", type=int, default=0, metavar="N", help="at most N cases of each file")
     parser.add_argument("--skip-math-verify", action="store_true")
     options = parser.parse_args()
@@ -68,6 +73,7 @@ def main() -> None:
         figures["golds"] = golds()
     else:
         print("the published data files are absent (../shared/data): agreement, speed and golds are skipped")
+    figures["answers"] = {"hostile": answers(HOSTILE, options.hostile, False), "fair": answers(FAIR, options.fair, True)}
     figures["isolation"] = isolation()
     if options.fuzz:
         figures["fuzz"] = fuzz(options.fuzz)
@@ -281,6 +287,53 @@ def golds() -> dict[str, Any]:
     table("Published golds", ["file", "golds", "problems", "words", "text only"], rows)
     for name, identifier, why in listed:
         print(f"  {name} {identifier}: {why}")
+    return figures
+
+
+def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, Any]:
+    """`count` answers of the families of `_answers.py`, one after the other: verdicts, exceptions, time by the clock."""
+    dice = random.Random(SEED)
+    deadline = 1.0
+    by_family: dict[str, Counter[str]] = {family.__name__: Counter() for family in families}
+    wrong: list[tuple[str, str, str, str]] = []
+    exceptions: list[str] = []
+    slowest = untrue = 0.0
+    late = 0
+    grade(r"\sqrt{8}", r"\boxed{2\sqrt{2}}", extract="boxed")  # start-up is nobody's time
+    grade(r"\overrightarrow{\mu}", r"\boxed{\overleftarrow{\mu}}", extract="boxed", timeout=60)
+    for number in range(count):
+        family = families[number % len(families)]
+        gold, text = family(dice)
+        started = time.monotonic()
+        try:
+            verdict = grade(gold, text, extract="lenient" if number % 5 == 4 and not fair else "boxed", timeout=deadline)
+        except Exception as error:
+            exceptions.append(f"{type(error).__name__}: {error!s:.200} on {(gold, text)!r:.300}")
+            continue
+        spent = time.monotonic() - started
+        slowest = max(slowest, spent)
+        untrue = max(untrue, abs(spent - verdict.seconds))
+        late += spent > deadline + 0.2
+        by_family[family.__name__][verdict.status] += 1
+        if verdict.correct != fair:
+            wrong.append((family.__name__, gold[:200], text[:300], verdict.status))
+    figures = {
+        "answers": count,
+        "right_percent": 100 * (1 - (len(wrong) + len(exceptions)) / max(count, 1)),
+        "wrong": len(wrong),
+        "exceptions": exceptions,
+        "past_the_deadline": late,
+        "slowest_s": slowest,
+        "seconds_off_by_at_most": untrue,
+        "statuses": {name: dict(statuses) for name, statuses in by_family.items()},
+        "examples": wrong[:200],
+    }
+    title = "Fair answers (accepted)" if fair else "Hostile answers (refused)"
+    names = ["answers", "right_percent", "wrong", "exceptions", "past_the_deadline", "slowest_s", "seconds_off_by_at_most"]
+    shown = {**figures, "exceptions": len(exceptions)}
+    table(title, ["figure", "value"], [[name, shown[name]] for name in names])
+    for family, missed in Counter(name for name, *_ in wrong).most_common():
+        print(f"  {family}: {missed}, e.g. {next(one[1:3] for one in wrong if one[0] == family)!r:.200}")
     return figures
 
 

@@ -49,6 +49,8 @@ class Scripted:
 
     def functional(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         """Every step is well formed, what it says and which function it would do next depend on the seed."""
+        if sampling.top_logprobs:
+            return [self._greedy(prompt_ids, sampling)]
         generations = []
         for sibling in range(sampling.n):
             rng = random.Random(f"{sampling.seed}/{sibling}")
@@ -73,10 +75,33 @@ class Scripted:
             generations.append(Generation(tuple(ids), True, tuple(-0.5 for _ in ids), watched))
         return generations
 
-    def _chain(self, rng: random.Random) -> str:
-        """A whole chain, as a tuned model writes it when nothing stops it."""
+    def _greedy(self, prompt_ids: list[int], sampling: Sampling) -> Generation:
+        """What follows a prompt: the same whoever asks, and also where the prompt ends inside a step."""
+        written = self.tokenizer.decode(prompt_ids).rpartition("[assistant]")[2]
+        rng = random.Random(written)
+        opened = [f.name for f in self.functions.functions if written.count(f.open) > written.count(f.close)]
+        text, function = "", None
+        if opened:
+            [function] = opened
+            said = f"\\boxed{{{rng.randrange(3)}}}" if function == self.functions.terminal else f"{rng.randrange(1000)}"
+            text = f" {said}\n{self.functions[function].close}\n"
+        text += "<eos>" if function == self.functions.terminal else self._chain(rng, function)
+        ids = self.tokenizer(text)["input_ids"]
+        kept = ids[: sampling.max_tokens]
+        logprobs = tuple(-rng.random() / 10 for _ in kept)
+        top = tuple(
+            self._top(id, logprob, rng, sampling.top_logprobs) for id, logprob in zip(kept, logprobs, strict=True)
+        )
+        return Generation(tuple(kept), len(kept) == len(ids), logprobs, None, top)
+
+    def _top(self, id: int, logprob: float, rng: random.Random, count: int) -> tuple[tuple[int, float], ...]:
+        others = rng.sample([i for t, i in self.tokenizer.vocabulary.items() if t.isdigit() and i != id], count - 1)
+        return ((id, logprob), *((other, -2.0 - k) for k, other in enumerate(others)))
+
+    def _chain(self, rng: random.Random, function: str | None = None) -> str:
+        """A whole chain, or what follows a step of it, as a tuned model writes it when nothing stops it."""
         functions = self.functions
-        function, text = rng.choice(functions.functional["question"]), ""
+        function, text = rng.choice(functions.functional[function or "question"]), ""
         while function != functions.terminal:
             text += f"{functions[function].open}\nstep {rng.randrange(1000)}\n{functions[function].close}\n"
             function = rng.choice(functions.functional[function])
