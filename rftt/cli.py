@@ -8,12 +8,8 @@ from __future__ import annotations
 import argparse
 import json
 import sys
-<<<<<<< HEAD
-from collections.abc import Callable, Sequence
-from contextlib import nullcontext
-=======
 from collections.abc import Callable, Iterator, Sequence
->>>>>>> main
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
