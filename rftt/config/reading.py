@@ -83,8 +83,18 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
     Raises:
         UsageError: one line with what is wrong, where, and the remedy.
     """
+    return override(_read(Path(path)), overrides, str(path))
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a YAML file; what it does not set comes from the file that its ``base`` names, relative to its folder.
+
+    Args:
+        path: YAML file.
+        above: files that name it as their base.
+    """
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = path.read_text(encoding="utf-8")
         values = yaml.safe_load(text) or {}
     except OSError as error:
         raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML config") from error
@@ -94,7 +104,19 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
         raise UsageError(f"{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected a mapping of sections, found {type(values).__name__}")
-    return override(values, overrides, str(path))
+    if "base" not in values:
+        return values
+    base = path.parent / str(values.pop("base"))
+    above = (*above, path.resolve())
+    if base.resolve() in above:
+        raise UsageError(f"{path}: base leads back to {base}; leave it out of one of these files")
+    return _over(_read(base, above), values)
+
+
+def _over(below: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """`values`, with what they lack from `below`, section by section."""
+    both = {k: _over(below[k], v) for k, v in values.items() if isinstance(v, dict) and isinstance(below.get(k), dict)}
+    return {**below, **values, **both}
 
 
 def override(values: dict[str, Any], overrides: typing.Iterable[str], where: str) -> Config:
