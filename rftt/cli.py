@@ -1,11 +1,13 @@
 """The command line: ``rftt COMMAND …``.
 
-Exit codes: 0 done; 1 failed on the way, the same command goes on; 2 bad usage, config or data, in one line.
+Exit codes: 0 done; 1 failed on the way; 2 bad usage, config or data, in one line. Where the same command goes on after a
+failure, it says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -15,6 +17,9 @@ from typing import Any
 
 from rftt.runtime import terminal
 
+# What is wrong with a disk or a path is no fault of the program: one line says it.
+DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP,
+        errno.EISDIR, errno.ENOTDIR}  # fmt: skip
 Arguments = argparse.Namespace
 
 
@@ -33,36 +38,59 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _code(arguments: Arguments) -> int:
     """Run a command; returns its exit code and says what went wrong."""
-    from rftt.errors import PhaseFailed, UsageError
+    from rftt.errors import PhaseFailed, UsageError, one_line
     from search.engines.engine import EngineError
 
     try:
         arguments.run_command(arguments)
         return 0
     except (UsageError, EngineError) as error:
-        terminal.say(f"rftt: {error}", error=True)
+        terminal.say(f"rftt: {one_line(str(error))}", error=True)
         return 2
+    except KeyboardInterrupt:
+        return _ended("interrupted", arguments, shown=False)
     except BrokenPipeError:
         return 1
     except PhaseFailed as error:
         if error.code == 2:  # it has said itself what is wrong
             return 2
-        reason = str(error)
-    except KeyboardInterrupt:
-        reason = "interrupted"
+        return _ended(str(error), arguments)
+    except OSError as error:
+        if error.errno not in DISK:
+            return _failed(error, arguments)
+        place = error.filename2 or error.filename or "a file"
+        return _ended(f"{place}: {error.strerror}", arguments, shown=False)
     except Exception as error:
-        import traceback
+        return _failed(error, arguments)
 
-        traceback.print_exc()
-        reason = f"failed: {type(error).__name__}"
-    told = f"rftt: {reason}; the same command goes on from here"
-    if terminal.is_child():  # its parent tells the reader
+
+def _failed(error: Exception, arguments: Arguments) -> int:
+    import traceback
+
+    traceback.print_exception(error)
+    return _ended(f"failed: {type(error).__name__}", arguments)
+
+
+def _ended(reason: str, arguments: Arguments, *, shown: bool = True) -> int:
+    """Say why a command ended too early; returns its exit code.
+
+    Args:
+        reason: what happened.
+        arguments: arguments of the command.
+        shown: whether to show the end of the log as well.
+    """
+    told = f"rftt: {reason}{_how_on(arguments)}"
+    if terminal.is_child():  # its parent shows the end of the log
         print(told, file=sys.stderr)
         return 1
-    if reason != "interrupted":
+    if shown:
         terminal.show_failure()
     terminal.say(told, error=True)
     return 1
+
+
+def _how_on(arguments: Arguments) -> str:
+    return "; the same command goes on from here" if getattr(arguments, "goes_on", False) else ""
 
 
 def parse(argv: Sequence[str] | None) -> Arguments:
@@ -133,6 +161,7 @@ def build_parser() -> argparse.ArgumentParser:
     tokens.add_argument("--seed", type=int, default=0, help="of the noise on new rows")
     tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
     tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
+    tokens.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
     tokens.add_argument("--chat-template", metavar="FILE", help="Jinja chat template, for models that have none")
     tokens.add_argument("--functions", metavar="FILE", help="YAML file with another token set than the paper's")
 
@@ -219,7 +248,9 @@ def _run(arguments: Arguments) -> None:
     from rftt.config import load_config
     from rftt.pipeline import run
 
-    seconds = run(load_config(arguments.config, arguments.overrides), sys.argv)
+    config = load_config(arguments.config, arguments.overrides)
+    arguments.goes_on = True
+    seconds = run(config, sys.argv)
     parts = ", ".join(f"{k} {v:.0f}" for k, v in seconds.items())
     terminal.say(f"log: {terminal.log_path()}\n{sum(seconds.values()):.0f} s: {parts}")
 
@@ -231,25 +262,32 @@ def _phase(arguments: Arguments) -> None:
     from rftt.phases.summary import summarise
     from rftt.pipeline import prepare
     from rftt.runtime import distributed
+    from rftt.runtime.folder_lock import holding
 
     if arguments.command in ("shad", "sft", "rl"):
         distributed.only_first_speaks()
     if arguments.command == "eval" and (arguments.compare or arguments.harness or not arguments.config):
         return _read_eval(arguments)
     config = load_config(arguments.config, arguments.overrides)
-    prepare(config)
-    terminal.keep_log(config.folder)
-    with terminal.phase(arguments.command):
-        if arguments.command == "eval" and arguments.model:
-            measure(config, arguments.model)
-        elif arguments.command == "search" and arguments.share is not None:
-            search(config, arguments.share)
-        else:
-            PHASES[arguments.command](config)
-    if arguments.command in ("shad", "sft", "rl"):
-        distributed.leave()
-    if arguments.command == "eval" and not arguments.model and not terminal.is_child():
-        terminal.say(f"\n{summarise(config)}")
+    model, share = getattr(arguments, "model", None), getattr(arguments, "share", None)
+    part = model if arguments.command == "eval" else None if share is None else str(share)
+    with holding(config.folder, arguments.command, part):
+        prepare(config)
+        arguments.goes_on = True
+        terminal.keep_log(config.folder)
+        with terminal.phase(arguments.command):
+            if arguments.command == "eval" and model:
+                measure(config, model)
+            elif share is not None:
+                search(config, share)
+            else:
+                PHASES[arguments.command](config)
+            if part is not None and not terminal.is_child():
+                terminal.conclude(f"{part} is done")
+        if arguments.command in ("shad", "sft", "rl"):
+            distributed.leave()
+        if arguments.command == "eval" and not model and not terminal.is_child():
+            terminal.say(f"\n{summarise(config)}")
     return None
 
 
@@ -313,6 +351,7 @@ def _shad(arguments: Arguments) -> None:
     if not all(given):
         raise UsageError("shad: --data, --model and --out go together")
     from rftt.phases.tuning import SHAD_ROLES, labelled
+    from rftt.runtime.folder_lock import holding
     from rftt.weighting.shad import label_tokens
 
     distributed.only_first_speaks()
@@ -320,9 +359,11 @@ def _shad(arguments: Arguments) -> None:
     overrides = [*(text for text in arguments.settings if "=" in text), f"run={arguments.out}"]
     config = load_config(files[0], overrides) if files else override({}, overrides, "shad")
     out = Path(arguments.out)
-    terminal.keep_log(out)
-    if summary := label_tokens(arguments.model, Path(arguments.data), out, config):  # another process tells it
-        terminal.say(labelled(summary, out / SHAD_ROLES.name))
+    arguments.goes_on = True
+    with holding(out, "shad"):
+        terminal.keep_log(out)
+        if summary := label_tokens(arguments.model, Path(arguments.data), out, config):  # another process tells it
+            terminal.say(labelled(summary, out / SHAD_ROLES.name))
     return None
 
 
@@ -344,6 +385,7 @@ def _tokens(arguments: Arguments) -> None:
         seed=arguments.seed,
         dtype=arguments.dtype,
         pad_token=arguments.pad_token,
+        trust_remote_code=arguments.trust_remote_code,
         asking=ModelConfig(chat_template=arguments.chat_template),
     )
     terminal.say(summary["message"])
@@ -354,6 +396,7 @@ def _solve(arguments: Arguments) -> None:
     from rftt.answering.arguments import answering_config
     from rftt.answering.solve import checked, read_questions, solve
     from rftt.errors import UsageError
+    from rftt.runtime.folder_lock import beside
     from search import Question
 
     if (arguments.question is None) == (arguments.file is None):
@@ -366,7 +409,10 @@ def _solve(arguments: Arguments) -> None:
         questions = read_questions(arguments.file, "\n".join(_lines(arguments.file)))
     config = answering_config(arguments)
     out = Path(arguments.out) if arguments.out else None
-    if solve(questions, config, arguments.strategy, as_json=arguments.json, out=out):
+    arguments.goes_on = out is not None
+    with nullcontext() if out is None else beside(out):
+        failed = solve(questions, config, arguments.strategy, as_json=arguments.json, out=out)
+    if failed:
         raise SystemExit(1)
 
 

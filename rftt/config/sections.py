@@ -35,6 +35,8 @@ class ModelConfig:
     chat_template: file of a Jinja chat template, for models that have none (base models) or another than is wanted.
     system: text of the system turn with which every question is asked; None leaves it to the chat template.
     chat_template_kwargs: variables of the chat template, e.g. ``{enable_thinking: false}`` for Qwen3.
+    trust_remote_code: run code that comes with the model, in every phase and on every engine. Such code can do whatever you
+        can; without this a model that needs it is refused.
     """
 
     path: str = "toy"
@@ -45,6 +47,7 @@ class ModelConfig:
     chat_template: str | None = None
     system: str | None = None
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         taken = ("messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token")

@@ -15,12 +15,11 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rftt.data.problems import Problem, Problems, problems_of
 from rftt.data.tables import READERS, Row, read_table
 from rftt.errors import UsageError
 from search.named import load_named
+from search.yaml_text import read_yaml
 
 TABLE = Path(__file__).with_name("benchmarks.yaml")
 
@@ -69,9 +68,9 @@ def read_benchmarks(path: str | None = None) -> dict[str, dict[str, Any]]:
     known = {f.name for f in dataclasses.fields(Benchmark)} - {"name", "source"} | {"hub", "file"}
     for source in (TABLE, *([Path(path)] if path else [])):
         try:
-            values = yaml.safe_load(source.read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise UsageError(f"data.table: {source} cannot be read ({' '.join(str(error).split())})") from error
+            values = read_yaml(source) or {}
+        except ValueError as error:
+            raise UsageError(f"data.table: {error}") from error
         if not isinstance(values, dict) or not all(isinstance(entry, dict) for entry in values.values()):
             raise UsageError(
                 f"data.table: {source}: expected names of benchmarks, each with a mapping, e.g. {{hub: …}}"

@@ -59,7 +59,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
             continue
         try:
             values = json.loads(content)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise UsageError(f"{path}:{line}: not JSON ({error}); mend or remove the line") from error
         yield Row(line, _record(path, line, values))
 
@@ -67,7 +67,7 @@ def _read_jsonl(path: Path) -> Iterator[Row]:
 def _read_json(path: Path) -> Iterator[Row]:
     try:
         content = json.loads(path.read_bytes())
-    except ValueError:
+    except (ValueError, RecursionError):
         # Published .json files are often one object a line; reading them so also finds the line that is broken.
         yield from _read_jsonl(path)
         return

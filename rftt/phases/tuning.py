@@ -33,6 +33,7 @@ def tokens(config: Config) -> None:
         pad_token=config.model.pad_token,
         noise=config.model.token_noise,
         asking=config.model,
+        trust_remote_code=config.model.trust_remote_code,
     )
     conclude(summary["message"])
 

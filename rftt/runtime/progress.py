@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 from rftt.runtime import terminal
@@ -46,6 +49,8 @@ class Progress:
     def note(self, **values: float | str) -> None:
         """Show values beside the count; numbers of several processes are added up."""
         self._note = values
+        if time.monotonic() - self._told >= PAUSE:
+            self._tell()
 
     def close(self) -> None:
         """The job is done, or given up."""
@@ -108,3 +113,25 @@ def course(history: list[dict[str, Any]], name: str) -> str:
     """
     values = [float(entry[name]) for entry in history if name in entry]
     return f"{name} {values[0]:.3g} → {values[-1]:.3g}" if values else ""
+
+
+@asynccontextmanager
+async def shown_meanwhile(bar: Progress, figures: Callable[[], dict[str, float]]) -> AsyncIterator[None]:
+    """Keep a job's figures fresh while its next unit is on the way.
+
+    Args:
+        bar: count of the job.
+        figures: function that returns the values to show beside the count.
+    """
+
+    async def keep_fresh() -> None:
+        while True:
+            await asyncio.sleep(PAUSE)
+            bar.note(**figures())
+
+    task = asyncio.create_task(keep_fresh())
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)

@@ -11,7 +11,6 @@ import faulthandler
 import json
 import logging
 import os
-import shutil
 import sys
 import threading
 import time
@@ -127,8 +126,7 @@ class Screen:
         return status_line(self._phase, now - self._begun, self._parts.values(), now)
 
     def _draw(self) -> None:
-        width = shutil.get_terminal_size((100, 24)).columns
-        self._put(f"\r{self._line(time.monotonic())[: width - 1]}\x1b[K", self.err)
+        self._put(f"\r{self._line(time.monotonic())[: columns(self.err) - 1]}\x1b[K", self.err)
         self._drawn = True
 
     def _clear(self) -> None:
@@ -335,6 +333,16 @@ class _Warnings(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         say(record.getMessage(), error=True)
+
+
+def columns(stream: TextIO | None = None) -> int:
+    """Width of the terminal behind a stream, by default behind that of results; 100 where there is none."""
+    if stream is None:
+        stream = _State.reporter.out if isinstance(_State.reporter, Screen) else sys.stdout
+    try:
+        return os.get_terminal_size(stream.fileno()).columns or 100
+    except (OSError, ValueError):
+        return 100
 
 
 def _is_terminal(stream: TextIO) -> bool:

@@ -177,7 +177,7 @@ def _train(sft: Path, train: list[Any], folder: Path, config: Config, tokens: in
 
 async def _measure(config: Config, model: Path, held_out: list[Any]) -> dict[str, Any]:
     """pass@1, greedy and the share of well-formed chains."""
-    from rftt.rl.sample import plain_path
+    from rftt.rl.rollout import plain_rollout
     from rftt.runtime.running_engine import running_engine
     from search.engines import Sampling
     from search.functional import tag_ids
@@ -194,7 +194,8 @@ async def _measure(config: Config, model: Path, held_out: list[Any]) -> dict[str
             sampling = Sampling(config.eval.search.max_tokens, count, temperature, seed=seed, logprobs=True)
             found = await engine.generate(prompt_ids, sampling)
             return [
-                await plain_path(prompt_ids, g, problem.id, problem.answer, engine.tokenizer, tags, RFTT) for g in found
+                await plain_rollout(prompt_ids, g, problem.id, problem.answer, engine.tokenizer, tags, RFTT)
+                for g in found
             ]
 
         figures: dict[str, Any] = {}

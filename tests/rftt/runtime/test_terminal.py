@@ -5,6 +5,7 @@ import pty
 import re
 import subprocess
 import sys
+import termios
 import threading
 from pathlib import Path
 
@@ -62,9 +63,10 @@ def screen(data):
     return [line.rstrip() for line in lines if line.strip()]
 
 
-def in_terminal(command):
+def in_terminal(command, columns=160):
     """Run a command with a pseudo-terminal; returns its exit code and everything that it wrote there."""
     main, other = pty.openpty()
+    termios.tcsetwinsize(other, (24, columns))
     process = subprocess.Popen(command, cwd=ROOT, stdin=other, stdout=other, stderr=other, close_fds=True)
     os.close(other)
     written = bytearray()
@@ -96,6 +98,12 @@ def test_on_a_terminal_a_phase_is_one_line_though_two_processes_work(tmp_path):
     assert drawn and all(re.match(r"(search|sft) +\d+ s   (search )?\d+/\d+ questions", text) for text in drawn)
     both = [re.search(r"(\d+)/40 questions.*solved (\d+)", text) for text in drawn]
     assert any(both) and all(m is None or int(m[2]) <= int(m[1]) for m in both)
+
+
+def test_a_line_is_no_longer_than_the_terminal_is_wide(tmp_path):
+    code, written = in_terminal(python(PARENT, tmp_path), columns=40)
+    drawn = [text for text in re.split(r"\r|\x1b\[K|\n", written) if "questions" in text]
+    assert code == 0 and drawn and all(len(text) == 39 for text in drawn)
 
 
 def test_in_a_pipe_there_are_plain_lines_and_the_log_has_the_rest(tmp_path):
@@ -142,6 +150,7 @@ from rftt.runtime.children import run_children
 from pathlib import Path
 from rftt.errors import PhaseFailed
 def run(arguments):
+    arguments.goes_on = True
     terminal.keep_log(Path(sys.argv[1]))
     with terminal.phase("sft"):
         [code] = run_children([[sys.executable, "-c", CHILD]])

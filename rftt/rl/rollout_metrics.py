@@ -1,31 +1,30 @@
-"""What is measured of the paths of a generation batch."""
+"""What is measured of the rollouts of a generation batch."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any, get_args
 
-from rftt.rl.sample import Origin
+from rftt.rl.rollout import Origin, Rollout
 from search.chain import well_formed
 from search.functions import FunctionSet
 
 
-def path_measures(rows: Sequence[Mapping[str, Any]], rewards: Sequence[float], group_size: int) -> dict[str, float]:
-    """Means over the paths of this rank.
+def rollout_measures(rollouts: Sequence[Rollout], rewards: Sequence[float], group_size: int) -> dict[str, float]:
+    """Means over the rollouts of this rank.
 
     Args:
-        rows: with the fields of `rollout.Path`; groups of a question together.
-        rewards: one a row.
-        group_size: paths per question.
+        rollouts: groups of a question together.
+        rewards: one a rollout.
+        group_size: rollouts per question.
     """
-    lengths = [len(row["completion_ids"]) for row in rows]
     return {
-        "accuracy": _mean([row["verdict"] == "correct" for row in rows]),
-        "length": _mean(lengths),
-        "depth": _mean([len(row["starts"]) for row in rows]),
-        "truncated": _mean([row["status"] == "truncated" for row in rows]),
-        "malformed": _mean([row["status"] == "malformed" for row in rows]),
-        **{f"origin/{origin}": _mean([row["origin"] == origin for row in rows]) for origin in get_args(Origin)},
+        "accuracy": _mean([r.verdict == "correct" for r in rollouts]),
+        "length": _mean([len(r.completion_ids) for r in rollouts]),
+        "depth": _mean([len(r.starts) for r in rollouts]),
+        "truncated": _mean([r.status == "truncated" for r in rollouts]),
+        "malformed": _mean([r.status == "malformed" for r in rollouts]),
+        **{f"origin/{origin}": _mean([r.origin == origin for r in rollouts]) for origin in get_args(Origin)},
         "agreeing_trees": _mean([len(set(group)) == 1 for group in _grouped(rewards, group_size)]),
     }
 
