@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from rewards import Place, in_place
+from rewards import Place, extract_answer, in_place
 from search.functions import RFTT, ROOT, FunctionSet
 
 
@@ -74,7 +74,11 @@ def parse(text: str, functions: FunctionSet = RFTT) -> list[Step]:
 
 
 def check(
-    steps: Sequence[Step], functions: FunctionSet = RFTT, table: Mapping[str, tuple[str, ...]] | None = None
+    steps: Sequence[Step],
+    functions: FunctionSet = RFTT,
+    table: Mapping[str, tuple[str, ...]] | None = None,
+    *,
+    extract: str = "boxed",
 ) -> None:
     """Check the order of the steps and the end of the chain.
 
@@ -82,6 +86,7 @@ def check(
         steps: the chain.
         functions: the token set.
         table: transitions that are allowed; the functional table by default.
+        extract: ``"boxed"``, or ``"lenient"`` for a chain that may state its answer otherwise.
 
     Raises:
         ChainError: no step, a transition the table forbids, a chain that does not end in the terminal function, or an
@@ -97,14 +102,15 @@ def check(
         parent = step.function
     if parent != functions.terminal:
         raise ChainError(f"the chain ends in <{parent}>, not in <{functions.terminal}>")
-    if not in_place(steps[-1].text):
+    found = in_place(steps[-1].text) if extract == "boxed" else extract_answer(steps[-1].text, rule=extract) is not None
+    if not found:
         raise ChainError(f"<{functions.terminal}> holds no \\boxed{{}} answer")
 
 
-def well_formed(text: str, functions: FunctionSet = RFTT) -> bool:
-    """Whether a generated text is a chain that the functional transition table allows."""
+def well_formed(text: str, functions: FunctionSet = RFTT, *, extract: str = "boxed") -> bool:
+    """Whether a generated text is a chain that the functional transition table allows, and states an answer."""
     try:
-        check(parse(text, functions), functions)
+        check(parse(text, functions), functions, extract=extract)
     except ChainError:
         return False
     return True

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
+
+from search.answers import AnswerRule, Extract, Form
+from search.functions import FunctionSet
 
 
 @dataclass(frozen=True)
@@ -18,8 +21,15 @@ class SearchConfig:
         max_depth: longest path in steps.
         selection: ``"uct"`` goes to unvisited children first, the one with the highest prior before others; ``"puct"``
             weighs the exploration of a child with its prior.
+        untried: the order of functions that were not tried, with UCT: ``"prior"``, the likeliest first, or ``"gumbel"``, by
+            log prior and Gumbel noise, which samples them without replacement.
+        root: how rollouts are shared out at the root: by `selection`, or by sequential ``"halving"`` among its functions.
+        widening: functional policy only: further siblings of a node that was visited N times: widening · √N of them, and
+            more where all that is below is explored, instead of closing it; 0 adds none.
         exploration: c of the UCT or PUCT formula.
         temperature: of the samples; 0 is greedy.
+        step_temperature: functional policy only: of the steps of a tree; None takes `temperature`. What `widening` adds is
+            sampled at `temperature`.
         top_p: nucleus, in (0, 1].
         max_step_tokens: longest step.
         max_tokens: longest chain of strategies that sample whole chains.
@@ -28,8 +38,22 @@ class SearchConfig:
             probable function is explored.
         siblings: functional policy only: steps sampled per chosen function.
         beam_width: beam strategies only: continuations of one beam; `rollouts` must be a multiple of it.
-        vote: how finished paths elect the answer: ``"majority"``, ``"prior"`` (weighted by the length-normalised
-            probability of the chain), ``"prm"`` (weighted by the score of the process reward model), ``"best_prior"`` or
+        generation: best-first only: branches that are continued at once, chosen together by the chains before them.
+        alternatives: best-first only: likeliest tokens at each position that the model is asked for; each is a branch.
+        keep: best-first only: share of a prefix's log-probability in what its branches are worth; 1 goes by probability
+            mass, 0 by what the model thinks at the branch alone.
+        sharpness: best-first only: a chain votes with exp(sharpness × mean log-probability of its tokens).
+        forced_weight: best-first only: factor of a chain's vote for each function in it that was forced, in (0, 1].
+        stop_share: best-first only: stop once the leading answer holds more than this share of the vote; 1 never stops.
+        stop_paths: best-first only: chains before which it does not stop for that.
+        answers: which answers count, in samples, votes, trees and rewards alike: those of ``"well_formed"`` chains, or of
+            ``"any"`` chain whose last terminal step holds one.
+        extract: what counts as an answer there: ``"boxed"`` is the rule of RL, ``"lenient"`` also takes "the answer is …"
+            and the like.
+        vote_temperature: of the samples of majority votes and best-of-n; None takes `temperature`.
+        vote: how finished paths elect the answer: ``"auto"`` as it suits the strategy (best-first: ``"content"``, by its own
+            weights; others: majority), ``"majority"``, ``"prior"`` (weighted by the length-normalised probability of the
+            chain), ``"prm"`` (weighted by the score of the process reward model), ``"best_prior"`` or
             ``"best_prm"`` (the one best candidate).
         live_trees: questions in flight at once; bounds memory.
         parallel_rollouts: rollouts of one question in flight at once, kept apart by virtual loss.
@@ -45,7 +69,11 @@ class SearchConfig:
     max_depth: int = 15
     selection: Literal["uct", "puct"] = "uct"
     exploration: float = 2.0
+    untried: Literal["prior", "gumbel"] = "prior"
+    root: Literal["selection", "halving"] = "selection"
+    widening: float = 0.0
     temperature: float = 0.7
+    step_temperature: float | None = None
     top_p: float = 0.95
     max_step_tokens: int = 512
     max_tokens: int = 2048
@@ -53,22 +81,60 @@ class SearchConfig:
     branch_entropy: float = 0.0
     siblings: int = 1
     beam_width: int = 4
-    vote: Literal["majority", "prior", "prm", "best_prior", "best_prm"] = "majority"
+    generation: int = 8
+    alternatives: int = 5
+    keep: float = 1.0
+    sharpness: float = 50.0
+    forced_weight: float = 0.5
+    stop_share: float = 1.0
+    stop_paths: int = 4
+    answers: Form = "well_formed"
+    extract: Extract = "boxed"
+    vote_temperature: float | None = None
+    vote: Literal["auto", "majority", "content", "prior", "prm", "best_prior", "best_prm"] = "auto"
     live_trees: int = 64
     parallel_rollouts: int = 1
     seed: int = 0
 
     def __post_init__(self) -> None:
         for name in ("rollouts", "budget_tokens", "max_depth", "max_step_tokens", "max_tokens", "siblings", "beam_width",
-                     "live_trees", "parallel_rollouts"):  # fmt: skip
+                     "live_trees", "parallel_rollouts", "generation", "alternatives", "stop_paths"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: {value} is not allowed, expected 1 or more")
-        if self.early_stop and self.vote != "majority":
+        if self.early_stop and self.vote not in ("auto", "majority"):
             raise ValueError(f"early_stop: True is not allowed with vote {self.vote}, expected vote majority")
-        for name in ("exploration", "temperature", "branch_entropy"):
-            if getattr(self, name) < 0:
+        for name in (
+            "exploration",
+            "temperature",
+            "step_temperature",
+            "vote_temperature",
+            "branch_entropy",
+            "widening",
+            "sharpness",
+        ):
+            if (getattr(self, name) or 0) < 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected 0 or more")
-        for name, low in (("min_prior", 0.0), ("top_p", 1e-6)):
+        for name, low in (
+            ("min_prior", 0.0),
+            ("top_p", 1e-6),
+            ("keep", 0.0),
+            ("forced_weight", 1e-6),
+            ("stop_share", 0.0),
+        ):
             if not low <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected a share between 0 and 1")
+
+    def answer_rule(self, functions: FunctionSet, *, chains: bool = True) -> AnswerRule:
+        """What counts as an answer.
+
+        Args:
+            functions: the token set.
+            chains: whether the model writes chains of them; the answer of another one is never malformed.
+        """
+        return AnswerRule(self.answers if chains else "any", self.extract, functions)
+
+
+# Where a search that answers questions differs from one that collects chains: `rftt solve`, `serve` and `eval` start here.
+INFERENCE: dict[str, Any] = {"step_temperature": 0.1, "widening": 1.0}
+DEFAULTS = SearchConfig()

@@ -37,17 +37,14 @@ class Question:
 
 
 def make_policy(name: str, engine: Engine, config: SearchConfig, functions: FunctionSet = RFTT) -> Any:
-    """The policy ``"prompted"`` or ``"functional"`` with the settings of `config` that it knows.
+    """The policy ``"prompted"`` or ``"functional"`` with the settings of `config`.
 
     Raises:
         ValueError: there is no such policy, or the model lacks functional tokens.
     """
     if name not in POLICIES:
         raise ValueError(f"policy {name!r}: expected one of {', '.join(POLICIES)}")
-    shared = {k: getattr(config, k) for k in ("temperature", "top_p", "max_step_tokens", "max_depth", "seed")}
-    functional = ("min_prior", "branch_entropy", "siblings")
-    own = {k: getattr(config, k) for k in functional} if name == "functional" else {}
-    return POLICIES[name](engine, functions, **shared, **own)
+    return POLICIES[name](engine, functions, config)
 
 
 async def grow_tree(question: Question, policy: Policy, config: SearchConfig, scorer: Scorer | None = None) -> Tree:
@@ -59,19 +56,24 @@ async def grow_tree(question: Question, policy: Policy, config: SearchConfig, sc
         config: settings.
         scorer: without gold, a process reward model guides the search instead of agreement.
     """
-    about = {"policy": policy.name, "rollouts": config.rollouts, "budget_tokens": config.budget_tokens,
-             "selection": config.selection, "exploration": config.exploration, "temperature": config.temperature,
-             "seed": config.seed, "parallel_rollouts": config.parallel_rollouts}  # fmt: skip
+    shown = ("rollouts", "budget_tokens", "selection", "exploration", "temperature", "step_temperature", "untried", "root",
+             "widening", "seed", "parallel_rollouts")  # fmt: skip
+    about = {"policy": policy.name, **{name: getattr(config, name) for name in shown}}
     tree = Tree(question.id, question.text, question.gold, made_by=about)
+    answers = config.answer_rule(policy.functions)
     judge: Judge
     decided: Decided | None = None
     if question.gold is not None:
-        judge = GoldJudge(question.gold)
+        judge = GoldJudge(question.gold, answers)
     else:
-        judge = agreement = AgreementJudge() if scorer is None else ScorerJudge(scorer)
+        judge = agreement = AgreementJudge(answers) if scorer is None else ScorerJudge(scorer, answers)
         decided = agreement.poll.decided if config.early_stop else None
+    rule = Rule(
+        config.exploration, config.seed, config.selection == "puct", config.untried == "gumbel", config.root == "halving",
+        config.widening if policy.name == "functional" else 0.0, config.rollouts,
+    )  # fmt: skip
     return await grow(
-        tree, policy, judge, Rule(config.exploration, config.seed, config.selection == "puct"),
+        tree, policy, judge, rule,
         rollouts=config.rollouts, budget_tokens=config.budget_tokens, decided=decided, parallel=config.parallel_rollouts,
     )  # fmt: skip
 

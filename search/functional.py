@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from search.config import DEFAULTS, SearchConfig
 from search.engines.engine import Engine, Generation, Sampling
 from search.functions import RFTT, FunctionSet
 from search.mcts import Expansion, derived_seed
@@ -23,15 +24,7 @@ class FunctionalPolicy:
     Args:
         engine: a model whose vocabulary holds the functional tokens.
         functions: token set with the functional transition table.
-        temperature: of the samples; priors and log-probs are those of the untempered model.
-        top_p: nucleus of the samples.
-        max_step_tokens: longest step; a longer one truncates its path.
-        max_depth: a path of this many steps without an answer is truncated.
-        min_prior: allowed functions less probable than this are not explored, unless none is left.
-        branch_entropy: where the entropy of the allowed functions, in nats, is below this, only the most probable one is
-            explored: the tree branches where the model is uncertain.
-        siblings: steps sampled per chosen function.
-        seed: of the run.
+        config: settings of the search; priors and log-probs are those of the untempered model.
 
     Raises:
         ValueError: the tokenizer lacks a functional token.
@@ -39,37 +32,17 @@ class FunctionalPolicy:
 
     name = "functional"
 
-    def __init__(
-        self,
-        engine: Engine,
-        functions: FunctionSet = RFTT,
-        *,
-        temperature: float = 1.0,
-        top_p: float = 1.0,
-        max_step_tokens: int = 512,
-        max_depth: int = 18,
-        min_prior: float = 0.0,
-        branch_entropy: float = 0.0,
-        siblings: int = 1,
-        seed: int = 0,
-    ) -> None:
+    def __init__(self, engine: Engine, functions: FunctionSet = RFTT, config: SearchConfig = DEFAULTS) -> None:
         self.engine = engine
         self.functions = functions
-        self.temperature = temperature
-        self.top_p = top_p
-        self.max_step_tokens = max_step_tokens
-        self.max_depth = max_depth
-        self.min_prior = min_prior
-        self.branch_entropy = branch_entropy
-        self.siblings = siblings
-        self.seed = seed
+        self.config = config
         self._open = tag_ids(engine.tokenizer, [f.open for f in functions.functions])
         self._close = tag_ids(engine.tokenizer, [f.close for f in functions.functions])
         self._open_ids = tuple(self._open[f.open] for f in functions.functions)
         self._tag_ids = frozenset(self._open.values()) | frozenset(self._close.values())
 
     def width(self, function: str) -> int:
-        return self.siblings
+        return self.config.siblings
 
     async def start(self, tree: Tree) -> int:
         """One token is sampled for the distribution at the start."""
@@ -82,30 +55,42 @@ class FunctionalPolicy:
         return 1
 
     async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:
-        """One request for all siblings of a function."""
+        """One request for all siblings of a function; a further one is sampled alone, at the temperature of samples."""
         prompt_ids = list(tree.prompt_ids)
         steps = tree.path(node)
         for step in steps:
             prompt_ids += step.ids
         opening = self._open[self.functions[function].open]
-        sampling = self._sampling(tree, f"{tree.key(node)}/{function}", self.max_step_tokens, self.siblings)
+        config, place = self.config, f"{tree.key(node)}/{function}"
+        longest = self.functions[function].limit(config.max_step_tokens)
+        before = sum(c.function == function for c in tree.children(node)) + node.repeats.get(function, 0)
+        if before:
+            sampling = self._sampling(tree, f"{place}/{before}", longest, 1, config.temperature)
+        else:
+            sampling = self._sampling(tree, place, longest, config.siblings)
         generations = await self.engine.generate([*prompt_ids, opening], sampling)
         prior, children = (node.options or {})[function], []
-        for sibling, generation in enumerate(generations):
+        for sibling, generation in enumerate(generations, before):
             child = Node(-1, None, function, sibling, prior=prior)
             self._fill(child, opening, node.branch_logprobs[function], generation)
-            if child.status == "open" and len(steps) + 1 >= self.max_depth:
+            if child.status == "open" and len(steps) + 1 >= self.config.max_depth:
                 child.status = "truncated"
             children.append(child)
         return Expansion(children, sum(len(g.ids) for g in generations))
 
-    def _sampling(self, tree: Tree, place: str, max_tokens: int, count: int) -> Sampling:
+    def _sampling(
+        self, tree: Tree, place: str, max_tokens: int, count: int, temperature: float | None = None
+    ) -> Sampling:
+        """A request at the temperature of steps, or another one."""
+        if temperature is None:
+            own = self.config.step_temperature
+            temperature = self.config.temperature if own is None else own
         return Sampling(
             max_tokens,
             n=count,
-            temperature=self.temperature,
-            top_p=self.top_p,
-            seed=derived_seed(self.seed, tree.question_id, place),
+            temperature=temperature,
+            top_p=self.config.top_p,
+            seed=derived_seed(self.config.seed, tree.question_id, place),
             stop_ids=self._open_ids,
             watch_ids=self._open_ids,
             logprobs=True,
@@ -146,10 +131,10 @@ class FunctionalPolicy:
         weights = {name: math.exp(logprob - top) for name, logprob in node.branch_logprobs.items()}
         total = sum(weights.values())
         priors = {name: weight / total for name, weight in weights.items()}
-        if -sum(p * math.log(p) for p in priors.values() if p) < self.branch_entropy:
+        if -sum(p * math.log(p) for p in priors.values() if p) < self.config.branch_entropy:
             likeliest = max(priors, key=priors.__getitem__)
             return {likeliest: priors[likeliest]}
-        kept = {name: p for name, p in priors.items() if p >= self.min_prior}
+        kept = {name: p for name, p in priors.items() if p >= self.config.min_prior}
         return kept or priors
 
 

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from rewards import extract_answer, grade_async
+from rewards import grade_async
+from search.answers import AnswerRule
 from search.tree import Node, Tree
 from search.voting import Poll
+
+STRICT = AnswerRule()
 
 
 class Scorer(Protocol):
@@ -23,16 +26,16 @@ class Scorer(Protocol):
 class GoldJudge:
     """1 if the answer of a finished path equals gold, else 0; sets answer and verdict."""
 
-    def __init__(self, gold: str) -> None:
-        self.gold = gold
+    def __init__(self, gold: str, rule: AnswerRule = STRICT) -> None:
+        self.gold, self.rule = gold, rule
         self._verdicts: dict[str, tuple[str | None, str]] = {}
 
     async def __call__(self, tree: Tree, leaf: Node) -> float:
-        if leaf.status != "answered":
+        if not self.rule.counts(leaf):
             leaf.verdict = "no_answer"
             return 0.0
         if leaf.text not in self._verdicts:
-            verdict = await grade_async(self.gold, leaf.text, extract="boxed")
+            verdict = await grade_async(self.gold, leaf.text, extract=self.rule.extract)
             self._verdicts[leaf.text] = (verdict.answer, verdict.status)
         leaf.answer, leaf.verdict = self._verdicts[leaf.text]
         return float(leaf.verdict == "correct")
@@ -41,11 +44,12 @@ class GoldJudge:
 class AgreementJudge:
     """The share of the tree's answers so far that agree with this one."""
 
-    def __init__(self) -> None:
+    def __init__(self, rule: AnswerRule = STRICT) -> None:
+        self.rule = rule
         self.poll = Poll()
 
     async def __call__(self, tree: Tree, leaf: Node) -> float:
-        leaf.answer = extract_answer(leaf.text, rule="boxed") if leaf.status == "answered" else None
+        leaf.answer = self.rule.leaf_answer(leaf)
         group = await self.poll.add_async(leaf.answer)
         return group.count / self.poll.total if group else 0.0
 
@@ -53,8 +57,8 @@ class AgreementJudge:
 class ScorerJudge(AgreementJudge):
     """The score of the path's last step; 0 for a path without an answer. Every node of the path keeps its score."""
 
-    def __init__(self, scorer: Scorer) -> None:
-        super().__init__()
+    def __init__(self, scorer: Scorer, rule: AnswerRule = STRICT) -> None:
+        super().__init__(rule)
         self.scorer = scorer
 
     async def __call__(self, tree: Tree, leaf: Node) -> float:

@@ -15,14 +15,18 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import math
-from collections import Counter, deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, defaultdict, deque
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Protocol
 
+from search.functions import FunctionSet
+from search.step_counts import Counts, add_counts
 from search.tree import Node, Tree
 
+REPEATS = 2  # siblings in vain after which a function gets no further ones
+VALUE_SCALE = 8.0  # of the mean value beside log priors in sequential halving
 Judge = Callable[[Tree, Node], Awaitable[float]]
 Decided = Callable[[int], bool]
 
@@ -35,36 +39,55 @@ class Rule:
         exploration: c of the formula.
         seed: breaks ties between equal choices.
         puct: weigh exploration with the prior (PUCT) instead of visiting every child once first (UCT).
+        gumbel: try functions in the order of log prior + Gumbel noise, which samples them without replacement, instead of
+            the likeliest first; with UCT.
+        halving: rollouts are shared out at the root by sequential halving among its functions (Gumbel search,
+            ReSCALE, arXiv 2603.21162) instead of UCT or PUCT.
+        widening: further siblings of a node that was visited N times: widening · √N of them, and more where all that is
+            below is explored, instead of closing it (progressive widening); 0 adds none.
+        rollouts: wanted in all; what sequential halving shares out.
     """
 
     exploration: float
     seed: int
     puct: bool = False
+    gumbel: bool = False
+    halving: bool = False
+    widening: float = 0.0
+    rollouts: int = 0
 
 
 @dataclass(frozen=True)
 class Expansion:
-    """What a policy generated: children that are not in the tree yet, and the number of tokens it took."""
+    """What a policy generated.
+
+    Args:
+        children: that are not in the tree yet; where none is of the function that was asked for, the node does without it.
+        tokens: that it took.
+        steps: counts of the steps that were asked for (`search.step_counts`).
+    """
 
     children: list[Node]
     tokens: int
+    steps: Counts = field(default_factory=dict)
 
 
 class Policy(Protocol):
     """Proposes the functions that may follow a node and generates the children of one of them."""
 
     name: str
+    functions: FunctionSet
 
     async def start(self, tree: Tree) -> int:
         """Fill the prompt and the root's options; returns the number of tokens generated."""
         ...
 
     async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:
-        """Generate the children of `function` below `node`; the tree stays as it is."""
+        """Generate the children of `function` below `node`, or further ones; the tree stays as it is."""
         ...
 
     def width(self, function: str) -> int:
-        """How many siblings one `expand` adds."""
+        """How many siblings the first `expand` adds."""
         ...
 
 
@@ -131,6 +154,9 @@ def select(
     expanded = {tree.nodes[i].function for i in node.children}
     unasked = [f for f in node.options if f not in expanded and (node.id, f) not in flight.asked]
     visits = node.visits + flight.visits[node.id]
+    if rule.halving and node.parent is None:
+        chosen = _halved(tree, rule, flight, {*unasked, *(c.function for c in children)})
+        unasked, children = [f for f in unasked if f in chosen], [c for c in children if c.function in chosen]
     choices: list[tuple[float, Node | str]] = []
     if rule.puct:
         for child in children:
@@ -143,11 +169,11 @@ def select(
             choices.append((puct(node.mean, 0, prior, visits, rule.exploration), function))
     else:
         choices += [(c.prior, c) for c in children if not c.visits and not flight.visits[c.id]]
-        choices += [(node.options[function], function) for function in unasked]
-        if not choices:
-            return max(children, key=lambda c: uct(c, visits, rule.exploration, flight.visits[c.id]), default=None)
+        choices += [(_appeal(tree, node, function, rule), function) for function in unasked]
+    if rule.widening and (not choices or rule.puct) and (wider := _wider(tree, node, rule, width, flight, visits)):
+        return wider
     if not choices:
-        return None
+        return max(children, key=lambda c: uct(c, visits, rule.exploration, flight.visits[c.id]), default=None)
     best = max(score for score, _ in choices)
     equal = [target for score, target in choices if score == best]
     if len(equal) == 1:
@@ -163,16 +189,101 @@ def select(
     return max(equal, key=tie)
 
 
-def back_up(tree: Tree, leaf: Node, reward: float) -> None:
-    """Add `reward` to every node of the path, the root included, and close what is exhausted."""
+def _appeal(tree: Tree, node: Node, function: str, rule: Rule) -> float:
+    """By how much an untried function comes before others."""
+    prior = (node.options or {})[function]
+    if not rule.gumbel:
+        return prior
+    # In the order of log prior + Gumbel noise, functions are sampled without replacement.
+    return prior * math.exp(gumbel(rule.seed, tree.question_id, tree.key(node), function))
+
+
+def gumbel(*place: object) -> float:
+    """Standard Gumbel noise that belongs to a place."""
+    uniform = (derived_seed(*place, "gumbel") + 0.5) / (1 << 31)
+    return -math.log(-math.log(uniform))
+
+
+def _halved(tree: Tree, rule: Rule, flight: Flight, open_functions: Set[str]) -> Set[str]:
+    """The root's functions that the next rollout may take: those of the present round with the fewest rollouts.
+
+    Sequential halving: in each of ⌈log₂ m⌉ rounds the functions that are left get equally many rollouts; then the better
+    half goes on, by Gumbel noise + log prior + mean value.
+    """
+    root = tree.root
+    options = root.options or {}
+    counts: Counter[str] = Counter()
+    values: dict[str, float] = defaultdict(float)
+    for child in tree.children(root):
+        counts[child.function] += child.visits + flight.visits[child.id]
+        values[child.function] += child.value
+    for node, function in flight.asked:
+        if node == root.id:
+            counts[function] += 1
+    left = sorted(options, key=lambda f: -options[f])
+    rounds = max(1, math.ceil(math.log2(max(len(left), 1))))
+    due = 0
+    for _ in range(rounds):
+        due += max(1, rule.rollouts // (rounds * len(left)))
+        waiting = [f for f in left if counts[f] < due and f in open_functions]
+        if waiting:
+            least = min(counts[f] for f in waiting)
+            return {f for f in waiting if counts[f] == least}
+        left = sorted(left, key=lambda f: -_promise(tree, f, rule, counts[f], values[f]))[: max(1, len(left) // 2)]
+    return {f for f in left if f in open_functions} or open_functions
+
+
+def _promise(tree: Tree, function: str, rule: Rule, visits: int, value: float) -> float:
+    """Gumbel noise + log prior + mean value, in which halving trusts more the more often the function was visited."""
+    prior = (tree.root.options or {})[function]
+    noise = gumbel(rule.seed, tree.question_id, "", function) if rule.gumbel else 0.0
+    return noise + math.log(max(prior, 1e-12)) + VALUE_SCALE * (value / visits if visits else 0.0)
+
+
+def _wider(tree: Tree, node: Node, rule: Rule, width: Callable[[str], int], flight: Flight, visits: int) -> str | None:
+    """The function that gets a further sibling: where few were added for so many visits, or all else is explored.
+
+    The likeliest function comes first, each further sibling of it halves its turn. A function that said again what it said
+    before, `REPEATS` times, is left alone.
+    """
+    options = node.options or {}
+    counts = Counter(tree.nodes[i].function for i in node.children)
+    fresh = [f for f in counts if node.repeats.get(f, 0) < REPEATS and (node.id, f) not in flight.asked]
+    if not fresh:
+        return None
+    added = sum(counts[f] - width(f) for f in counts) + sum(node.repeats.values())
+    explored = all(c.closed for c in tree.children(node))
+    if not explored and added >= int(rule.widening * math.sqrt(visits)):
+        return None
+    return max(fresh, key=lambda f: (options[f] / (1 + counts[f] + node.repeats.get(f, 0)), f))
+
+
+def back_up(tree: Tree, leaf: Node, reward: float, *, widening: bool = False) -> None:
+    """Add `reward` to every node of the path, the root included, and close what is exhausted.
+
+    Args:
+        tree: the tree.
+        leaf: at which a rollout ended.
+        reward: of the rollout.
+        widening: whether what is explored may get further siblings, as long as these say something new.
+    """
     leaf.closed = True
     for node in [*reversed(tree.path(leaf)), tree.root]:
         node.visits += 1
         node.value += reward
         if not node.terminal:
-            children = tree.children(node)
-            expanded = {c.function for c in children}
-            node.closed = node.options is not None and set(node.options) <= expanded and all(c.closed for c in children)
+            node.closed = _exhausted(tree, node, widening)
+
+
+def _exhausted(tree: Tree, node: Node, widening: bool) -> bool:
+    children = tree.children(node)
+    expanded = {c.function for c in children}
+    return (
+        node.options is not None
+        and set(node.options) <= expanded
+        and all(c.closed for c in children)
+        and not (widening and any(node.repeats.get(f, 0) < REPEATS for f in node.options))
+    )
 
 
 async def grow(
@@ -217,7 +328,7 @@ async def grow(
                 break
             rollout = turns.popleft()
             if rollout.request is not None:
-                _take_in(tree, flight, rollout, await rollout.request)
+                _take_in(tree, flight, rollout, await rollout.request, bool(rule.widening))
             if budget_tokens is not None and tree.tokens >= budget_tokens and tree.root.visits:
                 tree.stopped = tree.stopped or "budget"
             _walk(tree, policy, rule, flight, rollout, may_ask=not tree.stopped)
@@ -225,7 +336,7 @@ async def grow(
                 reward = await judge(tree, rollout.node)
                 rollout.node.rollout = tree.root.visits + 1
                 _come_back(tree, flight, rollout)
-                back_up(tree, rollout.node, reward)
+                back_up(tree, rollout.node, reward, widening=bool(rule.widening))
                 tree.spent.append(tree.tokens)
                 if decided is not None and not tree.stopped and decided(rollouts - tree.root.visits):
                     tree.stopped = "decided"
@@ -260,10 +371,23 @@ def _walk(tree: Tree, policy: Policy, rule: Rule, flight: Flight, rollout: _Roll
         return
 
 
-def _take_in(tree: Tree, flight: Flight, rollout: _Rollout, expansion: Expansion) -> None:
-    """Put what a rollout asked for into the tree."""
+def _take_in(tree: Tree, flight: Flight, rollout: _Rollout, expansion: Expansion, widening: bool) -> None:
+    """Put what a rollout asked for into the tree; with widening only what no sibling says already."""
+    node = rollout.node
+    known = {tuple(c.ids) for c in tree.children(node)} if widening else set()
     for child in expansion.children:
-        tree.attach(rollout.node, child)
+        if widening and tuple(child.ids) in known:
+            node.repeats[child.function] = node.repeats.get(child.function, 0) + 1
+            continue
+        tree.attach(node, child)
+        known.add(tuple(child.ids))
+    had = any(child.function == rollout.function for child in (*expansion.children, *tree.children(node)))
+    if node.options and not had:
+        del node.options[rollout.function]
+    if widening or not had:  # a sibling in vain may have been the last that the node could get
+        for above in [*reversed(tree.path(node)), tree.root]:
+            above.closed = _exhausted(tree, above, widening)
+    add_counts(tree.steps, expansion.steps)
     flight.asked.remove((rollout.node.id, rollout.function))
     rollout.request = None
     tree.rounds = max(tree.rounds, rollout.round)

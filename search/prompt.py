@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from search.functions import RFTT, FunctionSet
 from search.plain_text import plain_ids
 
 Message = Mapping[str, Any]
@@ -25,7 +26,10 @@ _habits: dict[tuple[Any, ...], Habits] = {}
 
 
 def question_ids(tokenizer: Any, question: str) -> list[int]:
-    """Ids of the prompt that asks a question."""
+    """Ids of the prompt that asks a question; those that the tokenizer has in ``prompts``, where it has any."""
+    made: Mapping[str, Sequence[int]] = getattr(tokenizer, "prompts", None) or {}
+    if question in made:
+        return list(made[question])
     return prompt_ids(tokenizer, [{"role": "user", "content": question}])
 
 
@@ -74,18 +78,18 @@ def prompt_text(tokenizer: Any, messages: Sequence[Message]) -> str:
     return _rendered(tokenizer, _written(tokenizer, messages))
 
 
-def chain_ids(tokenizer: Any, chain: str, tags: Sequence[str] = ()) -> list[int]:
+def chain_ids(tokenizer: Any, chain: str, functions: FunctionSet = RFTT) -> list[int]:
     """Ids of what the assistant writes after a prompt, the token that ends its turn included.
 
     Args:
         tokenizer: of the model.
         chain: its text.
-        tags: functional tags, the only control tokens that a chain may hold; others stay text.
+        functions: the token set, whose tags are the only control tokens that a chain may hold; others stay text.
 
     Raises:
         ValueError: neither the template nor the tokenizer has an end token.
     """
-    pieces = re.split(f"({'|'.join(map(re.escape, tags))})", chain) if tags else [chain]  # every second one is a tag
+    pieces = re.split(f"({'|'.join(map(re.escape, functions.tags))})", chain)  # every second one is a tag
     if all(_is_plain(tokenizer, piece) for piece in pieces[::2]):
         return [*encode(tokenizer, chain), end_of_turn(tokenizer)]
     encoded = [(encode if i % 2 else plain_ids)(tokenizer, piece) for i, piece in enumerate(pieces)]
@@ -238,7 +242,7 @@ def _first_that_writes(tokenizer: Any, messages: Sequence[Message], marks: Itera
         try:
             text = _render(tokenizer, messages, parts, open_turn=True)
         except ValueError as error:
-            why = f" ({error})"
+            why = why or f" ({error})"
             continue
         if all(mark in text for mark in marks):
             return parts, ""

@@ -23,6 +23,9 @@ class Candidate:
         logprob: mean log-probability of its tokens, natural; None where nobody asked.
         score: of the process reward model for its last step.
         node: id of its leaf in the tree.
+        weight: logarithm of the weight that its strategy gives its vote; None where the strategy gives none.
+        forced: functions in it that the search forced.
+        ids: of its tokens, as they were sampled.
     """
 
     text: str
@@ -32,6 +35,9 @@ class Candidate:
     logprob: float | None = None
     score: float | None = None
     node: int | None = None
+    weight: float | None = None
+    forced: int = 0
+    ids: tuple[int, ...] = field(default=(), repr=False)
 
 
 @dataclass
@@ -70,6 +76,12 @@ class Solution:
         self.answer = self.votes[0].answer if self.votes else None
         return self
 
+    @property
+    def share(self) -> float:
+        """The elected answer's share of the vote, in [0, 1]; 0 without an answer."""
+        total = sum(group.weight for group in self.votes)
+        return self.votes[0].weight / total if total else 0.0
+
     def answer_at(self, tokens: int) -> str | None:
         """The answer that a budget of so many tokens would have given; the first candidate is finished in any case."""
         done = [c for c in self.candidates if c.spent <= tokens] or self.candidates[:1]
@@ -82,11 +94,15 @@ class Solution:
             "schema": SCHEMA,
             **{name: getattr(self, name) for name in shown},
             "votes": [votes.to_json() for votes in self.votes],
-            "candidates": [asdict(candidate) for candidate in self.candidates],
+            "candidates": [
+                {name: value for name, value in asdict(candidate).items() if name != "ids"}
+                for candidate in self.candidates
+            ],
             "tree": self.tree.to_json() if self.tree else None,
         }
 
 
 def _votes(candidates: list[Candidate], rule: str) -> list[Group]:
     answers = [c.answer for c in candidates]
-    return group(answers, weights(rule, answers, [c.logprob for c in candidates], [c.score for c in candidates]))
+    own = [c.weight for c in candidates]
+    return group(answers, weights(rule, answers, [c.logprob for c in candidates], [c.score for c in candidates], own))

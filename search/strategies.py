@@ -13,8 +13,8 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 
-from rewards import extract_answer
-from search.chain import answering_part
+from search.best_first import best_first
+from search.chain import Step
 from search.config import SearchConfig
 from search.driver import Question, grow_tree, make_policy, run_many
 from search.engines.engine import Engine, EngineError, Generation, Sampling
@@ -37,6 +37,7 @@ class Solver:
         strategy: key of `STRATEGIES`, or ``module:function`` with the same signature.
         functions: the token set.
         scorer: a process reward model: it guides the search, ranks beams and candidates.
+        on_step: best-first only: is told each step of the first chain but its last one, while the search goes on.
 
     Raises:
         ValueError: there is no such strategy, or the settings or the model do not fit it.
@@ -46,10 +47,11 @@ class Solver:
         self,
         engine: Engine,
         config: SearchConfig,
-        strategy: str = "mcts",
+        strategy: str = "best_first",
         *,
         functions: FunctionSet = RFTT,
         scorer: Scorer | None = None,
+        on_step: Callable[[Step], None] | None = None,
     ) -> None:
         self._run: Strategy = load_named(strategy, STRATEGIES, "strategy")
         if "prm" in config.vote and scorer is None:
@@ -61,9 +63,13 @@ class Solver:
             functions,
             scorer,
         )
+        self.on_step = on_step
         self.special_ids = frozenset(engine.tokenizer.all_special_ids) | engine.eos_ids
         vocabulary = engine.tokenizer.get_vocab()
+        self.openings = {vocabulary[f.open]: f.name for f in functions.functions if f.open in vocabulary}
+        self.closings = {vocabulary[f.close]: f.name for f in functions.functions if f.close in vocabulary}
         self.tuned = all(tag in vocabulary for tag in functions.tags)
+        self.rule = config.answer_rule(functions, chains=self.tuned)
         if not self.tuned and strategy == "mcts" and config.vote.endswith("prior"):
             raise ValueError(f"vote {config.vote!r} needs a model with functional tokens: prompted steps have no prior")
         if strategy in ("beam", "dvts"):
@@ -97,7 +103,11 @@ class Solver:
         return question_ids(self.engine.tokenizer, question.text)
 
     def begin(self, question: Question, vote: str | None = None) -> Solution:
-        return Solution(question.id, question.text, self.strategy, vote or self.config.vote)
+        """An empty solution, whose vote is `vote`, or that of the settings."""
+        if vote is None:
+            own = "content" if self.strategy == "best_first" else "majority"
+            vote = own if self.config.vote == "auto" else self.config.vote
+        return Solution(question.id, question.text, self.strategy, vote)
 
     def seed(self, question: Question, *place: object) -> int:
         return derived_seed(self.config.seed, question.id, self.strategy, *place)
@@ -106,15 +116,26 @@ class Solver:
         """What a chain says, without special tokens."""
         return self.engine.tokenizer.decode([i for i in ids if i not in self.special_ids])
 
+    def vote_temperature(self) -> float:
+        """Of samples that vote."""
+        own = self.config.vote_temperature
+        return self.config.temperature if own is None else own
+
     async def candidate(
-        self, question: Question, ids: Sequence[int], spent: int, logprob: float | None, *, finished: bool
+        self,
+        question: Question,
+        ids: Sequence[int],
+        spent: int,
+        logprob: float | None,
+        *,
+        finished: bool,
+        score: float | None = None,
     ) -> Candidate:
         text = self.text(ids)
-        answer = extract_answer(answering_part(text, self.functions), rule="boxed") if finished else None
-        score = None
-        if self.scorer is not None and answer is not None:
+        answer = self.rule.answer(text) if finished else None
+        if self.scorer is not None and answer is not None and score is None:
             score = (await self.scorer(question.text, _steps(text, self.functions)))[-1]
-        return Candidate(text, answer, len(ids), spent, logprob, score)
+        return Candidate(text, answer, len(ids), spent, logprob, score, ids=tuple(ids))
 
 
 async def solve_many(
@@ -157,7 +178,7 @@ async def _sampled(
         sampling = Sampling(
             config.max_tokens,
             n=min(at_once, count - len(solution.candidates)),
-            temperature=config.temperature if temperature is None else temperature,
+            temperature=solver.vote_temperature() if temperature is None else temperature,
             top_p=config.top_p,
             seed=solver.seed(question, len(solution.candidates)),
             logprobs=solution.vote.endswith("prior"),
@@ -292,7 +313,9 @@ async def mcts(solver: Solver, question: Question) -> Solution:
         path = tree.path(leaf)
         ids, logprobs = [i for n in path for i in n.ids], tuple(p for n in path for p in n.logprobs)
         solution.candidates.append(
-            Candidate(solver.text(ids), leaf.answer, len(ids), spent, _mean(logprobs), leaf.prm, leaf.id)
+            Candidate(
+                solver.text(ids), leaf.answer, len(ids), spent, _mean(logprobs), leaf.prm, leaf.id, ids=tuple(ids)
+            )
         )
     return solution
 
@@ -305,6 +328,7 @@ STRATEGIES: dict[str, Strategy] = {
     "beam": beam,
     "dvts": dvts,
     "mcts": mcts,
+    "best_first": best_first,
 }
 
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from rewards import grade, grade_async
 
-RULES = ("majority", "prior", "prm", "best_prior", "best_prm")
+RULES = ("majority", "content", "prior", "prm", "best_prior", "best_prm")
 
 
 @dataclass
@@ -99,14 +99,19 @@ def majority(answers: Iterable[str | None]) -> str | None:
 
 
 def weights(
-    rule: str, answers: Sequence[str | None], logprobs: Sequence[float | None], scores: Sequence[float | None]
+    rule: str,
+    answers: Sequence[str | None],
+    logprobs: Sequence[float | None],
+    scores: Sequence[float | None],
+    own: Sequence[float | None] = (),
 ) -> list[float]:
     """What each candidate's vote weighs.
 
     Args:
-        rule: ``"majority"`` 1 each; ``"prior"`` exp of the mean log-probability per token; ``"prm"`` the score of the
-            process reward model; ``"best_prior"`` and ``"best_prm"`` 1 for the candidate with the highest of these, among
-            those with an answer.
+        rule: ``"majority"`` 1 each; ``"content"`` what the strategy itself says, relative to its heaviest; ``"prior"`` exp
+            of the mean log-probability per token; ``"prm"`` the score of the process reward model; ``"best_prior"`` and
+            ``"best_prm"`` 1 for the candidate with the highest of these, among those with an answer.
+        own: logarithms of the weights that the strategy gives them.
         answers, logprobs, scores: of the candidates; log-probs natural, per token; scores in [0, 1].
 
     Raises:
@@ -116,6 +121,11 @@ def weights(
         return [1.0] * len(answers)
     if rule not in RULES:
         raise ValueError(f"vote {rule!r}: expected one of {', '.join(RULES)}")
+    if rule == "content":
+        if len(own) != len(answers) or None in own:
+            raise ValueError(f"vote {rule!r}: only best_first weighs its candidates itself")
+        given = [weight for weight in own if weight is not None]
+        return [math.exp(weight - max(given)) for weight in given]
     by_prior = rule.endswith("prior")
     known = logprobs if by_prior else scores
     if any(value is None and answer is not None for value, answer in zip(known, answers, strict=True)):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 CHAT_TEMPLATE = (
     "{% for message in messages %}<|im_start|>{{ message['role'] }}\n{{ message['content'] }}<|im_end|>\n{% endfor %}"
@@ -50,7 +51,13 @@ def build_tokenizer():
 
 
 def build_tiny_model(
-    folder: Path, *, arch: str = "qwen2", tied: bool = True, padded_rows: int = 0, seed: int = 0
+    folder: Path,
+    *,
+    arch: str = "qwen2",
+    tied: bool = True,
+    padded_rows: int = 0,
+    seed: int = 0,
+    tokenizer: Any = None,
 ) -> None:
     """Write a random two-layer model, fp32, hidden size 64, that transformers and vLLM load.
 
@@ -60,11 +67,12 @@ def build_tiny_model(
         tied: whether the output head is the input embedding.
         padded_rows: embedding rows beyond the last token id, as published Qwen models have them.
         seed: seed of the weights.
+        tokenizer: by default that of `build_tokenizer`.
     """
     import torch
     from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config, Qwen3Config
 
-    tokenizer = build_tokenizer()
+    tokenizer = tokenizer or build_tokenizer()
     hidden = 2 * HEAD_SIZE
     fields = {
         "vocab_size": len(tokenizer) + padded_rows,

@@ -38,7 +38,7 @@ def about(job: Job) -> dict[str, Any]:
         "search_limit": settings.search_limit,
         "guide": settings.guide,
         "engine": job.config.engine.name,
-        "extract": settings.extract,
+        "extract": settings.search.extract,
         "grader": grader(),
     }  # fmt: skip
 

@@ -12,12 +12,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from rewards import extract_answer, grade
+from rewards import grade
 from rftt.evaluate.job import Job
 from rftt.evaluate.metrics import Outcome, elected
 from rftt.runtime.progress import progress_bar
-from search import Candidate, Question, SearchConfig, Solution, Solver, solve_many
-from search.chain import answering_part
+from search import Candidate, Question, Solution, Solver, solve_many
 from search.journal import Journal
 from search.mcts import derived_seed
 
@@ -55,36 +54,6 @@ class Arm:
         return {**{name: getattr(self, name) for name in shown}, **self.outcome.result()}
 
 
-class KeepingSolver(Solver):
-    """A solver that remembers the token ids of its candidates, and reads answers by the rule of the evaluation.
-
-    Args:
-        job: model and settings.
-        config: of the search.
-        strategy: one of `search.STRATEGIES`.
-    """
-
-    def __init__(self, job: Job, config: SearchConfig, strategy: str) -> None:
-        super().__init__(job.engine, config, strategy, functions=job.functions, scorer=job.scorer)
-        self._lenient = job.config.eval.extract == "lenient"
-        self._kept: dict[int, tuple[int, ...]] = {}
-
-    async def candidate(
-        self, question: Question, ids: Sequence[int], spent: int, logprob: float | None, *, finished: bool
-    ) -> Candidate:
-        found = await super().candidate(question, ids, spent, logprob, finished=finished)
-        if self._lenient and finished and found.answer is None:
-            found = replace(found, answer=extract_answer(answering_part(found.text, self.functions), rule="lenient"))
-        self._kept[id(found)] = tuple(ids)
-        return found
-
-    def ids(self, solution: Solution, candidate: Candidate) -> list[int]:
-        """Token ids of a candidate, which are forgotten."""
-        if solution.tree is not None and candidate.node is not None:
-            return [i for n in solution.tree.path(solution.tree.nodes[candidate.node]) for i in n.ids]
-        return list(self._kept.pop(id(candidate), ()))
-
-
 async def run_strategies(job: Job) -> tuple[list[Arm], dict[str, str]]:
     """Every strategy of the settings at every budget.
 
@@ -109,16 +78,16 @@ async def run_strategies(job: Job) -> tuple[list[Arm], dict[str, str]]:
     return arms, skipped
 
 
-def _solver(job: Job, strategy: str, rollouts: int) -> KeepingSolver:
+def _solver(job: Job, strategy: str, rollouts: int) -> Solver:
     seed = derived_seed(job.config.seed, "eval", "strategies")
     config = job.config.eval.search_config(seed=seed, rollouts=rollouts)
     if strategy in WIDE:
         config = replace(config, vote="majority" if job.scorer is None else "prm")
-    return KeepingSolver(job, config, strategy)
+    return Solver(job.engine, config, strategy, functions=job.functions, scorer=job.scorer)
 
 
 async def _run(
-    job: Job, solver: KeepingSolver, rollouts: int, chains: Sequence[int], tokens: Sequence[int]
+    job: Job, solver: Solver, rollouts: int, chains: Sequence[int], tokens: Sequence[int]
 ) -> list[dict[str, Any]]:
     """Solutions of all questions, kept in ``solutions-{strategy}@{rollouts}-{model}.jsonl``; without their candidates."""
     name = f"{solver.strategy}@{rollouts}"
@@ -129,7 +98,7 @@ async def _run(
         problem = asked[solution.question_id]
         record = await asyncio.to_thread(_graded, solution, problem.answer)
         for shown, candidate in zip(record["candidates"], solution.candidates, strict=True):
-            shown["ids"] = solver.ids(solution, candidate)
+            shown["ids"] = list(candidate.ids)
         record["question"] = problem.question
         record |= {"model": job.model, "gold": problem.answer, "level": problem.level, "subject": problem.subject}
         record["budgets"] = await asyncio.to_thread(_at_budgets, record, chains, tokens)
@@ -165,7 +134,7 @@ def _graded(solution: Solution, gold: str) -> dict[str, Any]:
 
 def _at_budgets(record: dict[str, Any], chains: Iterable[int], tokens: Iterable[int]) -> Budgets:
     """What the strategy had answered, and spent, when a budget was used up."""
-    names = [f.name for f in fields(Candidate)]
+    names = [f.name for f in fields(Candidate) if f.name != "ids"]
     candidates = [Candidate(**{name: shown[name] for name in names}) for shown in record["candidates"]]
     found = {}
     kinds = [("rollouts", budget, candidates[:budget]) for budget in chains]

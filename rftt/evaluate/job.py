@@ -9,6 +9,7 @@ from pathlib import Path
 from rftt.config import Config
 from rftt.data.benchmarks import Benchmark
 from rftt.data.problems import Problem
+from search.answers import AnswerRule
 from search.engines import Engine
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
@@ -46,6 +47,11 @@ class Job:
     def searched(self) -> Sequence[Problem]:
         """The questions that searches, votes and strategies get."""
         return self.problems[: self.config.eval.search_limit]
+
+    @property
+    def answer_rule(self) -> AnswerRule:
+        """What counts as an answer; the base model writes no functional chains."""
+        return self.config.eval.search.answer_rule(self.functions, chains=self.model != "base")
 
     def label(self, what: str) -> str:
         """Names a part of the work in progress lines."""

@@ -67,6 +67,11 @@ def correct(sample: Sample) -> bool:
     return bool(sample["verdict"] == "correct")
 
 
+def correct_in_any_form(sample: Sample) -> bool:
+    """Whether the answer is right that a chain gives in its last terminal step, malformed or cut off as it may be."""
+    return bool(sample.get("any_form", sample["verdict"]) == "correct")
+
+
 def pass_at_k(n: int, c: int, k: int) -> float:
     """Probability that one of k samples is correct, from c correct ones of n: 1 − C(n−c, k) ÷ C(n, k).
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -12,9 +13,11 @@ from rftt.evaluate.budgets import run_strategies
 from rftt.evaluate.job import Job
 from rftt.evaluate.measured import asked_strategies
 from rftt.evaluate.metrics import (
+    Groups,
     Outcome,
     by_group,
     correct,
+    correct_in_any_form,
     lengths,
     mean,
     passes,
@@ -36,7 +39,8 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
     """Measure one model.
 
     Returns:
-        What stands in ``eval/{model}.json``: ``metrics`` {METRIC: result}, ``curve`` and ``majority`` of the search and of
+        What stands in ``eval/{model}.json``: ``metrics`` {METRIC: result}, ``any_form`` for metrics that would be others if
+        malformed chains gave answers too, ``curve`` and ``majority`` of the search and of
         votes at equal tokens, ``verdicts`` of the samples, and beside these pass@k, groups, lengths, costs, statuses,
         contamination and the conditions (`about`). Results are as in `rftt.evaluate.intervals.measured`. The values of every
         question are kept in ``questions-{model}.jsonl``.
@@ -59,11 +63,15 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
         outcome, found[f"search@{rollouts}"] = at_budget(trees, rollouts)
         outcomes[f"search@{rollouts}"] = outcome
         curve.append({"rollouts": rollouts, **outcome.result()})
-        counts.append(max(1, round(outcome.result()["tokens"] / max(mean_tokens, 1.0))))
-    pool = await draw(job, "votes", max(counts), problems=job.searched)
+        # Rounded up: a vote at equal tokens never gets fewer than the search.
+        counts.append(max(1, math.ceil(outcome.result()["tokens"] / max(mean_tokens, 1.0))))
+    hot = settings.search.vote_temperature
+    pool = await draw(job, "votes", max(counts), temperature=hot, problems=job.searched)
     for rollouts, count in zip(settings.rollouts, counts, strict=True):
         outcome, verdicts = vote(pool, count)
-        votes.append({"k": count, "rollouts": rollouts, **outcome.result()})
+        spent = outcome.result()["tokens"]
+        ratio = spent / max(outcomes[f"search@{rollouts}"].result()["tokens"], 1.0)
+        votes.append({"k": count, "rollouts": rollouts, "token_ratio": round(ratio, 3), **outcome.result()})
     outcomes[f"maj@{count}"], found[f"maj@{count}"] = outcome, verdicts
 
     arms, skipped = await run_strategies(job)
@@ -77,6 +85,7 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
         "model": job.model,
         "benchmark": _benchmark(job),
         "metrics": metrics,
+        "any_form": _any_form(outcomes, {"greedy": greedy, "pass@1": samples}),
         "curve": curve,
         "majority": votes,
         "verdicts": {k: v for k, v in statuses(found["samples"]).items() if v},
@@ -93,6 +102,12 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
         "contamination": _contamination(job, outcomes["pass@1"]),
         "about": about(job),
     }
+
+
+def _any_form(outcomes: Mapping[str, Outcome], drawn: Mapping[str, Groups]) -> dict[str, Any]:
+    """What counted if chains that are malformed or cut off gave answers too, where that is another figure."""
+    found = {name: share(groups, correct_in_any_form).result() for name, groups in drawn.items()}
+    return {name: result for name, result in found.items() if result["value"] != outcomes[name].result()["value"]}
 
 
 def _benchmark(job: Job) -> dict[str, Any]:

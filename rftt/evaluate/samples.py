@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 from rewards import grade_async
@@ -11,7 +12,7 @@ from rftt.data.problems import Problem
 from rftt.evaluate.job import Job
 from rftt.evaluate.metrics import Groups, Outcome, mean
 from rftt.runtime.progress import progress_bar
-from search.chain import answering_part, well_formed
+from search.chain import well_formed
 from search.engines import Sampling
 from search.journal import Journal
 from search.mcts import derived_seed
@@ -45,6 +46,7 @@ async def draw(
     order = [f"{p.id}#{k}" for p in problems for k in range(count)]
     special = frozenset(tokenizer.all_special_ids) | job.engine.eos_ids
     temperature = settings.search.temperature if temperature is None else temperature
+    rule = job.answer_rule
     gate = asyncio.Semaphore(max(1, IN_FLIGHT // count))
 
     async def sample(problem: Problem) -> None:
@@ -54,13 +56,16 @@ async def draw(
             generations = await job.engine.generate(question_ids(tokenizer, job.asked(problem)), sampling)
         for k, generation in enumerate(generations):
             text = tokenizer.decode([i for i in generation.ids if i not in special])
-            verdict = await grade_async(problem.answer, answering_part(text, job.functions), extract=settings.extract)
+            said = rule.part(text) if generation.stopped else ""
+            verdict = await grade_async(problem.answer, said, extract=rule.extract)
+            lax = await grade_async(problem.answer, replace(rule, form="any").part(text), extract=rule.extract)
             if f"{problem.id}#{k}" not in journal:
                 journal.append({
                     "schema": SAMPLE_SCHEMA, "sample_id": f"{problem.id}#{k}", "question_id": problem.id,
                     "question": problem.question, "gold": problem.answer, "level": problem.level,
                     "subject": problem.subject, "text": text, "answer": verdict.answer, "verdict": verdict.status,
-                    "well_formed": generation.stopped and well_formed(text, job.functions),
+                    "any_form": lax.status,
+                    "well_formed": generation.stopped and well_formed(text, job.functions, extract=rule.extract),
                     "tokens": len(generation.ids), "stopped": generation.stopped, "temperature": temperature,
                     "top_p": settings.search.top_p, "seed": seed, "ids": list(generation.ids),
                 })  # fmt: skip

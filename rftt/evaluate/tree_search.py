@@ -1,9 +1,10 @@
-"""The functional tree search without gold: one tree a question serves all budgets."""
+"""The functional search without gold: one run of a question serves all budgets."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from rewards import grade
@@ -11,12 +12,11 @@ from rftt.evaluate.job import Job
 from rftt.evaluate.metrics import Outcome, elected
 from rftt.runtime.progress import progress_bar
 from rftt.runtime.step_log import MetricsLog
-from search import Question, SearchConfig, Tree, search_many
+from search import Question, SearchConfig, Solution, Solver, Tree, solve_many
 from search.accounting import CountedEngine
-from search.driver import make_policy
+from search.answers import AnswerRule
 from search.journal import Journal
 from search.mcts import derived_seed
-from search.voting import majority
 
 Votes = dict[str, dict[str, Any]]  # budget → {"answer", "verdict", "correct", "tokens"}
 
@@ -27,8 +27,13 @@ def search_config(job: Job) -> SearchConfig:
     return job.config.eval.search_config(seed=seed)
 
 
+def strategy_of(job: Job) -> str:
+    """What searches: that of the settings. A model that was never tuned has no functional tokens: its trees are prompted."""
+    return "mcts" if job.model == "base" else job.config.eval.strategy
+
+
 async def grow_trees(job: Job) -> dict[str, Votes]:
-    """One tree for each question that is searched, grown to the largest budget; kept in ``trees-{model}.jsonl``.
+    """One search for each question, grown to the largest budget; its tree is kept in ``trees-{model}.jsonl``.
 
     Returns:
         Question id → the vote at each budget.
@@ -38,23 +43,22 @@ async def grow_trees(job: Job) -> dict[str, Votes]:
     journal = Journal(job.folder / f"trees-{job.model}.jsonl")
     engine = CountedEngine(job.engine)
 
-    async def keep(tree: Tree) -> None:
-        problem = asked[tree.question_id]
-        votes = await asyncio.to_thread(_votes, tree, problem.answer, job.config.eval.rollouts)
+    solver = Solver(engine, search_config(job), strategy_of(job), functions=job.functions, scorer=job.scorer)
+
+    async def keep(solution: Solution) -> None:
+        problem = asked[solution.question_id]
+        tree = solution.tree or Tree(solution.question_id, solution.question)
+        votes = await asyncio.to_thread(_votes, solution, job.answer_rule, problem.answer, job.config.eval.rollouts)
         about = {"model": job.model, "gold": problem.answer, "level": problem.level, "votes": votes}
         journal.append({**tree.to_json(), **about})
         engine.finished(tree)
         bar.update()
-        bar.set_postfix(**engine.progress(), refresh=False)
+        bar.note(**engine.progress())
 
     if not journal.finished:
         todo = [p for p in problems if p.id not in journal]
         bar = progress_bar(len(problems), job.label("search"), "questions", len(problems) - len(todo))
-        questions = [Question(p.id, p.question) for p in todo]
-        # A model that was never tuned has no functional tokens: it searches by prompting.
-        settings = search_config(job)
-        policy = make_policy("prompted" if job.model == "base" else "functional", engine, settings, job.functions)
-        await search_many(questions, engine, settings, keep, policy=policy, functions=job.functions, scorer=job.scorer)
+        await solve_many([Question(p.id, p.question) for p in todo], solver, keep)
         bar.close()
         label = f"eval {job.model}" + (f" {job.benchmark.name}" if job.benchmark else "")
         MetricsLog(job.config.folder / "metrics.jsonl", label).write(len(problems), engine.figures())
@@ -75,17 +79,18 @@ def _status(vote: Mapping[str, Any]) -> str:
     return str(vote.get("verdict", known))
 
 
-def _votes(tree: Tree, gold: str, budgets: Sequence[int]) -> Votes:
-    """The majority answer and its verdict when the tree had each number of rollouts."""
-    leaves, found = tree.leaves(), {}
-    for leaf in leaves:
-        leaf.verdict = grade(gold, leaf.text, extract="boxed").status if leaf.status == "answered" else "no_answer"
+def _votes(solution: Solution, rule: AnswerRule, gold: str, budgets: Sequence[int]) -> Votes:
+    """The elected answer and its verdict when the search had each number of chains; verdicts of the tree's leaves."""
+    for leaf in solution.tree.leaves() if solution.tree is not None else ():
+        counts = rule.counts(leaf) and leaf.answer is not None
+        leaf.verdict = grade(gold, leaf.text, extract=rule.extract).status if counts else "no_answer"
+    found = {}
     for budget in budgets:
-        answer = majority(leaf.answer for leaf in leaves[:budget])
-        # An exhausted tree has fewer rollouts than the budget allows: it spent what it spent.
-        spent = tree.spent[min(budget, len(tree.spent)) - 1] if tree.spent else 0
+        done = solution.candidates[:budget]
+        answer = replace(solution, candidates=done).elect().answer
         verdict = "no_answer" if answer is None else grade(gold, answer, extract="none").status
         found[str(budget)] = {
-            "answer": answer, "verdict": verdict, "correct": verdict == "correct", "tokens": spent,
+            # A search that found fewer chains than the budget allows spent what it spent.
+            "answer": answer, "verdict": verdict, "correct": verdict == "correct", "tokens": done[-1].spent if done else 0,
         }  # fmt: skip
     return found

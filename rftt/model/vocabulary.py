@@ -16,12 +16,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from rftt.config.sections import ModelConfig
 from rftt.errors import UsageError
 from rftt.model.checkpoints import put_in_place
 from rftt.model.function_sets import functions_of_model, refuse_difference
+from rftt.model.templates import ask_as_configured
 from search.function_files import FILE as FUNCTIONS
 from search.function_files import write_functions
 from search.functions import RFTT, FunctionSet
+from search.loading import CodeRefused, load_model, load_model_config, load_tokenizer
+from search.prompt import end_of_turn, question_ids
 
 MARKER = "functional_tokens.json"  # written into a model folder made here: what was added, from what, with which seed
 NOISE = 0.05  # standard deviation of the noise on a new row, as a share of that of the rows it is the mean of
@@ -36,6 +40,8 @@ def add_functional_tokens(
     dtype: str | None = None,
     pad_token: str | None = None,
     noise: float = NOISE,
+    asking: ModelConfig | None = None,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Write a copy of a model whose vocabulary holds the functional tokens.
 
@@ -54,6 +60,8 @@ def add_functional_tokens(
         dtype: floating point type to convert to, e.g. ``"bfloat16"``; by default the checkpoint's own.
         pad_token: entry of the vocabulary to pad with, for a model that has no padding token or pads with its eos.
         noise: standard deviation of the noise on a new row, as a share of that of the rows it is the mean of.
+        asking: chat template, system turn and variables of the template with which every model made of this one is asked.
+        trust_remote_code: run code that comes with the model.
 
     Returns:
         Summary: ``message`` (one line for people), ``model``, ``out``, ``ids`` (tag → token id), ``added`` and ``kept``
@@ -64,11 +72,10 @@ def add_functional_tokens(
             special token or another token set already, or `out` holds something else.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     source, target = _resolve(model_path), Path(out).expanduser()
     _refuse_foreign_folder(target, source)
-    tokenizer = _load_tokenizer(source, pad_token)
+    tokenizer = _load_tokenizer(source, pad_token, asking, trust_remote_code)
     if dtype is not None and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise UsageError(f"dtype: {dtype!r} is not a torch type; use float32, bfloat16 or float16")
 
@@ -79,7 +86,7 @@ def add_functional_tokens(
     ids = functional_token_ids(tokenizer, functions)
 
     with loading(source):
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or "auto")
+        model = load_model(source, trust_remote_code, dtype=dtype or "auto")
     rows_before = model.get_input_embeddings().weight.shape[0]
     rows_after = max(rows_before, max(tokenizer.get_vocab().values()) + 1)
     added = [tag for tag, id in ids.items() if before.get(tag, rows_before) >= rows_before]
@@ -137,29 +144,42 @@ def functional_token_ids(tokenizer: Any, functions: FunctionSet = RFTT) -> dict[
     return ids
 
 
-def check_model(model_path: str | Path, functions: FunctionSet | None = None, pad_token: str | None = None) -> None:
+def check_model(
+    model_path: str | Path,
+    functions: FunctionSet | None = None,
+    pad_token: str | None = None,
+    asking: ModelConfig | None = None,
+    trust_remote_code: bool = False,
+) -> None:
     """Refuse, before anything is started, a model that the pipeline cannot use. Reads no weights.
 
     Args:
         model_path: model folder, or the name of a model on the hub.
         functions: functional tokens that the vocabulary must hold already; None to demand none.
-        pad_token: as in `add_functional_tokens`.
+        pad_token, asking: as in `add_functional_tokens`.
+        trust_remote_code: run code that comes with the model.
 
     Raises:
-        UsageError: as `add_functional_tokens`, or a functional token is missing.
+        UsageError: as `add_functional_tokens`, a functional token is missing, or a prompt holds tokens that have no row in
+            the embedding.
     """
-    from transformers import AutoConfig
-
     source = _resolve(model_path)
     with loading(source):
-        config = AutoConfig.from_pretrained(source)
-    if not any("CausalLM" in name for name in getattr(config, "architectures", None) or ["CausalLM"]):
+        config = load_model_config(source, trust_remote_code)
+    causal = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})  # whatever its code calls it
+    if not causal and not any("CausalLM" in name for name in getattr(config, "architectures", None) or ["CausalLM"]):
         raise UsageError(
             f"{model_path} is a {config.architectures[0]}, not a causal language model; give another model"
         )
     if Path(source).is_dir() and not any(path for pattern in WEIGHTS for path in Path(source).glob(pattern)):
         raise UsageError(f"{model_path} holds no weights ({' or '.join(WEIGHTS)}); give a whole model folder")
-    tokenizer = _load_tokenizer(source, pad_token)
+    tokenizer = _load_tokenizer(source, pad_token, asking, trust_remote_code)
+    rows = getattr(config.get_text_config(), "vocab_size", None)
+    if rows is not None and (beyond := [i for i in question_ids(tokenizer, "?") if i >= rows]):
+        raise UsageError(
+            f"{model_path}: its chat template writes {tokenizer.decode(beyond[:1])}, token {beyond[0]}, and the embedding "
+            f"has only {rows} rows; resize the model's embedding, or give another template with model.chat_template=FILE"
+        )
     if functions is not None:
         functional_token_ids(tokenizer, functions)
 
@@ -214,6 +234,7 @@ def _save(
     try:
         # Published generation settings are kept as they are, also those that transformers refuses to write again.
         generation = _generation_settings(source)
+        generation["eos_token_id"] = _with_end(generation.get("eos_token_id"), end_of_turn(tokenizer))
         if pad_token is not None:
             model.config.pad_token_id = tokenizer.pad_token_id
             generation["pad_token_id"] = tokenizer.pad_token_id
@@ -227,6 +248,12 @@ def _save(
         put_in_place(partial, target)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
+
+
+def _with_end(listed: int | list[int] | None, end: int) -> int | list[int]:
+    """The end tokens of generation settings, as they are where the one that ends the assistant's turn is among them."""
+    known = listed if isinstance(listed, list) else [] if listed is None else [listed]
+    return listed if listed is not None and end in known else [end, *known] if known else end
 
 
 def _generation_settings(source: str) -> dict[str, Any]:
@@ -262,21 +289,24 @@ def loading(source: str) -> Iterator[None]:
 
     try:
         yield
+    except CodeRefused as error:
+        raise UsageError(str(error)) from error
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         remedy = "mend the folder" if Path(source).is_dir() else "give a local model folder, or a hub name while online"
         raise UsageError(f"cannot load model {source}: {reason[:200]}; {remedy}") from error
 
 
-def _load_tokenizer(source: str, pad_token: str | None) -> Any:
-    from transformers import AutoTokenizer
-
+def _load_tokenizer(source: str, pad_token: str | None, asking: ModelConfig | None, trust_remote_code: bool) -> Any:
     with loading(source):
-        tokenizer = AutoTokenizer.from_pretrained(source)
-    if not tokenizer.chat_template:
-        raise UsageError(
-            f"{source} has no chat template; use the instruction-tuned variant, or add a chat_template.jinja"
-        )
+        tokenizer = load_tokenizer(source, trust_remote_code)
+    ask_as_configured(tokenizer, asking or ModelConfig(), source)
+    try:
+        end = end_of_turn(tokenizer)
+    except ValueError as error:
+        raise UsageError(f"{source}: {error}") from error
+    if tokenizer.eos_token_id is None:
+        tokenizer.eos_token = tokenizer.convert_ids_to_tokens(end)
     if pad_token is not None:
         if pad_token not in tokenizer.get_vocab():
             raise UsageError(f"pad_token: {pad_token!r} is not in the vocabulary of {source}; name an entry that is")
@@ -284,9 +314,9 @@ def _load_tokenizer(source: str, pad_token: str | None) -> Any:
     remedy = "set pad_token to an entry of the vocabulary that never occurs in text"
     if tokenizer.pad_token_id is None:
         raise UsageError(f"{source} has no padding token; {remedy}")
-    if tokenizer.pad_token_id == tokenizer.eos_token_id:
+    if tokenizer.pad_token_id in (tokenizer.eos_token_id, end):
         raise UsageError(
-            f"{source} pads with its eos token {tokenizer.eos_token!r}, so a loss that ignores padding never learns "
+            f"{source} pads with its eos token {tokenizer.pad_token!r}, so a loss that ignores padding never learns "
             f"to stop; {remedy}"
         )
     return tokenizer

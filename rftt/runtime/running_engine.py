@@ -9,28 +9,64 @@ that is still to be measured.
 from __future__ import annotations
 
 import json
+import logging
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from rftt.config import Config
 from rftt.errors import UsageError
+from rftt.model.function_sets import functions_of_model
+from rftt.model.templates import ask_as_configured, asking_of
 from search.engines import Engine
+from search.prompt import end_ids
+
+log = logging.getLogger(__name__)
 
 
 def build_engine(config: Config, model: str | Path) -> Engine:
-    """Start ``config.engine`` on a model.
+    """Start ``config.engine`` on a model, which is asked as ``config.model`` says.
 
     Raises:
         EngineError: the engine cannot start, or the servers serve another model.
-        UsageError: there is no such engine, or ``engine.options`` holds what it does not know.
+        UsageError: there is no such engine, ``engine.options`` holds what it does not know, or the model was trained to be
+            asked otherwise.
     """
+    engine = _start(config, model)
+    try:
+        unasked = not asking_of(engine.tokenizer)
+        ask_as_configured(engine.tokenizer, config.model, str(model))
+        if unasked and asking_of(engine.tokenizer) and _has_functions(engine.tokenizer, model):
+            log.warning(
+                "%s: it was trained to be asked without model.system and model.chat_template_kwargs, and is asked with "
+                "them; leave them out, or train it with them", model,
+            )  # fmt: skip
+        engine.eos_ids = end_ids(engine.tokenizer, engine.eos_ids)
+    except UsageError:
+        engine.close()
+        raise
+    return engine
+
+
+def _has_functions(tokenizer: Any, model: str | Path) -> bool:
+    functions, vocabulary = functions_of_model(model), tokenizer.get_vocab()
+    return functions is not None and all(tag in vocabulary for tag in functions.tags)
+
+
+def _start(config: Config, model: str | Path) -> Engine:
     from search.engines.starting import EngineSettings, start_engine
 
     engine = config.engine
     settings = EngineSettings(
-        str(model), engine.max_model_len, config.model.dtype, config.seed, engine.servers, engine.options
+        str(model),
+        engine.max_model_len,
+        config.model.dtype,
+        config.seed,
+        engine.servers,
+        engine.options,
+        config.model.trust_remote_code,
     )
     try:
         return start_engine(engine.name, settings)
@@ -51,7 +87,8 @@ def running_engine(config: Config, model: str | Path) -> Iterator[Engine]:
 def server_flags(config: Config) -> list[str]:
     """Flags of a vLLM server that does what ``engine.name: vllm`` with these settings would do."""
     engine = config.engine
-    chosen = {"max_model_len": engine.max_model_len, "dtype": config.model.dtype, "seed": config.seed}
+    chosen: dict[str, Any] = {"max_model_len": engine.max_model_len, "dtype": config.model.dtype, "seed": config.seed}
+    chosen |= {"trust_remote_code": True} if config.model.trust_remote_code else {}
     flags: list[str] = []
     for name, value in (chosen | (engine.options if engine.name == "vllm" else {})).items():
         flag = name.replace("_", "-")

@@ -2,9 +2,9 @@
 
     rftt sft CONFIG
 
-The chat template is the model's own. The result is a model folder that transformers and vLLM load as it is. Killed, the
-same command goes on from the last whole checkpoint. Tokens may count differently (`weighting`), and a second stage may
-learn the answer part alone (SFTKey, arXiv 2512.21017).
+A sample is exactly the prompt that asks the question, the chain, and the token that ends the turn. The result is a model
+folder that transformers and vLLM load as it is. Killed, the same command goes on from the last whole checkpoint. Tokens may
+count differently (`weighting`), and a second stage may learn the answer part alone (SFTKey, arXiv 2512.21017).
 """
 
 from __future__ import annotations
@@ -22,10 +22,14 @@ from rftt.model import lora
 from rftt.model.checkpoints import WholeCheckpoints, go_on, step_of
 from rftt.model.vocabulary import functional_token_ids
 from rftt.runtime import distributed
+from rftt.runtime.progress import course, training_progress
 from rftt.runtime.step_log import MetricsLog
+from rftt.runtime.terminal import conclude
+from rftt.weighting.conversations import conversations, encode
 from rftt.weighting.registry import load_weighting
 from search.functions import RFTT, FunctionSet
 from search.journal import read_jsonl
+from search.loading import load_tokenizer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -45,23 +49,29 @@ PAPER: dict[str, Any] = {
     "save_strategy": "epoch",
     "save_total_limit": 2,
     "report_to": "none",
+    "disable_tqdm": True,
 }
 
 
-def chain_dataset(chains: Path) -> Dataset:
-    """Chains as TRL's conversational prompt and completion, so that the loss is on the assistant turn only.
+def chain_dataset(chains: Path, tokenizer: Any, functions: FunctionSet = RFTT) -> Dataset:
+    """Chains as token ids with labels on the last turn of the assistant: what is learnt is what will be asked.
+
+    Args:
+        chains: JSONL of records with `messages`.
+        tokenizer: of the model that learns them.
+        functions: the token set.
 
     Raises:
-        UsageError: the file has no chain.
+        UsageError: the file has no chain, or the chat template cannot take one.
     """
     from datasets import Dataset
 
-    rows = [{"prompt": c["messages"][:-1], "completion": c["messages"][-1:]} for c in read_jsonl(chains)]
-    if not rows:
+    samples = conversations(read_jsonl(chains), str(chains))
+    if not samples:
         raise UsageError(
             f"{chains}: no chain to learn from; the search found no correct path, so give it more rollouts"
         )
-    return Dataset.from_list(rows)
+    return Dataset.from_list([encode(sample, tokenizer, functions, last_only=True) for sample in samples])
 
 
 def train_sft(
@@ -91,20 +101,19 @@ def train_sft(
     Returns:
         TRL's metrics of the last stage.
     """
-    from transformers import AutoTokenizer
-
     from rftt.weighting.annotate import Annotator
 
     sft, stage = config.sft, config.sft.key_stage
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = load_tokenizer(model, config.model.trust_remote_code)
     functional_token_ids(tokenizer, functions)
     job = Tuning("sft", label, config, sft.batch_size, sft.lora, sft.trainer, callbacks=callbacks, functions=functions)
     first = replace(job, weights=_weights(config, tokenizer, roles, functions))
+    dataset = chain_dataset(chains, tokenizer, functions)
     if not stage.on:
-        return tune(model, chain_dataset(chains), out, first)
+        return tune(model, dataset, out, first)
     tagged = out.with_name("tagged")
     if not tagged.exists():
-        tune(model, chain_dataset(chains), tagged, first)
+        tune(model, dataset, tagged, first)
     folder = Path(sft.trainer["output_dir"]) if "output_dir" in sft.trainer else out.parent
     length = {"max_steps": stage.steps} if stage.steps else {"num_train_epochs": stage.epochs, "max_steps": -1}
     rate = {} if stage.learning_rate is None else {"learning_rate": stage.learning_rate}
@@ -112,7 +121,7 @@ def train_sft(
     key = {"annotator": Annotator(tokenizer, marker=sft.weighting.marker, functions=functions), "key_only": True}
     weights = key if stage.tokens == "key" else {}
     second = replace(job, label=f"{label} key", options=options, weights=weights)
-    return tune(tagged, chain_dataset(chains), out, second)
+    return tune(tagged, dataset, out, second)
 
 
 @dataclass(frozen=True)
@@ -149,7 +158,6 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
         TRL's metrics of the training.
     """
     import torch
-    from transformers import AutoTokenizer
     from trl import SFTConfig
 
     from rftt.sft.trainer import WeightedSFTTrainer
@@ -159,13 +167,14 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
 
     config = job.config
     options = PAPER | hardware_options(config.model.dtype) | {"seed": config.seed} | job.options
+    options.setdefault("trust_remote_code", config.model.trust_remote_code)
     options.setdefault("output_dir", str(out.parent / "checkpoints"))
     options |= _batch(job.batch_size, options, job.section)
     distributed.prepare(options, job.section)
     arguments = SFTConfig(**options, model_init_kwargs={"dtype": training_dtype(config.model.dtype)})
     checkpoint = distributed.agreed_checkpoint(Path(options["output_dir"]))
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    adapters = lora.peft_config(job.adapters, model)
+    tokenizer = load_tokenizer(model, config.model.trust_remote_code)
+    adapters = lora.peft_config(job.adapters, model, config.model.trust_remote_code)
     torch.manual_seed(config.seed)
     trainer = Trainer(
         model=str(model),
@@ -173,7 +182,7 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
         train_dataset=dataset,
         processing_class=tokenizer,
         peft_config=adapters,
-        callbacks=list(job.callbacks),
+        callbacks=[*job.callbacks, training_progress(job.label, "loss")],
         **job.weights,
     )
     if trainer.is_world_process_zero():
@@ -184,6 +193,10 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
     metrics = go_on(trainer, checkpoint)
     save = partial(lora.save_merged, trainer) if adapters else trainer.save_model
     distributed.save_final(trainer, out, model, save)
+    state = trainer.state
+    if state.is_world_process_zero:
+        told = [f"{len(dataset)} samples", f"{state.global_step} steps", course(state.log_history, "loss")]
+        conclude(", ".join(filter(None, told)))
     return metrics
 
 

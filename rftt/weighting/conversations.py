@@ -10,9 +10,12 @@ from typing import Any, Literal
 
 from rftt.errors import UsageError
 from rftt.weighting.annotate import IGNORED
+from search.functions import RFTT, FunctionSet
+from search.prompt import chain_ids, habits_of, prompt_ids, system_first, text_of
 
 Message = dict[str, Any]
 Unit = Literal["turn", "sample"]
+SPEAKERS = {"human": "user", "gpt": "assistant", "observation": "tool", "function": "tool"}  # of ShareGPT's layout
 
 
 @dataclass(frozen=True)
@@ -21,7 +24,7 @@ class Conversation:
 
     Args:
         name: of the sample, unique in its file.
-        messages: dicts with ``role`` and ``content``, also ``tool_calls``; at least one is the assistant's.
+        messages: dicts with ``role`` and ``content``, a text, also ``tool_calls``; at least one is the assistant's.
         tools: JSON schemas of the tools that the prompt offers.
     """
 
@@ -36,37 +39,87 @@ class Conversation:
 
 
 def conversations(rows: Iterable[Mapping[str, Any]], where: str) -> list[Conversation]:
-    """Read samples: ``messages``, or ``prompt`` and ``completion`` as messages; and ``tools``, as a list or as JSON text.
+    """Read samples: ``messages``, or ``prompt`` and ``completion`` as messages, or ShareGPT's ``conversations``; and
+    ``tools``, as a list or as JSON text.
+
+    A content may be a text, a list of text parts, or None beside tool calls.
 
     Raises:
-        UsageError: a line holds none of them, or no turn of the assistant.
+        UsageError: a line holds none of them, no turn of the assistant, or a content that is no text.
     """
     found = []
     for number, row in enumerate(rows):
         messages = row.get("messages")
         if messages is None and isinstance(row.get("prompt"), list) and isinstance(row.get("completion"), list):
             messages = [*row["prompt"], *row["completion"]]
+        if messages is None and isinstance(row.get("conversations"), list):
+            messages = [_message_of(turn) for turn in row["conversations"]]
         usable = isinstance(messages, list) and all(isinstance(m, dict) and "role" in m for m in messages)
         if not usable or not any(m["role"] == "assistant" for m in messages or ()):
             raise UsageError(
                 f"{where}:{number + 1}: expected messages, a list of dicts with role, one of them assistant"
             )
         tools = json.loads(row["tools"]) if isinstance(row.get("tools"), str) else row.get("tools")
-        found.append(Conversation(str(number), tuple(messages or ()), tuple(tools) if tools else None))
+        try:
+            read = tuple(_as_text(message) for message in messages or ())
+        except ValueError as error:
+            raise UsageError(f"{where}:{number + 1}: {error}; leave the sample out") from error
+        found.append(Conversation(str(number), read, tuple(tools) if tools else None))
     return found
 
 
-def encode(sample: Conversation, tokenizer: Any) -> dict[str, list[int]]:
+def _message_of(turn: Any) -> Any:
+    """A turn of ShareGPT's layout, ``{"from", "value"}``, as a message."""
+    if not isinstance(turn, dict) or "from" not in turn:
+        return turn
+    return {"role": SPEAKERS.get(turn["from"], turn["from"]), "content": turn.get("value")}
+
+
+def _as_text(message: Message) -> Message:
+    """The message with its content as text and without the empty fields that tables of unlike rows have."""
+    return {k: v for k, v in message.items() if v is not None} | {"content": text_of(message.get("content"))}
+
+
+def encode(
+    sample: Conversation, tokenizer: Any, functions: FunctionSet = RFTT, *, last_only: bool = False
+) -> dict[str, list[int]]:
     """``input_ids`` and ``labels``, which ignore all but what the assistant wrote, with the ends of its turns.
 
-    Where the chat template marks the assistant's text (``{% generation %}``), the marks decide. Else a turn is what the
-    conversation up to its end adds to the conversation before it.
+    A question with its chain, and whatever else ends in the only turn of the assistant, is exactly the prompt that asks
+    it, the text and the token that ends the turn (`search.prompt`). Conversations of several turns, with tools or tool
+    calls, are rendered by the chat template. Where it marks the assistant's text (``{% generation %}``), the marks decide.
+    Else a turn is what the conversation up to its end adds to the conversation before it.
+
+    Args:
+        sample: a conversation.
+        tokenizer: of the model that learns it.
+        functions: the token set, whose tags are tokens of the assistant's text.
+        last_only: learn the last turn of the assistant alone.
 
     Raises:
         UsageError: neither is possible with this template.
     """
+    *earlier, last = sample.messages
+    if sample.turns == (len(earlier),) and not sample.tools and not any("tool_calls" in m for m in sample.messages):
+        try:
+            prompt, chain = prompt_ids(tokenizer, earlier), chain_ids(tokenizer, last["content"], functions)
+        except ValueError as error:
+            raise UsageError(f"sample {sample.name}: {error}") from error
+        return {"input_ids": [*prompt, *chain], "labels": [IGNORED] * len(prompt) + chain}
+    whole = _rendered(sample, tokenizer)
+    if last_only:
+        before = _rendered(Conversation(sample.name, sample.messages[: sample.turns[-1]], sample.tools), tokenizer)
+        end = len(before["input_ids"])
+        whole["labels"] = [IGNORED] * end + whole["labels"][end:]
+    return whole
+
+
+def _rendered(sample: Conversation, tokenizer: Any) -> dict[str, list[int]]:
     options: dict[str, Any] = {"tools": list(sample.tools) if sample.tools else None, "return_dict": True}
-    messages = list(sample.messages)
+    habits = habits_of(tokenizer)
+    messages = system_first(sample.messages, as_turn=habits.system)
+    if habits.parts:
+        messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
     template = tokenizer.get_chat_template(tools=options["tools"])
     if "{% generation" in template or "{%- generation" in template:
         whole = tokenizer.apply_chat_template(messages, return_assistant_tokens_mask=True, **options)
@@ -74,7 +127,7 @@ def encode(sample: Conversation, tokenizer: Any) -> dict[str, list[int]]:
         return {"input_ids": ids, "labels": _labels(ids, learnt)}
     ids = tokenizer.apply_chat_template(messages, **options)["input_ids"]
     learnt = [False] * len(ids)
-    for turn in sample.turns:
+    for turn in (i for i, message in enumerate(messages) if message["role"] == "assistant"):
         before = tokenizer.apply_chat_template(messages[:turn], add_generation_prompt=True, **options)["input_ids"]
         upto = tokenizer.apply_chat_template(messages[: turn + 1], **options)["input_ids"]
         if _shared(upto, ids) < len(upto):

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from typing import Any
 
-from search.engines.engine import EngineError, Generation, Sampling
+from search.engines.engine import FORBIDDING, EngineError, Generation, Sampling, likeliest
+
+UNKNOWN = -9999.0  # what a server writes for a log-probability of minus infinity
 
 
 def request_body(
@@ -30,8 +33,10 @@ def request_body(
         "presence_penalty": 0.0,
         "frequency_penalty": 0.0,
     }
-    if sampling.logprobs or sampling.watch_ids:
-        body |= {"logprobs": 0, "return_tokens_as_token_ids": True}
+    if sampling.logprobs or sampling.watch_ids or sampling.top_logprobs:
+        body |= {"logprobs": sampling.top_logprobs, "return_tokens_as_token_ids": True}
+    if sampling.forbidden_ids:
+        body["logit_bias"] = dict.fromkeys(map(str, sampling.forbidden_ids), FORBIDDING)
     if sampling.watch_ids:
         body["logprob_token_ids"] = list(sampling.watch_ids)
     return body
@@ -59,8 +64,26 @@ def read_generations(answer: Any, sampling: Sampling, room: int) -> list[Generat
         if sampling.watch_ids and ids:
             last = choice["logprobs"]["top_logprobs"][-1]
             watched = {i: float(last[f"token_id:{i}"]) for i in sampling.watch_ids}
-        generations.append(Generation(ids, finish == "stop", logprobs, watched))
+        top: tuple[tuple[tuple[int, float], ...], ...] = ()
+        if sampling.top_logprobs:
+            places = choice["logprobs"]["top_logprobs"]
+            top = tuple(_top(place, sampling.top_logprobs) for _, place in zip(ids, places, strict=True))
+        generations.append(Generation(ids, finish == "stop", logprobs, watched, top))
     return generations
+
+
+def _top(place: Mapping[str, float], count: int) -> tuple[tuple[int, float], ...]:
+    """The likeliest ids of one position.
+
+    Raises:
+        ValueError: there are fewer, as when another request in the server's step watched ids.
+    """
+    found = {int(name.removeprefix("token_id:")): float(logprob) for name, logprob in place.items()}
+    # A server writes -9999 for what it does not know.
+    known = {id: logprob for id, logprob in found.items() if logprob > UNKNOWN}
+    if len(known) < count:
+        raise ValueError(f"{len(known)} of the {count} likeliest ids at one position")
+    return likeliest(known, count)
 
 
 def error_message(content: bytes) -> str:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
+
+FORBIDDING = -100.0  # the bias that forbids a token in vLLM, which allows no lower one; e^-100 is never drawn
 
 
 @dataclass(frozen=True)
@@ -17,8 +20,11 @@ class Sampling:
         top_p: nucleus, in (0, 1].
         seed: of this request; None leaves it to the engine.
         stop_ids: a continuation ends with the first of these ids, which is kept; the end-of-sequence ids always stop.
+        forbidden_ids: ids that are never sampled; log-probabilities are those of the model all the same.
         watch_ids: ids whose log-probabilities are wanted at the last position of each continuation.
         logprobs: whether the log-probability of every sampled id is wanted.
+        top_logprobs: how many of the likeliest ids are wanted with their log-probabilities at every position; servers
+            allow up to 20 by default.
         tree: names the tree that asks; its requests share a prefix, so an engine of several servers keeps them together.
     """
 
@@ -28,9 +34,15 @@ class Sampling:
     top_p: float = 1.0
     seed: int | None = None
     stop_ids: tuple[int, ...] = ()
+    forbidden_ids: tuple[int, ...] = ()
     watch_ids: tuple[int, ...] = ()
     logprobs: bool = False
+    top_logprobs: int = 0
     tree: str = ""
+
+    def __post_init__(self) -> None:
+        if self.watch_ids and self.top_logprobs:
+            raise ValueError("watch_ids and top_logprobs are both asked for, expected one of them: vLLM tells only one")
 
 
 @dataclass(frozen=True)
@@ -42,12 +54,20 @@ class Generation:
         stopped: False when it was cut off by `max_tokens` or by the context length.
         logprobs: of each id, natural log, of the untempered distribution; empty unless asked for.
         watched: log-probability of each watched id at the last position.
+        top: at each position the likeliest ids with their log-probabilities, the likeliest first; of two that are equally
+            likely the lower id.
     """
 
     ids: tuple[int, ...]
     stopped: bool
     logprobs: tuple[float, ...] = ()
     watched: dict[int, float] | None = None
+    top: tuple[tuple[tuple[int, float], ...], ...] = ()
+
+
+def likeliest(logprobs: Mapping[int, float], count: int) -> tuple[tuple[int, float], ...]:
+    """The `count` likeliest ids with their log-probabilities, in the order of `Generation.top`."""
+    return tuple(sorted(logprobs.items(), key=lambda item: (-item[1], item[0]))[:count])
 
 
 @dataclass

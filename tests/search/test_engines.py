@@ -75,6 +75,22 @@ def test_a_stop_id_ends_a_continuation_and_is_kept(engine):
     assert cut.stopped and cut.ids == free.ids[: free.ids.index(stop) + 1]
 
 
+def test_forbidden_ids_are_not_sampled_and_log_probs_stay_those_of_the_model(engine):
+    prompt = question_ids(engine.tokenizer, "What is 3 + 4?")
+    [free] = gather(engine, (prompt, Sampling(1, n=64, seed=2, logprobs=True)))
+    known = {g.ids[0]: g.logprobs[0] for g in free}
+    forbidden = tuple(sorted(known, key=known.__getitem__)[len(known) // 2 :])
+    [[greedy], others] = gather(
+        engine,
+        (prompt, Sampling(1, temperature=0.0, forbidden_ids=forbidden, logprobs=True)),
+        (prompt, Sampling(1, n=64, seed=3, forbidden_ids=forbidden, logprobs=True)),
+    )
+    assert not {g.ids[0] for g in [greedy, *others]} & set(forbidden)
+    for generation in others:
+        if generation.ids[0] in known:
+            assert generation.logprobs[0] == pytest.approx(known[generation.ids[0]], abs=1e-4)
+
+
 def test_a_length_limit_is_told_apart_from_a_stop(engine):
     prompt = question_ids(engine.tokenizer, "What is 3 + 4?")
     [[generation]] = gather(engine, (prompt, Sampling(3, temperature=0.0)))
@@ -117,3 +133,30 @@ def test_what_breaks_vllm_reaches_every_waiting_request(engine, monkeypatch):
     assert all(isinstance(r, EngineError) and "out of memory" in str(r) for r in results)
     while engine.llm.llm_engine.has_unfinished_requests():
         engine.llm.llm_engine.step()
+
+
+def test_the_likeliest_ids_of_every_position_are_those_of_the_model(engine, model):
+    import torch
+    from transformers import AutoModelForCausalLM
+
+    reference = AutoModelForCausalLM.from_pretrained(model, dtype="float32")
+    prompt = question_ids(engine.tokenizer, "What is 5 + 4?")
+    watch = tuple(tag_ids(engine.tokenizer, [f.open for f in RFTT.functions]).values())
+    # Requests that watch ids are in flight together with it: each gets what it asked for.
+    crowd = [(prompt[:k], Sampling(9, seed=k, watch_ids=watch)) for k in range(2, 5)]
+    request = (prompt, Sampling(6, temperature=0.0, logprobs=True, top_logprobs=4))
+    [generation], *others = gather(engine, request, *crowd)
+    assert all(set(g.watched) == set(watch) for [g] in others)
+    with torch.no_grad():
+        logits = reference(torch.tensor([[*prompt, *generation.ids]])).logits[0].float().log_softmax(-1)
+    assert len(generation.top) == len(generation.ids)
+    for i, place in enumerate(generation.top):
+        expected = logits[len(prompt) - 1 + i].topk(4)
+        assert place[0] == (generation.ids[i], generation.logprobs[i])
+        assert [logprob for _, logprob in place] == pytest.approx(expected.values.tolist(), abs=2e-3)
+        assert {id for id, _ in place} == set(expected.indices.tolist())
+
+
+def test_watched_and_likeliest_ids_are_not_asked_for_together():
+    with pytest.raises(ValueError, match="expected one of them"):
+        Sampling(1, watch_ids=(1,), top_logprobs=2)

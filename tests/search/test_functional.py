@@ -4,6 +4,7 @@ import asyncio
 
 import pytest
 
+from search import SearchConfig
 from search.engines import Generation
 from search.functional import FunctionalPolicy, tag_ids
 from search.functions import RFTT
@@ -15,7 +16,7 @@ def expand(text, function="next_step", stopped=True):
     """The child that comes out of one sampled text."""
     engine = functional_engine()
     tree = Tree("q", "What is 1 + 1?")
-    policy = FunctionalPolicy(engine, max_step_tokens=500)
+    policy = FunctionalPolicy(engine, config=SearchConfig(max_step_tokens=500))
     asyncio.run(policy.start(tree))
     tree.root.options = {function: 1.0}
     tree.root.branch_logprobs = {function: -0.25}

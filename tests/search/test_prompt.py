@@ -130,7 +130,7 @@ def test_only_tags_are_control_tokens_of_a_chain():
     tokenizer = build_tokenizer()
     tokenizer.add_tokens([AddedToken("<output>", special=False), AddedToken("</output>", special=False)])
     chain = "<output>\nwrite <|im_end|> and \\boxed{1}\n</output>\n"
-    ids = chain_ids(tokenizer, chain, ("<output>", "</output>"))
+    ids = chain_ids(tokenizer, chain)
     assert ids.count(tokenizer.eos_token_id) == 1 and ids[-1] == tokenizer.eos_token_id
     assert tokenizer.decode(ids[:-1]) == chain
     assert ids[0] == tokenizer.get_vocab()["<output>"] and ids[-3] == tokenizer.get_vocab()["</output>"]

@@ -2,37 +2,30 @@
 
 from __future__ import annotations
 
-from rftt.rl.reward import FormatReward, OutcomeReward
+import pytest
+
+from rftt.rl.reward import FormatReward, OutcomeReward, whole_reward
+from rftt.rl.rollout import Rollout
 
 
-class _Tokenizer:
-    def __init__(self, texts):
-        self.texts = texts
-
-    def decode(self, ids, skip_special_tokens):
-        return self.texts[ids[0]]
+def _rollout(status, verdict):
+    return Rollout([1], [2, 3], [-1.0, -1.0], "q", "7", status, verdict, "plain", [0], ["x"])
 
 
-def test_a_path_without_a_verdict_is_graded_where_its_answer_counts():
-    texts = [
-        "<analyze>\nx\n</analyze>\n<output>\n\\boxed{7}\n</output>\n",
-        "<analyze>\n\\boxed{7}\n</analyze>\n",
-        "<output>\n\\boxed{8}\n</output>\n",
-        "<output>\n\\boxed{7}\n</output>\n",
-    ]
-    reward = OutcomeReward(_Tokenizer(texts), eos_ids=[99], wrong=0.2)
-    ids = [[0, 99], [1, 99], [2, 99], [3]]
-    assert reward(completion_ids=ids, answer=["7"] * 4) == [1.0, 0.0, 0.2, 0.0]
-    assert reward(completion_ids=ids, answer=["7"] * 4, verdict=["timeout", "correct", None, "wrong"]) == [
-        0.0,
-        1.0,
-        0.2,
-        0.2,
-    ]
+PATHS = [
+    ("answered", "correct", 1.0, 1.0),
+    ("answered", "wrong", 0.2, 1.0),
+    ("answered", "unparseable", 0.0, 1.0),
+    ("answered", "timeout", 0.0, 1.0),
+    ("answered", "no_answer", 0.0, 0.0),
+    ("malformed", "no_answer", 0.0, 0.0),
+    ("truncated", "no_answer", 0.0, 0.0),
+]
 
 
-def test_form_is_a_whole_chain_with_an_answer_in_its_place():
-    statuses = ["answered", "answered", "answered", "malformed", "truncated"]
-    verdicts = ["correct", "wrong", "no_answer", "no_answer", "no_answer"]
-    assert FormatReward()(status=statuses, verdict=verdicts) == [1.0, 1.0, 0.0, 0.0, 0.0]
-    assert FormatReward()(status=statuses) == [1.0, 1.0, 1.0, 0.0, 0.0]
+@pytest.mark.parametrize(("status", "verdict", "outcome", "form"), PATHS)
+def test_outcome_and_form_of_a_path(status, verdict, outcome, form):
+    path = _rollout(status, verdict)
+    assert OutcomeReward(wrong=0.2)(rollout=[path]) == [outcome]
+    assert FormatReward()(rollout=[path]) == [form]
+    assert whole_reward(path, 0.2, 0.5) == outcome + 0.5 * form

@@ -42,8 +42,8 @@ def test_only_the_assistant_turn_is_learnt_and_it_ends_with_eos(chains, model, t
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     trainer = SFTTrainer(
-        str(model), SFTConfig(str(tmp_path / "o"), use_cpu=True, report_to="none"), train_dataset=chain_dataset(chains),
-        processing_class=tokenizer,
+        str(model), SFTConfig(str(tmp_path / "o"), use_cpu=True, report_to="none"),
+        train_dataset=chain_dataset(chains, tokenizer), processing_class=tokenizer,
     )  # fmt: skip
     batch = next(iter(trainer.get_train_dataloader()))
     learnt = batch["labels"][0][batch["labels"][0] != -100].tolist()
@@ -77,7 +77,7 @@ def test_no_chain_and_an_impossible_batch_are_told(tmp_path, model, chains):
     empty = tmp_path / "empty.jsonl"
     empty.write_text("")
     with pytest.raises(UsageError, match="no chain to learn from"):
-        chain_dataset(empty)
+        chain_dataset(empty, None)
     with pytest.raises(UsageError, match=r"sft\.batch_size: 6"):
         train_sft(
             model, chains, tmp_path / "x", from_dict({"sft": {"batch_size": 6, "per_device_train_batch_size": 4}})

@@ -127,10 +127,9 @@ def test_the_key_stage_has_labels_on_the_output_step_alone(model, chains, tmp_pa
     from rftt.weighting.annotate import Annotator
 
     tokenizer = AutoTokenizer.from_pretrained(model)
-    dataset = chain_dataset(chains)
-    dataset = dataset.add_item(
-        {"prompt": dataset[0]["prompt"], "completion": [{"role": "assistant", "content": "right"}]}
-    )
+    dataset = chain_dataset(chains, tokenizer)
+    without = tokenizer.encode("right<|im_end|>")
+    dataset = dataset.add_item({"input_ids": without, "labels": without})
     for packing in (False, True):
         trainer = WeightedSFTTrainer(
             str(model), SFTConfig(str(tmp_path), use_cpu=True, report_to="none", packing=packing, max_length=512),

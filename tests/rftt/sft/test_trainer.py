@@ -48,7 +48,9 @@ def train(model, chains, folder, weighting=None, steps=2, **options):
             WeightedSFTTrainer,
             {"weighting": weighting, "annotator": Annotator(tokenizer, RegexRoles(tokenizer))},
         )
-    trainer = kind(str(model), arguments, train_dataset=chain_dataset(chains), processing_class=tokenizer, **more)
+    trainer = kind(
+        str(model), arguments, train_dataset=chain_dataset(chains, tokenizer), processing_class=tokenizer, **more
+    )
     trainer.train()
     return trainer
 

@@ -83,7 +83,9 @@ def test_a_chain_has_the_tokens_and_labels_that_trl_gives_it(model, chains, tmp_
 
     tokenizer = AutoTokenizer.from_pretrained(model)
     arguments = SFTConfig(str(tmp_path), use_cpu=True, report_to="none")
-    trainer = SFTTrainer(str(model), arguments, train_dataset=chain_dataset(chains), processing_class=tokenizer)
+    trainer = SFTTrainer(
+        str(model), arguments, train_dataset=chain_dataset(chains, tokenizer), processing_class=tokenizer
+    )
     ours = [encode(sample, tokenizer) for sample in conversations(read_jsonl(chains), "x")]
     assert [dict(row) for row in trainer.train_dataset.select_columns(["input_ids", "labels"])] == ours
 
@@ -133,3 +135,28 @@ def test_a_sample_with_more_turns_takes_those_of_another_again():
     first, second = shuffled(samples, "sample", random.Random(0))
     assert [m["content"] for m in first.messages[1::2]] == ["B0", "B1", "B0"]
     assert [m["content"] for m in second.messages[1::2]] == ["A0", "A1"]
+
+
+def test_contents_that_are_parts_or_missing_are_learnt_as_text(tokenizer):
+    """A template that writes contents as they come would write ``None`` and Python lists."""
+    tokenizer.chat_template = TEMPLATE.replace(" or ''", "")
+    row = talk("u1 + 1?", "a", "t2", "aIt is 2", tools=TOOLS)
+    row["messages"][0]["content"] = [{"type": "text", "text": "1 + 1?"}]
+    row["messages"][1] |= {"content": None, "tool_calls": [{"function": {"name": "add", "arguments": {"a": 1}}}]}
+    row["messages"][3] = {"role": "assistant", "content": ["It is 2"], "tool_calls": None}
+    sample = conversations([row], "x")[0]
+    text = tokenizer.decode(encode(sample, tokenizer)["input_ids"])
+    assert "user\n1 + 1?<|im_end|>" in text and "assistant\nIt is 2<|im_end|>" in text
+    assert "None" not in text and "'type'" not in text and "['" not in text
+
+
+def test_a_content_that_is_no_text_is_told_by_line():
+    row = talk("u1", "a2")
+    row["messages"][0]["content"] = [{"type": "image_url", "image_url": {"url": "x"}}]
+    with pytest.raises(UsageError, match=r"x\.jsonl:1: a part of a message is of type 'image_url'"):
+        conversations([row], "x.jsonl")
+
+
+def test_sharegpt_turns_are_messages():
+    row = {"conversations": [{"from": "human", "value": "1"}, {"from": "gpt", "value": "2"}]}
+    assert conversations([row], "x")[0].messages == conversations([talk("u1", "a2")], "x")[0].messages
