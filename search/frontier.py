@@ -50,13 +50,11 @@ class Branch:
         ids: that it keeps, and the one that it takes instead.
         logprobs: of these.
         forced: positions of forced tags among them.
-        opens: whether its last id forces a function.
     """
 
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     forced: tuple[int, ...] = ()
-    opens: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,6 @@ class Frontier:
             (*chain.ids[:place], id),
             (*chain.logprobs[:place], logprob),
             (*(p for p in chain.forced if p < place), *((place,) if forced else ())),
-            forced,
         )
 
     def add(self, chain: Chain) -> None:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from search.config import SearchConfig
-from search.strategies import STRATEGIES
+from search.strategies import AUTO, STRATEGIES
 
 REASONING = ("functional", "text", "none")
 BOOKKEEPING = frozenset({
@@ -108,6 +108,7 @@ class Ask:
         include_usage: whether a stream ends with the usage.
         reasoning: the chain as ``functional`` steps in their tags, as ``text``, or ``none``.
         tree: whether the tree is wanted.
+        confidence: whether the answer's share of the vote is wanted.
     """
 
     messages: tuple[dict[str, str], ...]
@@ -118,6 +119,7 @@ class Ask:
     include_usage: bool = False
     reasoning: str = "functional"
     tree: bool = False
+    confidence: bool = False
 
 
 def read_json(data: bytes) -> dict[str, Any]:
@@ -180,6 +182,7 @@ def parse(body: dict[str, Any], offer: Offer) -> Ask:
         include_usage=_stream_options(body.get("stream_options"), stream),
         reasoning=found.get("reasoning", REASONING[0]),
         tree=_wants_tree(found, offer),
+        confidence=found.get("confidence", False),
     )
 
 
@@ -253,6 +256,7 @@ FIELDS: dict[str, Check] = {
     "strategy": _one_of(*STRATEGIES),
     "reasoning": _one_of(*REASONING),
     "tree": _boolean,
+    "confidence": _boolean,
 }
 OWN = frozenset({"model", "messages", "stream_options"})  # with a form of their own
 
@@ -292,8 +296,8 @@ def _longest(found: dict[str, Any]) -> int | None:
 
 def _wants_tree(found: dict[str, Any], offer: Offer) -> bool:
     strategy = found.get("strategy", offer.strategy)
-    if found.get("tree") and strategy != "mcts":
-        raise refuse(f"tree: true does not go with strategy {strategy}, only mcts grows one", "tree")
+    if found.get("tree") and strategy not in (AUTO, "mcts", "best_first"):
+        raise refuse(f"tree: true does not go with strategy {strategy}, only best_first and mcts grow one", "tree")
     return bool(found.get("tree"))
 
 

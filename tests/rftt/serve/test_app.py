@@ -50,7 +50,7 @@ def server():
 
 
 def test_the_answer_is_what_the_search_votes_for(server):
-    solver = Solver(functional_engine(), SEARCH)
+    solver = Solver(functional_engine(), SEARCH, "mcts")
     expected = asyncio.run(solver.solve(Question("question", QUESTION[0]["content"])))
     found = client(server).chat.completions.create(model="fake", messages=QUESTION, extra_body={"tree": True})
     assert found.rftt["answer"] == expected.answer is not None
