@@ -224,13 +224,14 @@ class _Search:
         candidate = await self.solver.candidate(
             self.question, chain.ids, spent, logprob, finished=stopped, score=scores[-1] if scores else None
         )
-        weight = self.config.sharpness * logprob + len(forced) * math.log(self.config.forced_weight)
+        functions = sum(chain.ids[place] in self.solver.openings for place in forced)
+        weight = self.config.sharpness * logprob + functions * math.log(self.config.forced_weight)
         path = Path(
             chain.ids, chain.logprobs, candidate.answer, stopped, math.exp(min(weight, 0.0)), candidate.score, spent
         )
         leaf = add_path(self.tree, path, self.solver.openings, self.solver.functions, self._step)
         node = leaf.id if leaf is not None else None
-        candidate = replace(candidate, forced=len(forced), weight=weight, node=node)
+        candidate = replace(candidate, forced=functions, weight=weight, node=node)
         if self.config.stop_share < 1:
             await self.poll.add_async(candidate.answer, math.exp(weight))
         return candidate
