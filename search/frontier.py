@@ -117,16 +117,19 @@ class Frontier:
         self._chains.append(chain)
         forced = frozenset(chain.forced)
         doubts = self._doubts(chain)
-        mass, function = 0.0, ROOT
+        mass, function, inside = 0.0, ROOT, not self.order.openings
         for place, id in enumerate(chain.ids):
             opens = id in self.order.openings
             if place >= chain.start:
                 worth = self.order.keep * mass
                 if opens:
                     self._force(chain, place, function, worth + math.log(max(doubts[place], TINY)))
-                self._vary(chain, place, function, worth)
+                if inside:
+                    self._vary(chain, place, function, worth)
             if opens:
                 function = self.order.openings[id]
+            if self.order.openings:
+                inside = opens or (inside and id not in self.order.closings)
             if place not in forced:
                 mass += chain.logprobs[place]
 
