@@ -95,7 +95,7 @@ class Stubborn(Scripted):
         return self.functions[function if function == self.functions.terminal else "next_step"].close
 
     def _follow(self, function):
-        return ("next_step",) if function == "question" else ("next_step", "output")
+        return tuple(f for f in ("next_step", "output") if f in self.functions.functional[function])
 
 
 def test_a_step_that_was_forced_closes_with_its_own_tag():
