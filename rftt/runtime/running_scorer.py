@@ -15,8 +15,10 @@ from rewards.prm.process import (
     load_local,
 )
 from rftt.config import Config
+from rftt.config.sections import PRMConfig
 from rftt.errors import UsageError
 from search.engines.engine import EngineError, EngineGone
+from search.loading import CodeRefused, load_tokenizer
 
 
 class RunningScorer:
@@ -52,11 +54,11 @@ class RunningScorer:
         self._inner.close()
 
 
-def build_scorer(config: Config) -> RunningScorer | None:
-    """Load, or prepare to ask, the process reward model of ``config.prm``.
+def build_scorer(prm: PRMConfig) -> RunningScorer | None:
+    """Load, or prepare to ask, the process reward model.
 
     Args:
-        config: of a run.
+        prm: settings of the model.
 
     Returns:
         A scorer, to be closed; None where ``prm.path`` is empty.
@@ -64,12 +66,11 @@ def build_scorer(config: Config) -> RunningScorer | None:
     Raises:
         UsageError: the model cannot be loaded, does not fit its format, or an option is unknown.
     """
-    prm = config.prm
     if not prm.path:
         return None
     try:
         if prm.servers:
-            model: object = _served(config)
+            model: object = _served(prm)
         else:
             model = load_local(
                 prm.path,
@@ -91,7 +92,7 @@ def build_scorer(config: Config) -> RunningScorer | None:
 @contextmanager
 def running_scorer(config: Config) -> Iterator[RunningScorer | None]:
     """A scorer that is closed at the end."""
-    scorer = build_scorer(config)
+    scorer = build_scorer(config.prm)
     try:
         yield scorer
     finally:
@@ -99,12 +100,11 @@ def running_scorer(config: Config) -> Iterator[RunningScorer | None]:
             scorer.close()
 
 
-def _served(config: Config) -> ServerPRM:
-    from transformers import AutoTokenizer
-
-    prm = config.prm
+def _served(prm: PRMConfig) -> ServerPRM:
     try:
-        tokenizer = AutoTokenizer.from_pretrained(prm.path, trust_remote_code=prm.trust_remote_code)
+        tokenizer = load_tokenizer(prm.path, prm.trust_remote_code)
+    except CodeRefused as error:
+        raise UsageError(str(CodeRefused(prm.path, "prm.trust_remote_code"))) from error
     except (OSError, ValueError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UsageError(

@@ -7,53 +7,21 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from search.engines.apart import Apart
-from search.engines.engine import EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
+from search.engines.engine import FORBIDDING, EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
+from search.engines.vllm_changes import CountedSchedule, prepare_environment
+from search.loading import CodeRefused, refusing_code
 from search.prompt import end_ids
 
 if TYPE_CHECKING:
     from vllm import LLM
     from vllm.outputs import RequestOutput
 
-# One process, no thread pinning: on a CPU the engine's own process and automatic binding cost up to a factor of ten.
-_CPU_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-}
 _ids = itertools.count()
-
-
-def prepare_environment() -> None:
-    """Set what vLLM reads from the environment, before vLLM is imported; what the user has set stays."""
-    for name, value in _CPU_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
-
-def allow_weight_updates_on_cpu() -> None:
-    """Keep linear weights where `load_weights` finds them; call before an engine is built whose weights will change.
-
-    On a CPU vLLM repacks linear weights for oneDNN and drops the parameters that `load_weights` writes to. With the plain
-    kernel they stay. On other devices this changes nothing.
-    """
-    prepare_environment()
-    from vllm.model_executor.layers import utils
-    from vllm.platforms import current_platform
-
-    if current_platform.is_cpu():
-        import torch
-
-        def keep_plain(layer: Any, remove_weight: bool) -> None:
-            layer.cpu_linear = torch.nn.functional.linear
-
-        utils.dispatch_cpu_unquantized_gemm = keep_plain
 
 
 async def settled() -> None:
@@ -96,11 +64,7 @@ class VLLMEngine:
         self._pump: asyncio.Task[None] | None = None
         # In a step where one request watches ids, vLLM tells the others nothing of their likeliest ones.
         self._apart = Apart()
-        core = getattr(self.llm.llm_engine.engine_core, "engine_core", None)  # None where it is another process
-        self._scheduler: Any = getattr(core, "scheduler", None)
-        if self._scheduler:
-            self._schedule = self._scheduler.schedule
-            self._scheduler.schedule = self._counting_schedule
+        self._counted = CountedSchedule(self.llm, self._computed)
 
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         """See `Engine`. A prompt that leaves no room yields empty continuations that are not stopped."""
@@ -130,7 +94,7 @@ class VLLMEngine:
                 self.llm.llm_engine.abort_request([name])
             raise
         generations = [_generation(o, sampling) for o in sorted(output.outputs, key=lambda o: o.index)]
-        if self._scheduler:
+        if self._counted:
             self.stats.count(len(prompt_ids), generations, None)
             self.stats.computed_tokens += len(generations)  # a last token is sampled, but no step computes on it
         else:  # vLLM tells the cached tokens of one continuation of a request
@@ -155,11 +119,8 @@ class VLLMEngine:
                 if not future.done():
                     future.set_exception(EngineGone(f"vLLM failed: {type(error).__name__}: {error}"))
 
-    def _counting_schedule(self, *args: Any, **named: Any) -> Any:
-        """vLLM's scheduling of one step, with the tokens counted that the step computes."""
-        scheduled = self._schedule(*args, **named)
-        self.stats.computed_tokens += scheduled.total_num_scheduled_tokens
-        return scheduled
+    def _computed(self, tokens: int) -> None:
+        self.stats.computed_tokens += tokens
 
     def reset_prefix_cache(self) -> None:
         """Forget cached prefixes; due after every weight update."""
@@ -167,8 +128,7 @@ class VLLMEngine:
 
     def close(self) -> None:
         """Free the engine's memory, if the engine is ours."""
-        if self._scheduler:
-            self._scheduler.schedule = self._schedule
+        self._counted.remove()
         if self._owned:
             import gc
 
@@ -189,7 +149,10 @@ def _start(model: str, options: dict[str, Any]) -> LLM:
             "gpu_memory_utilization": 0.1, "enable_chunked_prefill": False, "max_num_batched_tokens": 8192, "block_size": 32,
         }  # fmt: skip
     try:
-        return LLM(model=model, **(chosen | options))
+        with refusing_code(model):
+            return LLM(model=model, **(chosen | options))
+    except CodeRefused as error:
+        raise EngineError(str(error)) from error
     except (ValueError, RuntimeError, OSError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise EngineError(
@@ -216,6 +179,7 @@ def sampling_params(sampling: Sampling, room: int, ends: Iterable[int] = ()) -> 
         top_p=sampling.top_p,
         seed=sampling.seed,
         stop_token_ids=[*sampling.stop_ids, *sorted(ends)] or None,
+        logit_bias=dict.fromkeys(sampling.forbidden_ids, FORBIDDING) or None,
         # vLLM wants the number of watched ids here; the sampled id comes in addition.
         logprobs=(len(sampling.watch_ids) or sampling.top_logprobs)
         if sampling.watch_ids or sampling.top_logprobs or sampling.logprobs
