@@ -42,9 +42,9 @@ LEAST_OPEN = 1e-6  # below it, what is left of the policy is the rounding of its
 def weights(tree: Tree, cap: float) -> dict[int, float]:
     """Weight of the path to each visited node, for ``importance``.
 
-    Siblings of one function are samples of the policy: they share the function's probability (which is not so with
-    ``widening``, where siblings that repeat others are left out: give `strata` for such trees). Mass of the policy that nobody
-    tried is taken to be worth what was tried.
+    Siblings of one function are samples of the policy: they share the function's probability. (Not so with ``widening``,
+    where siblings that repeat others are left out; `strata` holds for such trees, too.) Mass of the policy that nobody tried
+    is taken to be worth what was tried.
 
     Args:
         tree: grown with visits; nodes know the log-probability of the functions that may follow them.
