@@ -56,11 +56,13 @@ def _decide(gold: str, answer: str, depth: str) -> str:
         return "correct" if Fraction(plain_gold) == Fraction(plain_answer) else "wrong"
     if tells_time(gold) and tells_time(answer):
         return "correct" if _same_clock(gold, answer) else "wrong"
-    if is_choice_gold(gold) and (chosen := choice(answer)):
+    if is_choice_gold(gold):
         letter, value = choice(gold) or ("", "")
-        if letter == chosen[0]:
-            return "correct"
-        return "wrong" if not value or chosen[1] else _decide(value, answer, depth)
+        chosen = choice(answer)
+        if chosen:
+            return "correct" if letter == chosen[0] else "wrong"
+        if value:
+            return _decide(value, answer, depth)
     wanted, given = read(gold), read(answer)
     if not given.readable and not (given.unsupported or wanted.unsupported):
         return "unparseable"

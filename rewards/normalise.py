@@ -53,14 +53,14 @@ _DRESS = re.compile(
 )
 _NUMBERS = re.compile(r"\\(?:([RNZQC])|[Rr]eals|(?:Bbb|mathds)\s*\{?\s*([A-Z])\s*\}?)(?![A-Za-z])")
 _CHOOSE = re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}")
-_BASED = re.compile(r"(?<![A-Za-z])\(\s*(\d[0-9A-Z]*|[A-F]{2,})\s*\)(?=\s*_)|(?<=[0-9A-Za-z])_\s*\{\s*\(\s*(\d+)\s*\)\s*\}")
+_BASED = re.compile(
+    r"(?<![A-Za-z])\(\s*(\d[0-9A-Z]*|[A-F]{2,})\s*\)(?=\s*_)|(?<=[0-9A-Za-z])_\s*\{\s*\(\s*(\d+)\s*\)\s*\}"
+)
 # What separates thousands and decimals outside of English: 1.234.567, 12'345, 3{,}14.
 _DOTTED = re.compile(
-    r"(?<![\d._^,])[1-9]\d{0,2}(?:\.\d{3}){2,}(?![\d.])|(?<![\d._^,'])[1-9]\d{0,2}(?:'\d{3})+(?![\d'])"
+    r"(?<![\d._^,])[1-9]\d{0,2}(?:\.\d{3}){2,}(?!\.?\d)|(?<![\d._^,'])[1-9]\d{0,2}(?:'\d{3})+(?![\d'])"
 )
-_DECIMAL_COMMA = re.compile(
-    r"(?<![\d.,}])(?:(?:0|\d{4,})\{,\}|\d{1,3}\{,\}(?!\d{3}(?!\d)))(?=\d+(?![\d.]|\{,\}))"
-)
+_DECIMAL_COMMA = re.compile(r"(?<![\d.,}])(?:(?:0|\d{4,})\{,\}|\d{1,3}\{,\}(?!\d{3}(?!\d)))(?=\d+(?!\.?\d|\{,\}))")
 _GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:(?:\s?\{,\s?\}\s?|,\\!\s?|\\[,;:! ]|~|[ ])\d{3})+(?!\d)")
 _COMMA_GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:,\d{3})+(?![\d])")
 _SEPARATORS = re.compile(r"\{,\s?\}|,\\!|\\[,;:! ]|[,~\s]")

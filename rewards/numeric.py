@@ -222,11 +222,11 @@ def value(node: Node, domain: Doubles) -> Any:
     """
     try:
         return _value(node, domain)
-    except ZeroDivisionError as error:
-        raise Singular from error
     except NotNumeric:
         raise
-    except (ArithmeticError, ValueError, TypeError, AttributeError, KeyError) as error:
+    except (ZeroDivisionError, ValueError) as error:  # a "math domain error" is a pole
+        raise Singular from error
+    except (ArithmeticError, TypeError, AttributeError, KeyError) as error:
         raise NotNumeric from error
 
 
@@ -265,7 +265,7 @@ def _value(node: Node, domain: Doubles) -> Any:
     if kind == "const":
         if node[1] == "inf":
             raise Singular
-        return {"pi": domain.pi + 0j, "e": domain.e + 0j, "i": domain.number(Fraction(0)) + 1j}[node[1]]
+        return domain.keep({"pi": domain.pi + 0j, "e": domain.e + 0j, "i": domain.number(Fraction(0)) + 1j}[node[1]])
     if kind == "neg":
         return -_value(node[1], domain)
     if kind == "add":

@@ -18,7 +18,6 @@ skipped.
 from __future__ import annotations
 
 from fractions import Fraction
-from typing import Any
 
 from rewards.grammar import (
     ACCENTS,
@@ -387,7 +386,7 @@ class _Parser(TokenStream):
         if node[0] == "list":
             # An end that is turned outwards, as in `]1,2[`, does not belong to the interval.
             return ("seq", "(" if opening == "]" else opening, ")" if closing == "[" else closing, node[1])
-        if "]" == opening or closing == "[":
+        if opening == "]" or closing == "[":
             raise Malformed("brackets do not match")
         if opening == "(" and closing == ")":
             return node

@@ -1,17 +1,25 @@
 """The command line: ``rftt COMMAND …``.
 
-Exit codes: 0 done; 1 failed on the way, the same command goes on; 2 bad usage, config or data, in one line.
+Exit codes: 0 done; 1 failed on the way; 2 bad usage, config or data, in one line. Where the same command goes on after a
+failure, it says so.
 """
 
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from rftt.runtime import terminal
+
+# What is wrong with a disk or a path is no fault of the program: one line says it.
+DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP,
+        errno.EISDIR, errno.ENOTDIR}  # fmt: skip
 Arguments = argparse.Namespace
 
 
@@ -21,33 +29,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rftt.runtime.children import end_with_parent
 
     end_with_parent()
-    environment.set_defaults()
     arguments = parse(argv)
-    from rftt.errors import PhaseFailed, UsageError
+    logged = hasattr(arguments, "verbose")
+    environment.set_defaults(logged=logged)
+    with terminal.attached(verbose=arguments.verbose) if logged else nullcontext():
+        return _code(arguments)
+
+
+def _code(arguments: Arguments) -> int:
+    """Run a command; returns its exit code and says what went wrong."""
+    from rftt.errors import PhaseFailed, UsageError, one_line
     from search.engines.engine import EngineError
 
     try:
         arguments.run_command(arguments)
+        return 0
     except (UsageError, EngineError) as error:
-        print(f"rftt: {error}", file=sys.stderr)
+        terminal.say(f"rftt: {one_line(str(error))}", error=True)
         return 2
     except KeyboardInterrupt:
-        print("\nrftt: interrupted; the same command goes on from here", file=sys.stderr)
-        return 1
+        return _ended("interrupted", arguments, shown=False)
     except BrokenPipeError:
         return 1
     except PhaseFailed as error:
         if error.code == 2:  # it has said itself what is wrong
             return 2
-        print(f"rftt: {error}; the same command goes on from here", file=sys.stderr)
-        return 1
+        return _ended(str(error), arguments)
+    except OSError as error:
+        if error.errno not in DISK:
+            return _failed(error, arguments)
+        place = error.filename2 or error.filename or "a file"
+        return _ended(f"{place}: {error.strerror}", arguments, shown=False)
     except Exception as error:
-        import traceback
+        return _failed(error, arguments)
 
-        traceback.print_exc()
-        print(f"rftt: failed: {type(error).__name__}; the same command goes on from here", file=sys.stderr)
+
+def _failed(error: Exception, arguments: Arguments) -> int:
+    import traceback
+
+    traceback.print_exception(error)
+    return _ended(f"failed: {type(error).__name__}", arguments)
+
+
+def _ended(reason: str, arguments: Arguments, *, shown: bool = True) -> int:
+    """Say why a command ended too early; returns its exit code.
+
+    Args:
+        reason: what happened.
+        arguments: arguments of the command.
+        shown: whether to show the end of the log as well.
+    """
+    told = f"rftt: {reason}{_how_on(arguments)}"
+    if terminal.is_child():  # its parent shows the end of the log
+        print(told, file=sys.stderr)
         return 1
-    return 0
+    if shown:
+        terminal.show_failure()
+    terminal.say(told, error=True)
+    return 1
+
+
+def _how_on(arguments: Arguments) -> str:
+    return "; the same command goes on from here" if getattr(arguments, "goes_on", False) else ""
 
 
 def parse(argv: Sequence[str] | None) -> Arguments:
@@ -76,7 +119,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("rl", "phase 2: online RL over functional tokens"),
         ("eval", "measure the models on the held-out questions"),
     ):
-        command = _command(commands, name, text, _run if name == "run" else _phase)
+        command = _command(commands, name, text, _run if name == "run" else _phase, logged=True)
         command.add_argument("config", metavar="CONFIG", help="YAML file", nargs="?" if name == "eval" else None)
         command.add_argument(
             "overrides", nargs="*", metavar="section.key=value", help="settings that win over the file"
@@ -100,7 +143,9 @@ def build_parser() -> argparse.ArgumentParser:
     harness.add_argument("harness", nargs=1, metavar="RUN", help="run folder")
     harness.add_argument("out", metavar="OUT", help="folder to write")
 
-    shad = _command(commands, "shad", "tell reasoning tokens from boilerplate, in a run or in any chat data", _shad)
+    shad = _command(
+        commands, "shad", "tell reasoning tokens from boilerplate, in a run or in any chat data", _shad, logged=True
+    )
     shad.add_argument(
         "settings", nargs="*", metavar="CONFIG | section.key=value", help="YAML file, settings that win over it"
     )
@@ -108,7 +153,7 @@ def build_parser() -> argparse.ArgumentParser:
     shad.add_argument("--model", metavar="M", help="with --data: model folder or hub name")
     shad.add_argument("--out", metavar="DIR", help="with --data: folder for roles.jsonl and summary.json")
 
-    tokens = _command(commands, "tokens", "add the functional tokens to a model's vocabulary", _tokens)
+    tokens = _command(commands, "tokens", "add the functional tokens to a model's vocabulary", _tokens, logged=True)
     tokens.add_argument("model", metavar="MODEL", help="model folder or hub name; or the config of a run")
     tokens.add_argument(
         "out", metavar="OUT", nargs="*", help="folder of the new model; after a config: section.key=value …"
@@ -116,10 +161,11 @@ def build_parser() -> argparse.ArgumentParser:
     tokens.add_argument("--seed", type=int, default=0, help="of the noise on new rows")
     tokens.add_argument("--dtype", help="convert the weights, e.g. bfloat16")
     tokens.add_argument("--pad-token", help="padding token, for models that have none of their own")
+    tokens.add_argument("--trust-remote-code", action="store_true", help="run code that comes with the model")
     tokens.add_argument("--chat-template", metavar="FILE", help="Jinja chat template, for models that have none")
     tokens.add_argument("--functions", metavar="FILE", help="YAML file with another token set than the paper's")
 
-    solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve)
+    solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve, logged=True)
     solve.add_argument("question", metavar="QUESTION", nargs="?", help="the question; or use --file")
     solve.add_argument("--file", help="questions as text lines or JSON lines; - reads standard input")
     solve.add_argument(
@@ -156,7 +202,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", help="where to write it (default: RUN/report.html; of several, comparison.html in the first)"
     )
 
-    export = _command(commands, "export", "write a model of a run for others, with a model card, or push it", _export)
+    export = _command(
+        commands, "export", "write a model of a run for others, with a model card, or push it", _export, logged=True
+    )
     export.add_argument("run", metavar="RUN", help="run folder")
     export.add_argument("out", metavar="OUT", help="folder to write; must not be there")
     export.add_argument("--model", choices=("sft", "rl"), default="rl", help="which model (default: rl)")
@@ -180,10 +228,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: argparse._SubParsersAction, name: str, text: str, run: Callable[[Arguments], None]
+    commands: argparse._SubParsersAction,
+    name: str,
+    text: str,
+    run: Callable[[Arguments], None],
+    *,
+    logged: bool = False,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text)
     command.set_defaults(run_command=run)
+    if logged:
+        command.add_argument(
+            "-v", "--verbose", action="store_true", help="show what dependencies print, which else goes into a log"
+        )
     return command
 
 
@@ -191,8 +248,11 @@ def _run(arguments: Arguments) -> None:
     from rftt.config import load_config
     from rftt.pipeline import run
 
-    seconds = run(load_config(arguments.config, arguments.overrides), sys.argv)
-    print(f"{sum(seconds.values()):.0f} s: " + ", ".join(f"{k} {v:.0f}" for k, v in seconds.items()))
+    config = load_config(arguments.config, arguments.overrides)
+    arguments.goes_on = True
+    seconds = run(config, sys.argv)
+    parts = ", ".join(f"{k} {v:.0f}" for k, v in seconds.items())
+    terminal.say(f"log: {terminal.log_path()}\n{sum(seconds.values()):.0f} s: {parts}")
 
 
 def _phase(arguments: Arguments) -> None:
@@ -202,22 +262,32 @@ def _phase(arguments: Arguments) -> None:
     from rftt.phases.summary import summarise
     from rftt.pipeline import prepare
     from rftt.runtime import distributed
+    from rftt.runtime.folder_lock import holding
 
     if arguments.command in ("shad", "sft", "rl"):
         distributed.only_first_speaks()
     if arguments.command == "eval" and (arguments.compare or arguments.harness or not arguments.config):
         return _read_eval(arguments)
     config = load_config(arguments.config, arguments.overrides)
-    prepare(config)
-    if arguments.command == "eval" and arguments.model:
-        return measure(config, arguments.model)
-    if arguments.command == "search" and arguments.share is not None:
-        return search(config, arguments.share)
-    PHASES[arguments.command](config)
-    if arguments.command in ("shad", "sft", "rl"):
-        distributed.leave()
-    if arguments.command == "eval":
-        print(summarise(config))
+    model, share = getattr(arguments, "model", None), getattr(arguments, "share", None)
+    part = model if arguments.command == "eval" else None if share is None else str(share)
+    with holding(config.folder, arguments.command, part):
+        prepare(config)
+        arguments.goes_on = True
+        terminal.keep_log(config.folder)
+        with terminal.phase(arguments.command):
+            if arguments.command == "eval" and model:
+                measure(config, model)
+            elif share is not None:
+                search(config, share)
+            else:
+                PHASES[arguments.command](config)
+            if part is not None and not terminal.is_child():
+                terminal.conclude(f"{part} is done")
+        if arguments.command in ("shad", "sft", "rl"):
+            distributed.leave()
+        if arguments.command == "eval" and not model and not terminal.is_child():
+            terminal.say(f"\n{summarise(config)}")
     return None
 
 
@@ -236,7 +306,7 @@ def _read_eval(arguments: Arguments) -> None:
 def _harness(arguments: Arguments) -> None:
     from rftt.evaluate.harness import export
 
-    print(*export(Path(arguments.harness[0]), Path(arguments.out)), sep="\n")
+    terminal.say("\n".join(map(str, export(Path(arguments.harness[0]), Path(arguments.out)))))
 
 
 def _compare(arguments: Arguments) -> None:
@@ -247,9 +317,10 @@ def _compare(arguments: Arguments) -> None:
     ):
         if arguments.json:
             metrics = [comparison.to_json() for comparison in found]
-            print(json.dumps({"benchmark": benchmark, "first": first.name, "second": second.name, "metrics": metrics}))
+            told = json.dumps({"benchmark": benchmark, "first": first.name, "second": second.name, "metrics": metrics})
         else:
-            print(shown(benchmark, first, second, found), end="\n\n")
+            told = f"{shown(benchmark, first, second, found)}\n"
+        terminal.say(told)
 
 
 def _data(arguments: Arguments) -> None:
@@ -280,6 +351,7 @@ def _shad(arguments: Arguments) -> None:
     if not all(given):
         raise UsageError("shad: --data, --model and --out go together")
     from rftt.phases.tuning import SHAD_ROLES, labelled
+    from rftt.runtime.folder_lock import holding
     from rftt.weighting.shad import label_tokens
 
     distributed.only_first_speaks()
@@ -287,7 +359,11 @@ def _shad(arguments: Arguments) -> None:
     overrides = [*(text for text in arguments.settings if "=" in text), f"run={arguments.out}"]
     config = load_config(files[0], overrides) if files else override({}, overrides, "shad")
     out = Path(arguments.out)
-    print(labelled(label_tokens(arguments.model, Path(arguments.data), out, config), out / SHAD_ROLES.name))
+    arguments.goes_on = True
+    with holding(out, "shad"):
+        terminal.keep_log(out)
+        if summary := label_tokens(arguments.model, Path(arguments.data), out, config):  # another process tells it
+            terminal.say(labelled(summary, out / SHAD_ROLES.name))
     return None
 
 
@@ -309,9 +385,10 @@ def _tokens(arguments: Arguments) -> None:
         seed=arguments.seed,
         dtype=arguments.dtype,
         pad_token=arguments.pad_token,
+        trust_remote_code=arguments.trust_remote_code,
         asking=ModelConfig(chat_template=arguments.chat_template),
     )
-    print(summary["message"])
+    terminal.say(summary["message"])
     return None
 
 
@@ -319,6 +396,7 @@ def _solve(arguments: Arguments) -> None:
     from rftt.answering.arguments import answering_config
     from rftt.answering.solve import checked, read_questions, solve
     from rftt.errors import UsageError
+    from rftt.runtime.folder_lock import beside
     from search import Question
 
     if (arguments.question is None) == (arguments.file is None):
@@ -331,7 +409,10 @@ def _solve(arguments: Arguments) -> None:
         questions = read_questions(arguments.file, "\n".join(_lines(arguments.file)))
     config = answering_config(arguments)
     out = Path(arguments.out) if arguments.out else None
-    if solve(questions, config, arguments.strategy, as_json=arguments.json, out=out):
+    arguments.goes_on = out is not None
+    with nullcontext() if out is None else beside(out):
+        failed = solve(questions, config, arguments.strategy, as_json=arguments.json, out=out)
+    if failed:
         raise SystemExit(1)
 
 
@@ -424,9 +505,9 @@ def _export(arguments: Arguments) -> None:
     check_export(run, out, arguments.model)
     if arguments.push:
         check_push(arguments.push)
-    print(export(run, out, model=arguments.model, dtype=arguments.dtype, license=arguments.license))
+    terminal.say(str(export(run, out, model=arguments.model, dtype=arguments.dtype, license=arguments.license)))
     if arguments.push:
-        print(push(out, arguments.push, private=arguments.private))
+        terminal.say(str(push(out, arguments.push, private=arguments.private)))
 
 
 def _toy(arguments: Arguments) -> None:

@@ -1,5 +1,13 @@
 """Errors that the command line tells in one line."""
 
+LONGEST = 2000  # characters of a message; a value of megabytes is shown by its ends
+
+
+def one_line(message: str) -> str:
+    """The message in one line that a terminal can show."""
+    text = message if len(message) <= LONGEST else f"{message[: LONGEST - 300]} … {message[-300:]}"
+    return "".join(c if c.isprintable() else "\ufffd" for c in " ".join(text.split()))
+
 
 class UsageError(Exception):
     """Bad usage, configuration or data.
@@ -9,7 +17,7 @@ class UsageError(Exception):
     """
 
     def __init__(self, message: str) -> None:
-        super().__init__(" ".join(message.split()))
+        super().__init__(one_line(message))
 
 
 class PhaseFailed(Exception):

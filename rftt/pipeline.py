@@ -15,7 +15,8 @@ from pathlib import Path
 
 import yaml
 
-from rftt.config import Config, from_dict
+from rftt.config import Config
+from rftt.config.reading import read_config
 from rftt.data.questions import problems
 from rftt.errors import PhaseFailed, UsageError
 from rftt.model.checkpoints import write_whole
@@ -23,13 +24,16 @@ from rftt.phases import plan, report
 from rftt.phases.summary import summarise
 from rftt.rl.grpo_options import uses_vllm
 from rftt.run_folder import MODELS, model_path
+from rftt.runtime import terminal
 from rftt.runtime.children import run_children
+from rftt.runtime.folder_lock import holding
+from rftt.runtime.status import NAME, TIME
 from rftt.weighting.registry import WEIGHTINGS, load_weighting
 from search.functions import FunctionSet
 
 # A run may go on with other servers, on another engine or with more in flight: that is not what its results depend on.
 FREE = frozenset({
-    "engine.name", "engine.servers", "engine.options", "search.live_trees", "eval.processes",
+    "model.trust_remote_code", "engine.name", "engine.servers", "engine.options", "search.live_trees", "eval.processes",
     "eval.benchmarks", "eval.strategies", "eval.budgets", "eval.token_budgets", "data.root", "data.table",
     "prm.servers", "prm.batch_size", "prm.device", "prm.options", "shad.threshold", "shad.score_tokens",
 })  # fmt: skip
@@ -55,10 +59,15 @@ def prepare(config: Config) -> Path:
     path = config.folder / "config.yaml"
     resolved, before = config.to_dict(), None
     if path.exists():
-        before = from_dict(yaml.safe_load(path.read_text()), str(path)).to_dict()
+        before = read_config(path).to_dict()
         _same_settings(_deciding(before), _deciding(resolved), path)
     else:
-        check_model(model_path(config), pad_token=config.model.pad_token, asking=config.model)
+        check_model(
+            model_path(config),
+            pad_token=config.model.pad_token,
+            asking=config.model,
+            trust_remote_code=config.model.trust_remote_code,
+        )
     functions = keep_functions(config)
     _check_weighting(config, functions)
     problems(config)
@@ -78,26 +87,28 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
         Seconds by phase.
 
     Raises:
-        UsageError: bad settings; PhaseFailed: a phase ended with an error.
+        UsageError: bad settings, or another process runs it; PhaseFailed: a phase ended with an error.
     """
+    with holding(config.folder, "run"):
+        return _run(config, command)
+
+
+def _run(config: Config, command: Sequence[str]) -> dict[str, float]:
     if not (config.folder / MODELS["rl"]).exists():
         uses_vllm(config.rl, config.engine)  # or it would be told after hours of search
     path = prepare(config)
-    measured = False
+    terminal.keep_log(config.folder)
     for phase, result in plan(config):
         if result.exists():
-            print(f"[{phase}] done before")
+            terminal.say(f"{phase:<{NAME}}{'done before':>{TIME}}")
             continue
-        print(f"[{phase}]", flush=True)
         begun = time.monotonic()
-        [code] = run_children([[sys.executable, "-m", "rftt.cli", phase, str(path)]])
-        _add_seconds(config.folder, phase, time.monotonic() - begun)
-        if code:
-            raise PhaseFailed(f"phase {phase}", code)
-        measured = phase == "eval"
-    results = summarise(config, shlex.join(command))
-    if not measured:  # else the evaluation has just shown it
-        print(results)
+        with terminal.phase(phase):
+            [code] = run_children([[sys.executable, "-m", "rftt.cli", phase, str(path)]])
+            _add_seconds(config.folder, phase, time.monotonic() - begun)
+            if code:
+                raise PhaseFailed(f"phase {phase}", code)
+    terminal.say(f"\n{summarise(config, shlex.join(command))}\n")
     report(config)
     return json.loads((config.folder / "seconds.json").read_text())
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from itertools import accumulate
 
 from search.best_first import best_first
+from search.chain import Step
 from search.config import SearchConfig
 from search.driver import Question, grow_tree, make_policy, run_many
 from search.engines.engine import Engine, EngineError, Generation, Sampling
@@ -36,6 +37,7 @@ class Solver:
         strategy: key of `STRATEGIES`, or ``module:function`` with the same signature.
         functions: the token set.
         scorer: a process reward model: it guides the search, ranks beams and candidates.
+        on_step: best-first only: is told each step of the first chain but its last one, while the search goes on.
 
     Raises:
         ValueError: there is no such strategy, or the settings or the model do not fit it.
@@ -45,10 +47,11 @@ class Solver:
         self,
         engine: Engine,
         config: SearchConfig,
-        strategy: str = "mcts",
+        strategy: str = "best_first",
         *,
         functions: FunctionSet = RFTT,
         scorer: Scorer | None = None,
+        on_step: Callable[[Step], None] | None = None,
     ) -> None:
         self._run: Strategy = load_named(strategy, STRATEGIES, "strategy")
         if "prm" in config.vote and scorer is None:
@@ -60,6 +63,7 @@ class Solver:
             functions,
             scorer,
         )
+        self.on_step = on_step
         self.special_ids = frozenset(engine.tokenizer.all_special_ids) | engine.eos_ids
         vocabulary = engine.tokenizer.get_vocab()
         self.openings = {vocabulary[f.open]: f.name for f in functions.functions if f.open in vocabulary}

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from search.functions import ROOT
+from search.step_counts import Counts
 
 SCHEMA = "rftt.tree/1"
 Status = Literal["open", "answered", "truncated", "malformed"]
@@ -84,6 +85,7 @@ class Tree:
         tokens: generated in all.
         requests: made to the engine.
         rounds: longest series of requests each of which had to wait for the one before.
+        steps: of phase 1, how many steps were asked for and valid, by function (`search.step_counts`).
         stopped: why it grew no further: ``"rollouts"``, ``"budget"`` of tokens, vote ``"decided"``, tree ``"exhausted"``.
         made_by: what made the tree: policy, model, settings, seed.
     """
@@ -97,6 +99,7 @@ class Tree:
     tokens: int = 0
     requests: int = 0
     rounds: int = 0
+    steps: Counts = field(default_factory=dict)
     stopped: str = ""
     made_by: dict[str, Any] = field(default_factory=dict)
 
@@ -151,6 +154,8 @@ class Tree:
     def to_json(self) -> dict[str, Any]:
         """Fields with their default value are left out of a node."""
         record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "nodes"}
+        if not self.steps:
+            del record["steps"]
         return {"schema": SCHEMA, **record, "nodes": [_node_json(n) for n in self.nodes]}
 
     @classmethod

@@ -135,6 +135,11 @@ def load_local(
         given = {"dtype": dtype, "trust_remote_code": trust_remote_code} | (options or {})
         model = loader.from_pretrained(path, **given)
     except (OSError, ValueError, KeyError) as error:
+        if "trust_remote_code" in str(error):
+            raise PRMError(
+                f"prm.path: {path} needs code that comes with it, which is not run unasked: read it, then say "
+                "prm.trust_remote_code=true"
+            ) from error
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise PRMError(f"prm.path: {path}: cannot be loaded ({reason}); give a model folder or a hub name") from error
     if device == "auto":

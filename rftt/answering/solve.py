@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,10 +20,12 @@ from rftt.model.function_sets import choose
 from rftt.runtime.progress import progress_bar
 from rftt.runtime.running_engine import running_engine
 from rftt.runtime.running_scorer import running_scorer
+from rftt.runtime.terminal import columns, say
 from search import Question, Solution, Solver, solve_many
 from search.accounting import CountedEngine
 from search.engines.engine import EngineError
 from search.journal import Journal
+from search.loading import CodeRefused, load_model_config
 from search.show import show
 
 LONGEST_CONTEXT = 8192  # of models that allow more; engine.max_model_len asks for more
@@ -50,7 +51,7 @@ def read_questions(source: str, text: str, *, first: int = 1) -> list[Question]:
             try:
                 record = json.loads(asked)
                 asked = record["question"] if "question" in record else record["problem"]
-            except (ValueError, KeyError) as error:
+            except (ValueError, KeyError, RecursionError) as error:
                 raise UsageError(f"{source}:{number}: expected a JSON object with a question ({error!r})") from error
             name = str(record.get("id", number))
         if name in found:
@@ -96,19 +97,19 @@ def settings(model: str, values: dict[str, Any], overrides: Iterable[str]) -> Co
     config = override(base, overrides, "solve")
     if any(o.startswith("engine.max_model_len=") for o in overrides):
         return config
-    return replace(config, engine=replace(config.engine, max_model_len=_context(model)))
+    return replace(config, engine=replace(config.engine, max_model_len=_context(model, config.model.trust_remote_code)))
 
 
-def _context(model: str) -> int:
+def _context(model: str, trust_remote_code: bool) -> int:
     """How much the model allows, within reason."""
-    from transformers import AutoConfig
-
     if (Path(model) / "rl" / "final").is_dir() or (Path(model) / "summary.json").is_file():
         raise UsageError(
             f"{model}: this is a run folder; give one of its models, such as {Path(model) / 'rl' / 'final'}"
         )
     try:
-        allowed = AutoConfig.from_pretrained(model).max_position_embeddings
+        allowed = load_model_config(model, trust_remote_code).max_position_embeddings
+    except CodeRefused as error:
+        raise UsageError(str(error)) from error
     except (OSError, ValueError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UsageError(f"{model}: no such model ({reason}); give a model folder or a hub name") from error
@@ -129,7 +130,7 @@ def solve(
     journal = Journal(out) if out is not None else None
     left = [q for q in questions if journal is None or q.id not in journal]
     if journal is not None and (journal.finished or not left):
-        print(f"{out}: done before", file=sys.stderr)
+        say(f"{out}: done before", error=True)
         return 0
     functions = choose(config.model.functions, config.model.path)
     with running_scorer(config) as scorer, running_engine(config, config.model.path) as running:
@@ -142,7 +143,7 @@ def solve(
     if journal is not None:
         if failed:
             journal.close()
-            print(f"rftt: {failed} questions failed; the same command tries them again", file=sys.stderr)
+            say(f"rftt: {failed} questions failed; the same command tries them again", error=True)
         else:
             journal.finish(q.id for q in questions)
     return failed
@@ -162,11 +163,11 @@ async def _answer(
         while ahead is not None and ahead.id in waiting:
             text = waiting.pop(ahead.id)
             if text:
-                print(text, flush=True)
+                say(text)
             ahead = next(order, None)
         if bar is not None:
             bar.update()
-            bar.set_postfix(**engine.progress(), refresh=False)
+            bar.note(**engine.progress())
 
     def keep(solution: Solution) -> None:
         if solution.tree is not None:
@@ -185,7 +186,7 @@ async def _answer(
         nonlocal failed
         failed += 1
         waiting[question.id] = ""
-        (print if bar is None else bar.write)(f"rftt: {error}", file=sys.stderr)
+        say(f"rftt: {error}", error=True)
         advance()
 
     await solve_many(questions, solver, keep, on_failure=fail)
@@ -196,4 +197,4 @@ async def _answer(
 
 def _shown(solution: Solution) -> str:
     known = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    return show(solution, width=shutil.get_terminal_size((100, 24)).columns, unicode=known)
+    return show(solution, width=columns(), unicode=known)

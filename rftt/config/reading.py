@@ -10,14 +10,14 @@ from __future__ import annotations
 import ast
 import dataclasses
 import difflib
+import math
+import reprlib
 import typing
 from dataclasses import dataclass, field
 from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
-
-import yaml
 
 from rftt.config.sections import (
     EVAL_SEARCH,
@@ -27,15 +27,18 @@ from rftt.config.sections import (
     EvalConfig,
     ModelConfig,
     PRMConfig,
+    RewardSection,
     RLSection,
     SFTSection,
     ShadSection,
 )
+from rftt.config.written import Written, WrittenLoader, as_meant
 from rftt.errors import UsageError
 from rftt.weighting.options import WeightingConfig
 from rftt.weighting.registry import WEIGHTINGS
 from search.collection import CollectionConfig
 from search.config import SearchConfig
+from search.yaml_text import parse_yaml, read_yaml
 
 TRACKERS = ("tensorboard", "wandb", "trackio", "mlflow")  # of TRL's reports, each a package of its own name
 
@@ -55,6 +58,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     search: CollectionConfig = field(default_factory=CollectionConfig)
+    reward: RewardSection = field(default_factory=RewardSection)
     prm: PRMConfig = field(default_factory=PRMConfig)
     shad: ShadSection = field(default_factory=ShadSection)
     sft: SFTSection = field(default_factory=SFTSection)
@@ -83,18 +87,51 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
     Raises:
         UsageError: one line with what is wrong, where, and the remedy.
     """
+    return override(_read(Path(path)), overrides, str(path))
+
+
+def read_config(path: str | Path) -> Config:
+    """The config that stands in a run folder.
+
+    Raises:
+        UsageError: as `load_config`.
+    """
+    return override(_mapping(path), (), str(path))
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a YAML file; what it does not set comes from the file that its ``base`` names, relative to its folder.
+
+    Args:
+        path: YAML file.
+        above: files that name it as their base.
+    """
+    values = _mapping(path)
+    if "base" not in values:
+        return values
+    base = path.parent / str(values.pop("base"))
+    above = (*above, path.resolve())
+    if base.resolve() in above:
+        raise UsageError(f"{path}: base leads back to {base}; leave it out of one of these files")
+    return _over(_read(base, above), values)
+
+
+def _over(below: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """`values`, with what they lack from `below`, section by section."""
+    both = {k: _over(below[k], v) for k, v in values.items() if isinstance(v, dict) and isinstance(below.get(k), dict)}
+    return {**below, **values, **both}
+
+
+def _mapping(path: str | Path) -> dict[str, Any]:
     try:
-        text = Path(path).read_text(encoding="utf-8")
-        values = yaml.safe_load(text) or {}
-    except OSError as error:
-        raise UsageError(f"{path}: cannot be read ({error.strerror}); give the path of a YAML config") from error
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        where = f"{path}:{mark.line + 1}" if mark else str(path)
-        raise UsageError(f"{where}: not valid YAML ({getattr(error, 'problem', error)})") from error
+        values = read_yaml(Path(path), WrittenLoader)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+    if isinstance(values, Written) and values.value is None:
+        return {}
     if not isinstance(values, dict):
         raise UsageError(f"{path}: expected a mapping of sections, found {type(values).__name__}")
-    return override(values, overrides, str(path))
+    return values
 
 
 def override(values: dict[str, Any], overrides: typing.Iterable[str], where: str) -> Config:
@@ -105,7 +142,7 @@ def override(values: dict[str, Any], overrides: typing.Iterable[str], where: str
     """
     for text in overrides:
         _apply(values, text)
-    return from_dict(values, where)
+    return from_dict(as_meant(Config, values), where)
 
 
 def from_dict(values: dict[str, Any], where: str = "config") -> Config:
@@ -114,7 +151,8 @@ def from_dict(values: dict[str, Any], where: str = "config") -> Config:
     Raises:
         UsageError: an unknown key or a value of the wrong type or range.
     """
-    values = dict(values)
+    sections = {f.name for f in dataclasses.fields(Config) if f.name not in ("run", "seed")}
+    values = {k: {} if v is None and k in sections else v for k, v in values.items()}
     if "seed" in values and isinstance(values.get("search", {}), dict):
         values["search"] = {"seed": values["seed"]} | values.get("search", {})
     for section, kind, defaults in (("rl", RLSection, RL_SEARCH), ("eval", EvalConfig, EVAL_SEARCH)):
@@ -131,16 +169,19 @@ def from_dict(values: dict[str, Any], where: str = "config") -> Config:
 def _apply(values: dict[str, Any], override: str) -> None:
     name, found, text = override.partition("=")
     if not found or not name.strip():
-        raise UsageError(f"override {override!r}: expected section.key=value")
+        raise UsageError(f"override {shown(override)}: expected section.key=value")
     try:
-        value = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"override {override!r}: the value is not valid YAML") from error
+        value = parse_yaml(text, f"override {shown(name)}", WrittenLoader)
+    except ValueError as error:
+        raise UsageError(str(error)) from error
     *sections, key = name.strip().split(".")
     for section in sections:
-        values = values.setdefault(section, {})
+        inner = values.get(section)
+        if inner is None or (isinstance(inner, Written) and inner.value is None):
+            values[section] = {}
+        values = values[section]
         if not isinstance(values, dict):
-            raise UsageError(f"override {override!r}: {section} is not a section")
+            raise UsageError(f"override {shown(override)}: {section} is not a section")
     values[key] = value
 
 
@@ -164,7 +205,10 @@ def _route_to_trainer(section: dict[str, Any], name: str, trl: str, where: str) 
     sections = {"shad": ShadSection, "sft": SFTSection, "rl": RLSection}
     ours = {f.name for f in dataclasses.fields(sections[name])}
     known = trainer_options(trl)
-    trainer = dict(section.get("trainer") or {})
+    trainer = section.get("trainer") or {}
+    if not isinstance(trainer, dict):
+        raise UsageError(f"{where}: {name}.trainer is {shown(trainer)}, expected a mapping of TRL's options")
+    trainer = dict(trainer)
     kept = {}
     for key, value in section.items():
         if key not in ours and key in known:
@@ -176,7 +220,7 @@ def _route_to_trainer(section: dict[str, Any], name: str, trl: str, where: str) 
             raise UsageError(f"{where}: {name}.trainer.{key} is unknown to TRL{_nearest(key, known)}")
         if key == "report_to":
             _check_trackers(trainer[key], f"{where}: {name}.trainer.report_to")
-        if key.endswith("_strategy") and trainer[key] is False:
+        if isinstance(key, str) and key.endswith("_strategy") and trainer[key] is False:
             trainer[key] = "no"  # which YAML reads as false
     return {**kept, "trainer": trainer}
 
@@ -186,7 +230,8 @@ def _route_to_options(weighting: dict[str, Any], where: str) -> dict[str, Any]:
     ours = {f.name for f in dataclasses.fields(WeightingConfig)}
     given = weighting.get("options") or {}
     options = (given if isinstance(given, dict) else {}) | {k: v for k, v in weighting.items() if k not in ours}
-    if kind := WEIGHTINGS.get(weighting.get("name", "plain")):
+    name = weighting.get("name", "plain")
+    if isinstance(name, str) and (kind := WEIGHTINGS.get(name)):
         options = _plain(dataclasses.asdict(_build(kind, options, where, "sft.weighting.")))
     return {k: v for k, v in weighting.items() if k in ours} | {"options": options}
 
@@ -222,7 +267,7 @@ def trainer_options(trl: str) -> frozenset[str]:
 
 def _build(cls: Any, values: Any, where: str, prefix: str) -> Any:
     if not isinstance(values, dict):
-        raise UsageError(f"{where}: {prefix.rstrip('.') or 'config'} must be a section, found {values!r}")
+        raise UsageError(f"{where}: {prefix.rstrip('.') or 'config'} must be a section, found {shown(values)}")
     types = typing.get_type_hints(cls)
     arguments = {}
     for key, value in values.items():
@@ -241,9 +286,9 @@ def _value(kind: Any, value: Any, where: str, name: str) -> Any:
         return _build(kind, value if value is not None else {}, where, f"{name}.")
     origin, choices = typing.get_origin(kind), typing.get_args(kind)
     if origin is Literal:
-        if value in choices:
+        if any(value == c and type(value) is type(c) for c in choices):
             return value
-        raise UsageError(f"{where}: {name} is {value!r}, expected one of {', '.join(map(str, choices))}")
+        raise UsageError(f"{where}: {name} is {shown(value)}, expected one of {', '.join(map(str, choices))}")
     if type(None) in choices:
         return None if value is None else _value(choices[0], value, where, name)
     if origin is tuple:
@@ -252,13 +297,15 @@ def _value(kind: Any, value: Any, where: str, name: str) -> Any:
         )
     if origin is dict:
         if not isinstance(value, dict):
-            raise UsageError(f"{where}: {name} is {value!r}, expected a mapping")
+            raise UsageError(f"{where}: {name} is {shown(value)}, expected a mapping")
         return {k: _number(v) for k, v in value.items()}
-    value = _number(value)
+    value = value if kind is str else _number(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
-        return float(value)
+        value = float(value) if abs(value) < 2**1000 else math.inf
+    if kind is float and isinstance(value, float) and not math.isfinite(value):
+        raise UsageError(f"{where}: {name} is {value}, expected a finite number")
     if type(value) is not kind:
-        raise UsageError(f"{where}: {name} is {value!r}, expected {kind.__name__}")
+        raise UsageError(f"{where}: {name} is {shown(value)}, expected {getattr(kind, '__name__', kind)}")
     return value
 
 
@@ -272,8 +319,16 @@ def _number(value: Any) -> Any:
     return value
 
 
+def shown(value: Any) -> str:
+    """The value for a message, cut where it is long."""
+    short = reprlib.Repr()
+    short.maxstring = short.maxother = 120
+    text = short.repr(value)
+    return text if len(text) <= 300 else f"{text[:300]}…"
+
+
 def _nearest(key: str, known: typing.Iterable[str]) -> str:
-    close = difflib.get_close_matches(key, list(known), n=1)
+    close = difflib.get_close_matches(str(key)[:100], list(known), n=1)
     return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known)[:12])}…"
 
 

@@ -35,6 +35,8 @@ class ModelConfig:
     chat_template: file of a Jinja chat template, for models that have none (base models) or another than is wanted.
     system: text of the system turn with which every question is asked; None leaves it to the chat template.
     chat_template_kwargs: variables of the chat template, e.g. ``{enable_thinking: false}`` for Qwen3.
+    trust_remote_code: run code that comes with the model, in every phase and on every engine. Such code can do whatever you
+        can; without this a model that needs it is refused.
     """
 
     path: str = "toy"
@@ -45,6 +47,7 @@ class ModelConfig:
     chat_template: str | None = None
     system: str | None = None
     chat_template_kwargs: dict[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
 
     def __post_init__(self) -> None:
         taken = ("messages", "tools", "documents", "add_generation_prompt", "bos_token", "eos_token")
@@ -61,20 +64,23 @@ class DataConfig:
     """Args:
     train: file or hub name of the training questions; ``toy`` makes them.
     eval: file, hub name, or name in the table of benchmarks, of the held-out questions.
-    columns: of `train`, ours → theirs, e.g. ``{question: problem}``; known layouts need none.
+    columns: of `train`, ours → theirs, e.g. ``{question: problem}``, or a path into nested ones,
+        ``{answer: reward_model.ground_truth}``; known layouts (rftt/data/layouts.yaml) need none.
     eval_columns: the same for `eval`.
     train_split, eval_split: split of a hub data set; of ``toy``: train, validation, test.
     train_name, eval_name: configuration of a hub data set, e.g. ``main`` for GSM8K.
     train_limit, eval_limit: use only so many questions, drawn with the seed.
     overlap: ``refuse`` stops on training questions that overlap what is evaluated on, ``drop`` leaves them out.
+    unusable: ``drop`` leaves out rows whose answer nothing can match (none, ``proof``, prose, an object), counted by reason,
+        and refuses a file of which they are half; ``stop`` refuses a file with any.
     root: folder with files of published benchmarks (gsm8k_test.jsonl, …), which are read from the hub otherwise.
     table: YAML file with further benchmarks, in the layout of ``rftt/data/benchmarks.yaml``.
     """
 
     train: str = "toy"
     eval: str = "toy"
-    columns: dict[str, str] = field(default_factory=dict)
-    eval_columns: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, Any] = field(default_factory=dict)
+    eval_columns: dict[str, Any] = field(default_factory=dict)
     train_split: str = "train"
     eval_split: str = "test"
     train_name: str | None = None
@@ -82,8 +88,29 @@ class DataConfig:
     train_limit: int | None = None
     eval_limit: int | None = None
     overlap: Literal["refuse", "drop"] = "refuse"
+    unusable: Literal["drop", "stop"] = "drop"
     root: str = ""
     table: str | None = None
+
+
+@dataclass(frozen=True)
+class RewardSection:
+    """What answers are worth in the search with gold, in RL and in evaluation, where the grader of mathematics is not meant.
+
+    Args:
+        function: ``module:function`` or ``file.py:function`` of ``(gold, answer)`` or ``(row, answer)``, which returns a
+            score in [0, 1], a truth value or a verdict (`search.grading.RewardFunction`); None is the grader.
+        threshold: least score that makes an answer correct.
+    """
+
+    function: str | None = None
+    threshold: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.function is not None:
+            check_name(self.function, (), "reward function", "function")
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold: {self.threshold} is not allowed, expected 0 < threshold ≤ 1")
 
 
 @dataclass(frozen=True)

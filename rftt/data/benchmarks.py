@@ -9,18 +9,17 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rftt.data.problems import Problem, Problems, problems_of
 from rftt.data.tables import READERS, Row, read_table
 from rftt.errors import UsageError
 from search.named import load_named
+from search.yaml_text import read_yaml
 
 TABLE = Path(__file__).with_name("benchmarks.yaml")
 
@@ -69,9 +68,9 @@ def read_benchmarks(path: str | None = None) -> dict[str, dict[str, Any]]:
     known = {f.name for f in dataclasses.fields(Benchmark)} - {"name", "source"} | {"hub", "file"}
     for source in (TABLE, *([Path(path)] if path else [])):
         try:
-            values = yaml.safe_load(source.read_text(encoding="utf-8")) or {}
-        except (OSError, yaml.YAMLError) as error:
-            raise UsageError(f"data.table: {source} cannot be read ({' '.join(str(error).split())})") from error
+            values = read_yaml(source) or {}
+        except ValueError as error:
+            raise UsageError(f"data.table: {error}") from error
         if not isinstance(values, dict) or not all(isinstance(entry, dict) for entry in values.values()):
             raise UsageError(
                 f"data.table: {source}: expected names of benchmarks, each with a mapping, e.g. {{hub: …}}"
@@ -144,9 +143,7 @@ def load_benchmark(benchmark: Benchmark) -> Problems:
     columns: dict[str, str | Sequence[str]] | None = None
     if benchmark.question and benchmark.answer and wanted <= present:
         columns = {"question": list(benchmark.question), "answer": benchmark.answer}
-    found = problems_of(rows, benchmark.source, columns)
-    mended = (replace(p, answer=benchmark.mended.get(p.answer, p.answer)) for p in found)
-    return Problems(mended, found.dropped)
+    return problems_of(rows, benchmark.source, columns, mended=benchmark.mended)
 
 
 def _rows_of(place: str) -> list[Row]:

@@ -15,23 +15,27 @@ from pathlib import Path
 from typing import Any
 
 from rftt.config.sections import LoRAConfig
+from search.loading import load_model_config
 
 ADAPTER = "default"  # PEFT's name of the only adapter
 TRAINED_COPY = f".modules_to_save.{ADAPTER}"
 Gather = Callable[[list[Any]], AbstractContextManager[Any]]
 
 
-def peft_config(settings: LoRAConfig, model_path: str | Path) -> Any:
+def peft_config(settings: LoRAConfig, model_path: str | Path, trust_remote_code: bool = False) -> Any:
     """PEFT's settings for a model folder; None where LoRA is off. Reads no weights."""
     if not settings.rank:
         return None
     import torch
     from peft import LoraConfig
-    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoConfig
+    from transformers import MODEL_FOR_CAUSAL_LM_MAPPING, AutoModelForCausalLM
 
-    config = AutoConfig.from_pretrained(model_path)
+    config = load_model_config(model_path, trust_remote_code)
     with torch.device("meta"):  # by the class itself: `from_config` would share the model out under ZeRO-3
-        model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+        if type(config) in MODEL_FOR_CAUSAL_LM_MAPPING:
+            model = MODEL_FOR_CAUSAL_LM_MAPPING[type(config)](config)
+        else:
+            model = AutoModelForCausalLM.from_config(config, trust_remote_code=trust_remote_code)
     ends = [model.get_input_embeddings(), model.get_output_embeddings()]
     names = [name.rpartition(".")[2] for name, module in model.named_modules() if any(module is end for end in ends)]
     everywhere = settings.target_modules == ("all-linear",)

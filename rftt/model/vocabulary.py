@@ -24,6 +24,7 @@ from rftt.model.templates import ask_as_configured
 from search.function_files import FILE as FUNCTIONS
 from search.function_files import write_functions
 from search.functions import RFTT, FunctionSet
+from search.loading import CodeRefused, load_model, load_model_config, load_tokenizer
 from search.prompt import end_of_turn, question_ids
 
 MARKER = "functional_tokens.json"  # written into a model folder made here: what was added, from what, with which seed
@@ -40,6 +41,7 @@ def add_functional_tokens(
     pad_token: str | None = None,
     noise: float = NOISE,
     asking: ModelConfig | None = None,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Write a copy of a model whose vocabulary holds the functional tokens.
 
@@ -59,6 +61,7 @@ def add_functional_tokens(
         pad_token: entry of the vocabulary to pad with, for a model that has no padding token or pads with its eos.
         noise: standard deviation of the noise on a new row, as a share of that of the rows it is the mean of.
         asking: chat template, system turn and variables of the template with which every model made of this one is asked.
+        trust_remote_code: run code that comes with the model.
 
     Returns:
         Summary: ``message`` (one line for people), ``model``, ``out``, ``ids`` (tag → token id), ``added`` and ``kept``
@@ -69,11 +72,10 @@ def add_functional_tokens(
             special token or another token set already, or `out` holds something else.
     """
     import torch
-    from transformers import AutoModelForCausalLM
 
     source, target = _resolve(model_path), Path(out).expanduser()
     _refuse_foreign_folder(target, source)
-    tokenizer = _load_tokenizer(source, pad_token, asking)
+    tokenizer = _load_tokenizer(source, pad_token, asking, trust_remote_code)
     if dtype is not None and not isinstance(getattr(torch, dtype, None), torch.dtype):
         raise UsageError(f"dtype: {dtype!r} is not a torch type; use float32, bfloat16 or float16")
 
@@ -84,7 +86,7 @@ def add_functional_tokens(
     ids = functional_token_ids(tokenizer, functions)
 
     with loading(source):
-        model = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or "auto")
+        model = load_model(source, trust_remote_code, dtype=dtype or "auto")
     rows_before = model.get_input_embeddings().weight.shape[0]
     rows_after = max(rows_before, max(tokenizer.get_vocab().values()) + 1)
     added = [tag for tag, id in ids.items() if before.get(tag, rows_before) >= rows_before]
@@ -147,6 +149,7 @@ def check_model(
     functions: FunctionSet | None = None,
     pad_token: str | None = None,
     asking: ModelConfig | None = None,
+    trust_remote_code: bool = False,
 ) -> None:
     """Refuse, before anything is started, a model that the pipeline cannot use. Reads no weights.
 
@@ -154,23 +157,23 @@ def check_model(
         model_path: model folder, or the name of a model on the hub.
         functions: functional tokens that the vocabulary must hold already; None to demand none.
         pad_token, asking: as in `add_functional_tokens`.
+        trust_remote_code: run code that comes with the model.
 
     Raises:
         UsageError: as `add_functional_tokens`, a functional token is missing, or a prompt holds tokens that have no row in
             the embedding.
     """
-    from transformers import AutoConfig
-
     source = _resolve(model_path)
     with loading(source):
-        config = AutoConfig.from_pretrained(source)
-    if not any("CausalLM" in name for name in getattr(config, "architectures", None) or ["CausalLM"]):
+        config = load_model_config(source, trust_remote_code)
+    causal = "AutoModelForCausalLM" in (getattr(config, "auto_map", None) or {})  # whatever its code calls it
+    if not causal and not any("CausalLM" in name for name in getattr(config, "architectures", None) or ["CausalLM"]):
         raise UsageError(
             f"{model_path} is a {config.architectures[0]}, not a causal language model; give another model"
         )
     if Path(source).is_dir() and not any(path for pattern in WEIGHTS for path in Path(source).glob(pattern)):
         raise UsageError(f"{model_path} holds no weights ({' or '.join(WEIGHTS)}); give a whole model folder")
-    tokenizer = _load_tokenizer(source, pad_token, asking)
+    tokenizer = _load_tokenizer(source, pad_token, asking, trust_remote_code)
     rows = getattr(config.get_text_config(), "vocab_size", None)
     if rows is not None and (beyond := [i for i in question_ids(tokenizer, "?") if i >= rows]):
         raise UsageError(
@@ -286,17 +289,17 @@ def loading(source: str) -> Iterator[None]:
 
     try:
         yield
+    except CodeRefused as error:
+        raise UsageError(str(error)) from error
     except (OSError, ValueError, KeyError, SafetensorError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         remedy = "mend the folder" if Path(source).is_dir() else "give a local model folder, or a hub name while online"
         raise UsageError(f"cannot load model {source}: {reason[:200]}; {remedy}") from error
 
 
-def _load_tokenizer(source: str, pad_token: str | None, asking: ModelConfig | None) -> Any:
-    from transformers import AutoTokenizer
-
+def _load_tokenizer(source: str, pad_token: str | None, asking: ModelConfig | None, trust_remote_code: bool) -> Any:
     with loading(source):
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = load_tokenizer(source, trust_remote_code)
     ask_as_configured(tokenizer, asking or ModelConfig(), source)
     try:
         end = end_of_turn(tokenizer)

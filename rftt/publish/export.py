@@ -27,6 +27,7 @@ from rftt.run_folder import MODELS
 from search.function_files import FILE as FUNCTIONS
 from search.function_files import write_functions
 from search.functions import RFTT, ROOT, FunctionSet
+from search.loading import load_model, load_tokenizer
 
 TEMPLATE = "card.md.jinja"
 STAGES = {
@@ -54,15 +55,15 @@ def export(run: Path, out: Path, *, model: str = "rl", dtype: str | None = None,
         UsageError: `out` is there, the run has no such model, or the model is damaged.
     """
     import torch
-    from transformers import AutoModelForCausalLM, AutoTokenizer
 
     source = check_export(run, out, model)
     kind = getattr(torch, dtype, None) if dtype else torch.float32
     if not isinstance(kind, torch.dtype) or not kind.is_floating_point:
         raise UsageError(f"dtype: {dtype!r} is not a floating point type; use float32, bfloat16 or float16")
+    trusted = bool(read_config(run / "config.yaml").get("model", {}).get("trust_remote_code"))
     with loading(str(source)):
-        tokenizer = AutoTokenizer.from_pretrained(source)
-        weights = AutoModelForCausalLM.from_pretrained(source, dtype=dtype or "auto")
+        tokenizer = load_tokenizer(source, trusted)
+        weights = load_model(source, trusted, dtype=dtype or "auto")
     functions = functions_of_model(source) or RFTT
     ids = functional_token_ids(tokenizer, functions)
     rows = weights.get_input_embeddings().weight.shape[0]

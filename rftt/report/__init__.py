@@ -13,6 +13,7 @@ node records go without their token ids. The page says how many of how many it s
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -50,7 +51,7 @@ def write_report(
     if not folders:
         raise UsageError("there is no run to report; give at least one run folder")
     for place, folder in enumerate(folders):
-        if folder.resolve() in [other.resolve() for other in folders[:place]]:
+        if os.path.realpath(folder) in map(os.path.realpath, folders[:place]):
             raise UsageError(f"{folder} is given twice; give each run folder once")
     target = Path(out) if out is not None else folders[0] / ("report.html" if len(folders) == 1 else "comparison.html")
     sets = [functions or functions_of_folder(folder) for folder in folders]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -57,7 +58,7 @@ def page_data(runs: Sequence[Path], sets: Sequence[FunctionSet], *, trees: int =
 
 def _names(runs: Sequence[Path]) -> list[str]:
     """The folder names, with as many parents before them as tell them apart."""
-    parts = [run.resolve().parts for run in runs]
+    parts = [Path(os.path.realpath(run)).parts for run in runs]
     depth = 1
     while depth < max(map(len, parts)) and len({part[-depth:] for part in parts}) < len(set(parts)):
         depth += 1
@@ -83,7 +84,7 @@ def collect(run: Path, *, trees: int = 40, functions: FunctionSet = RFTT, share:
     named = dict.fromkeys(n["function"] for source in forest for tree in source["records"] for n in tree["nodes"])
     settings = masked(config)
     data: Record = {
-        "name": run.resolve().name,
+        "name": Path(os.path.realpath(run)).name,
         "times": times,
         "seeds": dict(seeds(config)),
         "config": yaml.safe_dump(settings, sort_keys=False, allow_unicode=True) if config else None,

@@ -36,14 +36,16 @@ def records_at(path: Path, spans: Iterable[tuple[int, int]]) -> Iterator[Record 
 def _parsed(line: bytes) -> Record | None:
     try:
         record = json.loads(line)
-    except ValueError:
+    except (ValueError, RecursionError):
         return None
     return record if isinstance(record, dict) else None
 
 
 def by_model(folder: Path, kind: str) -> dict[str, Path]:
     """Model → file ``{kind}-{model}.jsonl`` in a folder, in the order in which models come about."""
-    files = {path.stem.removeprefix(f"{kind}-"): path for path in sorted(folder.glob(f"{kind}-*.jsonl"))}
+    files = {
+        path.stem.removeprefix(f"{kind}-"): path for path in sorted(folder.glob(f"{kind}-*.jsonl")) if path.is_file()
+    }
     return {model: files[model] for model in sorted(files, key=lambda m: (m not in MODELS, (*MODELS, m).index(m)))}
 
 

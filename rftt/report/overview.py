@@ -8,10 +8,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from rftt.errors import UsageError
 from rftt.report.lines import Record
+from search.yaml_text import read_yaml
 
 SECRET = r"(?:api_?key|password|secret|hf_token|access_token)"
 
@@ -25,9 +24,9 @@ def read_config(path: Path) -> Record:
     if not path.is_file():
         return {}
     try:
-        config = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise UsageError(f"{path}: not YAML ({error}); mend it, or run the phase again") from error
+        config = read_yaml(path)
+    except ValueError as error:
+        raise UsageError(f"{error}; mend it, or run the phase again") from error
     if not isinstance(config, dict):
         raise UsageError(f"{path}: a {type(config).__name__}, not a mapping of settings; mend it")
     return config
@@ -43,7 +42,7 @@ def read_summary(path: Path) -> Record:
         return {}
     try:
         summary = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UsageError(f"{path}: not JSON ({error}); remove it and run again: rftt eval CONFIG") from error
     if not isinstance(summary, dict):
         kind = type(summary).__name__

@@ -41,7 +41,7 @@ def measures_of(run: Path, summary: Record, notes: list[str]) -> list[Record]:
 def _read(path: Path, run: Path, notes: list[str]) -> Record:
     try:
         record = json.loads(path.read_bytes())
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         record = None
     if isinstance(record, dict):
         return record

@@ -79,6 +79,7 @@ class RoleSources:
         threshold: tokens that the shuffled model finds harder by more nats than this are reasoning.
         score_tokens: tokens of a batch that the models read, padding included.
         boilerplate: regular expressions, for ``roles: regex``.
+        trust_remote_code: whether code in the folders of these models may run.
     """
 
     folder: Path
@@ -87,6 +88,7 @@ class RoleSources:
     threshold: float = 0.0
     score_tokens: int = 8192
     boilerplate: Sequence[str] = ()
+    trust_remote_code: bool = False
 
 
 def build(
@@ -138,7 +140,10 @@ def _one_by_one(source: RoleTable | RegexRoles) -> PathRoles:
 
 def by_models(sources: RoleSources, pad: int) -> PathRoles:
     """Roles by SHAD's rule, from both of its models."""
-    altered, before = (LossReader(str(path), sources.dtype) for path in (sources.folder / "shuffled", sources.original))
+    altered, before = (
+        LossReader(str(path), sources.dtype, sources.trust_remote_code)
+        for path in (sources.folder / "shuffled", sources.original)
+    )
 
     def roles(prompts: Sequence[Ids], completions: Sequence[Ids]) -> list[list[int]]:
         samples = [

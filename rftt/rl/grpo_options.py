@@ -24,6 +24,7 @@ PAPER: dict[str, Any] = {
     "save_steps": 10,
     "save_total_limit": 2,
     "report_to": "none",
+    "disable_tqdm": True,
 }
 # TRL's option → where the same thing is said here.
 OURS: dict[str, str] = {
@@ -83,6 +84,7 @@ def grpo_options(
     world_size: int,
     on_gpu: bool,
     longest_prompt: int,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Options of `GRPOConfig`.
 
@@ -95,6 +97,7 @@ def grpo_options(
         world_size: number of processes.
         on_gpu: whether an accelerator is there.
         longest_prompt: tokens of the longest training prompt.
+        trust_remote_code: whether code in the model's folder may run.
 
     Raises:
         UsageError: an option that contradicts another; names its key.
@@ -107,6 +110,7 @@ def grpo_options(
         if key in given and given[key] != value:
             raise UsageError(f"rl.trainer.{key} is {given[key]!r}, but must be {value!r}: {reason}")
     options: dict[str, Any] = {**PAPER, "use_vllm": uses_vllm(settings, engine)}
+    options["trust_remote_code"] = trust_remote_code
     if not on_gpu:
         options |= {
             "use_cpu": True,

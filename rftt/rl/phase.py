@@ -27,10 +27,13 @@ from rftt.rl.auxiliary_loss import RoleSources, build
 from rftt.rl.reward import FormatReward, OutcomeReward
 from rftt.rl.sampler import FunctionalSampler, prompt_of
 from rftt.runtime import distributed, environment
+from rftt.runtime.progress import course, training_progress
 from rftt.runtime.running_scorer import build_scorer
 from rftt.runtime.step_log import MetricsLog, StepLog
+from rftt.runtime.terminal import conclude
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
+from search.loading import load_tokenizer
 from search.prompt import question_ids
 
 log = logging.getLogger(__name__)
@@ -76,7 +79,7 @@ def train_rl(
         if checkpoints.is_whole(out_folder):
             return {"out": str(out_folder), "steps": 0, "resumed_from": None, "seconds": 0.0, "metrics": {}}
         raise UsageError(f"{out_folder} exists and is no model of this phase; remove it or give another folder")
-    check_model(model_path, functions)
+    check_model(model_path, functions, trust_remote_code=config.model.trust_remote_code)
     rl = config.rl
     if len(problems) < rl.questions_per_step:
         raise UsageError(
@@ -93,10 +96,12 @@ def train_rl(
         config.shad.threshold,
         config.shad.score_tokens,
         config.sft.weighting.boilerplate,
+        config.model.trust_remote_code,
     )
     trainer = build_trainer(
         model_path, problems, out_folder.parent / "checkpoints", rl, config.engine, roles, dtype=config.model.dtype,
         seed=config.seed, functions=functions, callbacks=callbacks, scorer=scorer, log_folder=run_folder,
+        trust_remote_code=config.model.trust_remote_code,
     )  # fmt: skip
     try:
         if trainer.checkpoint:
@@ -105,6 +110,8 @@ def train_rl(
         save = partial(lora.save_merged, trainer) if rl.lora.rank else trainer.save_model
         distributed.save_final(trainer, out_folder, model_path, save)
         history = [line for line in trainer.state.log_history if "reward" in line]
+        if trainer.is_world_process_zero():
+            conclude(", ".join(filter(None, [f"{trainer.state.global_step} steps", course(history, "reward")])))
         return {
             "out": str(out_folder),
             "steps": trainer.state.global_step,
@@ -150,6 +157,7 @@ def build_trainer(
     callbacks: Sequence[Any] = (),
     scorer: Scorer | None = None,
     log_folder: Path | None = None,
+    trust_remote_code: bool = False,
 ) -> Any:
     """The `RFTTTrainer` of `train_rl`.
 
@@ -163,6 +171,7 @@ def build_trainer(
         seed: run seed.
         scorer: process reward model of the steps.
         log_folder: folder of ``metrics.jsonl`` and ``rl/rollouts.jsonl``; None writes neither.
+        trust_remote_code: whether code in the model's folder may run.
 
     Raises:
         UsageError: options that contradict each other or that TRL refuses, or an engine that cannot start.
@@ -173,17 +182,16 @@ def build_trainer(
         allow_weight_updates_on_cpu()
     import torch
     from datasets import Dataset
-    from transformers import AutoTokenizer
 
     from rftt.rl.trainer import RFTTTrainer
     from rftt.rl.trl_hooks import engine_options
 
-    tokenizer = AutoTokenizer.from_pretrained(model_path, padding_side="left")
+    tokenizer = load_tokenizer(model_path, trust_remote_code, padding_side="left")
     longest_prompt = max(len(question_ids(tokenizer, p.question)) for p in problems)
     on_gpu = torch.cuda.is_available() and not settings.trainer.get("use_cpu")
     options = grpo_options.grpo_options(
         settings, engine, output_dir, dtype=dtype, seed=seed, world_size=distributed.processes(), on_gpu=on_gpu,
-        longest_prompt=longest_prompt,
+        longest_prompt=longest_prompt, trust_remote_code=trust_remote_code,
     )  # fmt: skip
     distributed.prepare(options, "rl")
     args = grpo_options.training_arguments(options)
@@ -208,11 +216,11 @@ def build_trainer(
             ),
             processing_class=tokenizer,
             sampler=sampler,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, training_progress("rl", "reward")],
             settings=settings,
             functions=functions,
             auxiliary=auxiliary,
-            peft_config=lora.peft_config(settings.lora, model_path),
+            peft_config=lora.peft_config(settings.lora, model_path, trust_remote_code),
             metrics_log=metrics_log,
             rollout_log=rollout_log,
             checkpoint=checkpoint,

@@ -60,7 +60,13 @@ def _start(config: Config, model: str | Path) -> Engine:
 
     engine = config.engine
     settings = EngineSettings(
-        str(model), engine.max_model_len, config.model.dtype, config.seed, engine.servers, engine.options
+        str(model),
+        engine.max_model_len,
+        config.model.dtype,
+        config.seed,
+        engine.servers,
+        engine.options,
+        config.model.trust_remote_code,
     )
     try:
         return start_engine(engine.name, settings)
@@ -81,7 +87,8 @@ def running_engine(config: Config, model: str | Path) -> Iterator[Engine]:
 def server_flags(config: Config) -> list[str]:
     """Flags of a vLLM server that does what ``engine.name: vllm`` with these settings would do."""
     engine = config.engine
-    chosen = {"max_model_len": engine.max_model_len, "dtype": config.model.dtype, "seed": config.seed}
+    chosen: dict[str, Any] = {"max_model_len": engine.max_model_len, "dtype": config.model.dtype, "seed": config.seed}
+    chosen |= {"trust_remote_code": True} if config.model.trust_remote_code else {}
     flags: list[str] = []
     for name, value in (chosen | (engine.options if engine.name == "vllm" else {})).items():
         flag = name.replace("_", "-")

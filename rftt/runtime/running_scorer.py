@@ -18,6 +18,7 @@ from rftt.config import Config
 from rftt.config.sections import PRMConfig
 from rftt.errors import UsageError
 from search.engines.engine import EngineError, EngineGone
+from search.loading import CodeRefused, load_tokenizer
 
 
 class RunningScorer:
@@ -100,10 +101,10 @@ def running_scorer(config: Config) -> Iterator[RunningScorer | None]:
 
 
 def _served(prm: PRMConfig) -> ServerPRM:
-    from transformers import AutoTokenizer
-
     try:
-        tokenizer = AutoTokenizer.from_pretrained(prm.path, trust_remote_code=prm.trust_remote_code)
+        tokenizer = load_tokenizer(prm.path, prm.trust_remote_code)
+    except CodeRefused as error:
+        raise UsageError(str(CodeRefused(prm.path, "prm.trust_remote_code"))) from error
     except (OSError, ValueError) as error:
         reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise UsageError(

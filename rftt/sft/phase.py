@@ -22,11 +22,14 @@ from rftt.model import lora
 from rftt.model.checkpoints import WholeCheckpoints, go_on, step_of
 from rftt.model.vocabulary import functional_token_ids
 from rftt.runtime import distributed
+from rftt.runtime.progress import course, training_progress
 from rftt.runtime.step_log import MetricsLog
+from rftt.runtime.terminal import conclude
 from rftt.weighting.conversations import conversations, encode
 from rftt.weighting.registry import load_weighting
 from search.functions import RFTT, FunctionSet
 from search.journal import read_jsonl
+from search.loading import load_tokenizer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -46,6 +49,7 @@ PAPER: dict[str, Any] = {
     "save_strategy": "epoch",
     "save_total_limit": 2,
     "report_to": "none",
+    "disable_tqdm": True,
 }
 
 
@@ -97,12 +101,10 @@ def train_sft(
     Returns:
         TRL's metrics of the last stage.
     """
-    from transformers import AutoTokenizer
-
     from rftt.weighting.annotate import Annotator
 
     sft, stage = config.sft, config.sft.key_stage
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    tokenizer = load_tokenizer(model, config.model.trust_remote_code)
     functional_token_ids(tokenizer, functions)
     job = Tuning("sft", label, config, sft.batch_size, sft.lora, sft.trainer, callbacks=callbacks, functions=functions)
     first = replace(job, weights=_weights(config, tokenizer, roles, functions))
@@ -156,7 +158,6 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
         TRL's metrics of the training.
     """
     import torch
-    from transformers import AutoTokenizer
     from trl import SFTConfig
 
     from rftt.sft.trainer import WeightedSFTTrainer
@@ -166,13 +167,14 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
 
     config = job.config
     options = PAPER | hardware_options(config.model.dtype) | {"seed": config.seed} | job.options
+    options.setdefault("trust_remote_code", config.model.trust_remote_code)
     options.setdefault("output_dir", str(out.parent / "checkpoints"))
     options |= _batch(job.batch_size, options, job.section)
     distributed.prepare(options, job.section)
     arguments = SFTConfig(**options, model_init_kwargs={"dtype": training_dtype(config.model.dtype)})
     checkpoint = distributed.agreed_checkpoint(Path(options["output_dir"]))
-    tokenizer = AutoTokenizer.from_pretrained(model)
-    adapters = lora.peft_config(job.adapters, model)
+    tokenizer = load_tokenizer(model, config.model.trust_remote_code)
+    adapters = lora.peft_config(job.adapters, model, config.model.trust_remote_code)
     torch.manual_seed(config.seed)
     trainer = Trainer(
         model=str(model),
@@ -180,7 +182,7 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
         train_dataset=dataset,
         processing_class=tokenizer,
         peft_config=adapters,
-        callbacks=list(job.callbacks),
+        callbacks=[*job.callbacks, training_progress(job.label, "loss")],
         **job.weights,
     )
     if trainer.is_world_process_zero():
@@ -191,6 +193,10 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
     metrics = go_on(trainer, checkpoint)
     save = partial(lora.save_merged, trainer) if adapters else trainer.save_model
     distributed.save_final(trainer, out, model, save)
+    state = trainer.state
+    if state.is_world_process_zero:
+        told = [f"{len(dataset)} samples", f"{state.global_step} steps", course(state.log_history, "loss")]
+        conclude(", ".join(filter(None, told)))
     return metrics
 
 

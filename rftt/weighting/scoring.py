@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from rftt.weighting.annotate import IGNORED
+from search.loading import load_model
 
 Encoded = dict[str, list[int]]
 
@@ -34,14 +35,14 @@ class LossReader:
     Args:
         path: model folder or hub name.
         dtype: of the weights, ``auto`` for that of the checkpoint.
+        trust_remote_code: run code that comes with the model.
     """
 
-    def __init__(self, path: str, dtype: str) -> None:
-        from transformers import AutoModelForCausalLM
+    def __init__(self, path: str, dtype: str, trust_remote_code: bool = False) -> None:
         from trl.trainer.utils import add_fused_lm_head
 
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model: Any = AutoModelForCausalLM.from_pretrained(path, dtype=dtype).to(self.device).eval()
+        self.model: Any = load_model(path, trust_remote_code, dtype=dtype).to(self.device).eval()
         add_fused_lm_head(self.model)
 
     @torch.inference_mode()

@@ -24,12 +24,14 @@ from typing import Any
 from rftt.config import Config
 from rftt.errors import UsageError
 from rftt.model.checkpoints import write_whole
+from rftt.model.vocabulary import loading
 from rftt.runtime import distributed
 from rftt.weighting.conversations import Conversation, conversations, encode, shuffled
 from rftt.weighting.interface import NO_ROLE
 from rftt.weighting.roles import SCHEMA, role_of
 from search.functions import FunctionSet
 from search.journal import Journal, read_jsonl, write_jsonl
+from search.loading import load_tokenizer
 
 ROLES, SUMMARY = "roles.jsonl", "summary.json"
 
@@ -55,15 +57,14 @@ def label_tokens(
     Raises:
         UsageError: the data cannot be read or shuffled, or the chat template hides the assistant's turns.
     """
-    from transformers import AutoTokenizer
-
     from rftt.model.function_sets import choose
     from rftt.weighting.summary import summarise
 
     functions = functions or choose(None, model)
     rows = _rows(data)
     samples = conversations(rows, str(data))
-    tokenizer = AutoTokenizer.from_pretrained(model)
+    with loading(str(model)):
+        tokenizer = load_tokenizer(model, config.model.trust_remote_code)
     seconds = {}
     if not (out / ROLES).exists():
         begun = time.monotonic()
@@ -129,7 +130,8 @@ def _score(
     left = [batch for batch in planned if not all(names[i] in journal for i in batch)]
     total = sum(len(e["input_ids"]) for e in encoded)
     todo = sum(len(encoded[i]["input_ids"]) for batch in left for i in batch)
-    altered, original = LossReader(str(out / "shuffled"), config.model.dtype), LossReader(model, config.model.dtype)
+    kind = config.model.dtype, config.model.trust_remote_code
+    altered, original = LossReader(str(out / "shuffled"), *kind), LossReader(model, *kind)
     begun = time.monotonic()
     with progress_bar(total, "shad: labelling", "tokens", done=total - todo) as bar:
         for batch in left:  # whole batches, also after a kill: padding moves the last bits of a loss

@@ -24,6 +24,7 @@ from search.engines.completions import error_message, one_line, read_generations
 from search.engines.engine import EngineError, EngineStats, Generation, Sampling
 from search.engines.fleet import Fleet, Server
 from search.engines.models import agree_on_model, list_models, serves
+from search.loading import CodeRefused, load_model_config, load_tokenizer
 from search.prompt import end_ids
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class ServerEngine:
         max_in_flight: requests of one server at once.
         api_key: of the servers; by default the environment variable VLLM_API_KEY.
         seed: of the jitter.
+        trust_remote_code: run code that comes with the tokenizer.
 
     Raises:
         EngineError: no server answers, they disagree on the model, or they take shorter texts than `max_model_len`.
@@ -93,6 +95,7 @@ class ServerEngine:
         max_in_flight: int = 256,
         api_key: str | None = None,
         seed: int = 0,
+        trust_remote_code: bool = False,
     ) -> None:
         key = api_key or os.environ.get("VLLM_API_KEY")
         self._headers = {"Authorization": f"Bearer {key}"} if key else {}
@@ -107,7 +110,7 @@ class ServerEngine:
         self.model = found.name
         self.served = found.names
         self.max_model_len = found.max_model_len
-        self.tokenizer, self.eos_ids = _tokenizer(tokenizer)
+        self.tokenizer, self.eos_ids = _tokenizer(tokenizer, trust_remote_code)
         self.stats = EngineStats()
         self._timeout = timeout
         self._attempts = attempts
@@ -244,14 +247,16 @@ def _bare(url: str) -> str:
     return url if "://" in url else f"http://{url}"
 
 
-def _tokenizer(source: Any) -> tuple[Any, frozenset[int]]:
+def _tokenizer(source: Any, trust_remote_code: bool) -> tuple[Any, frozenset[int]]:
     """The tokenizer and the end-of-sequence ids, those of the model's generation config included."""
     if not isinstance(source, str):
         return source, end_ids(source, None)
-    from transformers import AutoConfig, AutoTokenizer, GenerationConfig
+    from transformers import GenerationConfig
 
     try:
-        tokenizer = AutoTokenizer.from_pretrained(source)
+        tokenizer = load_tokenizer(source, trust_remote_code)
+    except CodeRefused as error:
+        raise EngineError(str(error)) from error
     except (OSError, ValueError) as error:
         raise EngineError(
             f"no tokenizer at {source}: {one_line(str(error))}; give the folder of the served model"
@@ -259,5 +264,5 @@ def _tokenizer(source: Any) -> tuple[Any, frozenset[int]]:
     try:
         listed = GenerationConfig.from_pretrained(source).eos_token_id
     except OSError:  # it has none of its own
-        listed = GenerationConfig.from_model_config(AutoConfig.from_pretrained(source)).eos_token_id
+        listed = GenerationConfig.from_model_config(load_model_config(source, trust_remote_code)).eos_token_id
     return tokenizer, end_ids(tokenizer, listed)

@@ -27,6 +27,7 @@ class EngineSettings:
         seed: seed of requests that have none of their own.
         servers: URLs of running servers, for engines that ask some.
         options: options of this engine alone.
+        trust_remote_code: run code that comes with the model.
     """
 
     model: str
@@ -35,6 +36,12 @@ class EngineSettings:
     seed: int = 0
     servers: tuple[str, ...] = ()
     options: Mapping[str, Any] = field(default_factory=dict)
+    trust_remote_code: bool = False
+
+    @property
+    def own(self) -> dict[str, Any]:
+        """Options, with the model's own settings where they do not say otherwise."""
+        return {"trust_remote_code": self.trust_remote_code, **self.options}
 
 
 def start_engine(name: str, settings: EngineSettings) -> Engine:
@@ -62,7 +69,7 @@ def start_vllm(settings: EngineSettings) -> Engine:
     """vLLM in this process."""
     from search.engines.vllm import VLLMEngine
 
-    chosen = {"dtype": settings.dtype, "seed": settings.seed, **settings.options}
+    chosen = {"dtype": settings.dtype, "seed": settings.seed, **settings.own}
     return VLLMEngine(settings.model, max_model_len=settings.max_model_len, **chosen)
 
 
@@ -70,7 +77,7 @@ def start_transformers(settings: EngineSettings) -> Engine:
     """The model as transformers loads it, in this process."""
     from search.engines.transformers import TransformersEngine
 
-    chosen = {"dtype": settings.dtype, **settings.options}
+    chosen = {"dtype": settings.dtype, **settings.own}
     return TransformersEngine(settings.model, max_model_len=settings.max_model_len, **chosen)
 
 
@@ -84,7 +91,7 @@ def start_servers(settings: EngineSettings) -> Engine:
             f"options.{unknown[0]} is unknown to engine.name: server, expected one of {', '.join(sorted(known))}; "
             "what vLLM is to know goes to the command line of its servers"
         )
-    options = {"seed": settings.seed, **settings.options}
+    options = {"seed": settings.seed, **settings.own}
     built = ServerEngine(settings.servers, tokenizer=settings.model, max_model_len=settings.max_model_len, **options)
     if "model" not in settings.options and not any(_same_model(name, settings.model) for name in built.served):
         raise EngineError(

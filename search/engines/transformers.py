@@ -9,7 +9,8 @@ import asyncio
 import time
 from typing import TYPE_CHECKING, Any
 
-from search.engines.engine import EngineStats, Generation, Sampling, likeliest
+from search.engines.engine import EngineError, EngineStats, Generation, Sampling, likeliest
+from search.loading import CodeRefused, load_model, load_tokenizer
 from search.prompt import end_ids
 
 if TYPE_CHECKING:
@@ -26,7 +27,11 @@ class TransformersEngine:
         tokenizer: needed when `model` is a loaded model.
         max_model_len: longest prompt plus continuation; by default what the model's config allows.
         max_batch: most sequences in one `generate` call.
+        trust_remote_code: run code that comes with the model.
         options: passed to ``AutoModelForCausalLM.from_pretrained``.
+
+    Raises:
+        EngineError: the model needs code of its own, which is not trusted.
     """
 
     def __init__(
@@ -36,13 +41,15 @@ class TransformersEngine:
         tokenizer: Any = None,
         max_model_len: int | None = None,
         max_batch: int = 256,
+        trust_remote_code: bool = False,
         **options: Any,
     ) -> None:
-        from transformers import AutoModelForCausalLM, AutoTokenizer
-
         if isinstance(model, str):
-            tokenizer = tokenizer or AutoTokenizer.from_pretrained(model)
-            model = AutoModelForCausalLM.from_pretrained(model, **options).eval()
+            try:
+                tokenizer = tokenizer or load_tokenizer(model, trust_remote_code)
+                model = load_model(model, trust_remote_code, **options).eval()
+            except CodeRefused as error:
+                raise EngineError(str(error)) from error
         self.model = model
         self.tokenizer = tokenizer
         self.max_model_len = max_model_len or model.config.max_position_embeddings

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from search.engines.apart import Apart
 from search.engines.engine import FORBIDDING, EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
 from search.engines.vllm_changes import CountedSchedule, prepare_environment
+from search.loading import CodeRefused, refusing_code
 from search.prompt import end_ids
 
 if TYPE_CHECKING:
@@ -148,7 +149,10 @@ def _start(model: str, options: dict[str, Any]) -> LLM:
             "gpu_memory_utilization": 0.1, "enable_chunked_prefill": False, "max_num_batched_tokens": 8192, "block_size": 32,
         }  # fmt: skip
     try:
-        return LLM(model=model, **(chosen | options))
+        with refusing_code(model):
+            return LLM(model=model, **(chosen | options))
+    except CodeRefused as error:
+        raise EngineError(str(error)) from error
     except (ValueError, RuntimeError, OSError) as error:
         reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
         raise EngineError(

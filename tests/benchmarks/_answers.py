@@ -20,11 +20,70 @@ _MARKS = [
     for code in range(start, stop)
     if unicodedata.category(chr(code)) in ("Mn", "Me")
 ]
-_WORDS = (
-    "or else maybe perhaps possibly alternatively otherwise unless oder ou o ovvero eller lub или または 或者 alias resp. i.e. "
-    "vs versus while whereas but not rather than instead of plus minus Or OR oR eventually also likewise either"
-).split()
-_SIGNS = ["/", "|", "//", "||", "∨", r"\vee", r"\lor", r"\oplus", r"\sim", "~", "<", r"\to", "+", "(", "[", "@", "#", "%", "…or", r"\neq", "&&"]
+_WORDS = [
+    "or",
+    "else",
+    "maybe",
+    "perhaps",
+    "possibly",
+    "alternatively",
+    "otherwise",
+    "unless",
+    "oder",
+    "ou",
+    "o",
+    "ovvero",
+    "eller",
+    "lub",
+    "или",
+    "または",
+    "或者",
+    "alias",
+    "resp.",
+    "i.e.",
+    "vs",
+    "versus",
+    "while",
+    "whereas",
+    "but",
+    "not",
+    "rather",
+    "than",
+    "instead",
+    "of",
+    "plus",
+    "minus",
+    "Or",
+    "OR",
+    "oR",
+    "eventually",
+    "also",
+    "likewise",
+    "either",
+]
+_SIGNS = [
+    "/",
+    "|",
+    "//",
+    "||",
+    "∨",
+    r"\vee",
+    r"\lor",
+    r"\oplus",
+    r"\sim",
+    "~",
+    "<",
+    r"\to",
+    "+",
+    "(",
+    "[",
+    "@",
+    "#",
+    "%",
+    "…or",
+    r"\neq",
+    "&&",
+]
 _SINGULAR = [
     r"\ln 0", r"\infty", r"\frac{1}{0}", r"\tan\frac{\pi}{2}", r"\frac{1}{\sin\pi}", r"\log_{10}0", r"\cot 0", r"\csc\pi", r"(-1)!",
     r"\frac{1}{\sqrt2-\sqrt2}", r"\sec\frac{\pi}{2}", r"\frac{1}{\ln 1}", r"0^{-1}", r"\operatorname{arctanh}(1)", r"\frac{3}{e^0-1}",
@@ -123,7 +182,16 @@ def digits_changed(rng: random.Random) -> Pair:
     gold = str(_integer(rng))
     at = rng.randrange(len(gold))
     other = rng.choice([d for d in "123456789" if d != gold[at]])
-    changed = rng.choice([gold[:at] + other + gold[at + 1 :], gold + other, other + gold, "-" + gold, f"{gold}_{{{rng.randint(11, 36)}}}", gold[::-1] + "1"])
+    changed = rng.choice(
+        [
+            gold[:at] + other + gold[at + 1 :],
+            gold + other,
+            other + gold,
+            "-" + gold,
+            f"{gold}_{{{rng.randint(11, 36)}}}",
+            gold[::-1] + "1",
+        ]
+    )
     return gold, _boxed(changed)
 
 
@@ -156,7 +224,9 @@ def brackets_turned(rng: random.Random) -> Pair:
 def other_inequality(rng: random.Random) -> Pair:
     bound = rng.randint(1, 40)
     op, other = rng.sample(["<", ">", r"\le", r"\ge"], 2)
-    return f"|x|{op}{bound}", _boxed(rng.choice([f"|x|{other}{bound}", f"|x|{op}{bound + 1}", f"x{op}{bound}", f"x{other}{bound}", r"\R"]))
+    return f"|x|{op}{bound}", _boxed(
+        rng.choice([f"|x|{other}{bound}", f"|x|{op}{bound + 1}", f"x{op}{bound}", f"x{other}{bound}", r"\R"])
+    )
 
 
 def other_unit(rng: random.Random) -> Pair:
@@ -167,7 +237,17 @@ def other_unit(rng: random.Random) -> Pair:
 
 def other_money(rng: random.Random) -> Pair:
     dollars = rng.randint(2, 500)
-    return rf"\${dollars}.50", _boxed(rng.choice([rf"{dollars}.50\text{{ cents}}", rf"\${dollars}", rf"{dollars}50", rf"{dollars}50\text{{ dollars}}", rf"\${dollars}.05"]))
+    return rf"\${dollars}.50", _boxed(
+        rng.choice(
+            [
+                rf"{dollars}.50\text{{ cents}}",
+                rf"\${dollars}",
+                rf"{dollars}50",
+                rf"{dollars}50\text{{ dollars}}",
+                rf"\${dollars}.05",
+            ]
+        )
+    )
 
 
 def other_choice(rng: random.Random) -> Pair:
@@ -208,14 +288,16 @@ def separators_off(rng: random.Random) -> Pair:
 
 def other_base(rng: random.Random) -> Pair:
     digits = "".join(rng.choices("01", k=rng.randint(4, 9)))
-    base, other = rng.sample(range(2, 13), 2)
-    return f"1{digits}_{{{base}}}", _boxed(rng.choice([f"(1{digits})_{{{other}}}", f"1{digits}", f"(1{digits}1)_{{{base}}}", f"1{digits}_{{({other})}}"]))
+    base, other = rng.sample([2, 3, 4, 5, 6, 7, 8, 9, 11, 12], 2)
+    return f"1{digits}_{{{base}}}", _boxed(
+        rng.choice([f"(1{digits})_{{{other}}}", f"1{digits}", f"(1{digits}1)_{{{base}}}", f"1{digits}_{{({other})}}"])
+    )
 
 
 def code(rng: random.Random) -> Pair:
     gold = _integer(rng)
     return str(gold), _boxed(rng.choice([
-        f"__import__('os').getpid()*0+{gold}", f"eval('{gold}')", f"int('{gold}')", f"lambda: {gold}", f"[{gold}][0]", f"print({gold})",
+        f"__import__('os').getpid()*0+{gold}", f"eval('{gold}')", f"int('{gold}')", f"lambda x: x*0 if {gold} else 1", f"[{gold}][0]", f"print({gold})",
         rf"\def\x{{{gold}}}\x", rf"\input{{{gold}}}", f"gold={gold + 1} if 0 else {gold}", f"'{gold}' in '{gold}'", f"{gold};DROP",
     ]))  # fmt: skip
 
@@ -237,12 +319,26 @@ def floods(rng: random.Random) -> Pair:
         r"\boxed{", "\nUser:", "answer ", "answer:", r"\$", r"\(", r"\[", "$", "$$", "<a>", "</a>", "<think>", "####", "{", "}", " ", "\n", r"\text{", ". ", "I hope ", "\n#", "\\",
         "answer is ", r"\boxed{1} or ", "<x></x>", "0", "é", "\u0336", "&", "_{", "Q:", r"\boxed 1",
     ])  # fmt: skip
-    return "7", fragment * (rng.choice([10**3, 10**4, 10**5]) // len(fragment)) + rng.choice(["", "x", r"\boxed{8}", "}"])
+    return "7", fragment * (rng.choice([10**3, 10**4, 10**5]) // len(fragment)) + rng.choice(
+        ["", "x", r"\boxed{8}", "}"]
+    )
 
 
 def noise(rng: random.Random) -> Pair:
     gold = str(_integer(rng))
-    junk = "".join(chr(rng.choice([rng.randint(33, 126), rng.randint(0x370, 0x3FF), rng.randint(0x2200, 0x22FF), rng.randint(0x4E00, 0x4EFF)])) for _ in range(rng.randint(3, 12)))
+    junk = "".join(
+        chr(
+            rng.choice(
+                [
+                    rng.randint(33, 126),
+                    rng.randint(0x370, 0x3FF),
+                    rng.randint(0x2200, 0x22FF),
+                    rng.randint(0x4E00, 0x4EFF),
+                ]
+            )
+        )
+        for _ in range(rng.randint(3, 12))
+    )
     junk = junk.replace("\\", "").replace("{", "").replace("}", "").replace("%", "").replace("$", "") + "@"
     return gold, _boxed(rng.choice([junk + gold, gold + junk, junk]))
 
@@ -268,11 +364,27 @@ def dressed_number(rng: random.Random) -> Pair:
 def grouped_number(rng: random.Random) -> Pair:
     number = rng.randint(10**6, 10**10)
     comma = f"{number:,}"
-    return str(number), _boxed(rng.choice([comma, comma.replace(",", "."), comma.replace(",", "'"), comma.replace(",", "{,}"), comma.replace(",", r"\,"), comma.replace(",", " "), comma.replace(",", "’"), comma.replace(",", "\u202f")]))
+    return str(number), _boxed(
+        rng.choice(
+            [
+                comma,
+                comma.replace(",", "."),
+                comma.replace(",", "'"),
+                comma.replace(",", "{,}"),
+                comma.replace(",", r"\,"),
+                comma.replace(",", " "),
+                comma.replace(",", "’"),
+                comma.replace(",", "\u202f"),
+            ]
+        )
+    )
 
 
 def decimal_comma(rng: random.Random) -> Pair:
-    whole, part = rng.randint(0, 999), rng.choice([f"{rng.randint(1, 99):02d}", str(rng.randint(1, 9)), f"{rng.randint(1000, 9999)}"])
+    whole, part = (
+        rng.randint(0, 999),
+        rng.choice([f"{rng.randint(1, 99):02d}", str(rng.randint(1, 9)), f"{rng.randint(1000, 9999)}"]),
+    )
     first, second = rng.sample([f"{whole}.{part}", f"{whole}{{,}}{part}"], 2)
     return first, _boxed(second)
 
@@ -281,10 +393,14 @@ def intervals(rng: random.Random) -> Pair:
     low, high = sorted(rng.sample(range(-30, 30), 2))
     left, right = rng.choice([("[", ")"), ("(", "]"), ("[", "]")])
     gold = f"{left}{low},{high}{right}"
-    iso = f"{'[' if left == '[' else ']'}{low};{high}{']' if right == ']' else '['}".replace(";", rng.choice([",", ", ", ";"]))
+    iso = f"{'[' if left == '[' else ']'}{low};{high}{']' if right == ']' else '['}".replace(
+        ";", rng.choice([",", ", ", ";"])
+    )
     signs = {"[": r"\le", "]": r"\le", "(": "<", ")": "<"}
     inequality = f"{low} {signs[left]} x {signs[right]} {high}"
-    return gold, _boxed(rng.choice([iso, inequality, rf"x\in {iso}", rf"\{{x : {inequality}\}}", rf"\left{gold[:-1]}\right{gold[-1]}"]))
+    return gold, _boxed(
+        rng.choice([iso, inequality, rf"x\in {iso}", rf"\{{x : {inequality}\}}", rf"\left{gold[:-1]}\right{gold[-1]}"])
+    )
 
 
 def rays(rng: random.Random) -> Pair:
@@ -325,13 +441,23 @@ def in_words(rng: random.Random) -> Pair:
         (r"\frac34", "three-fourths"), ("100", "one hundred"), ("1000", "one thousand"), ("365", "three hundred sixty-five"), ("365", "three hundred and sixty-five"), ("-3", "negative three"),
         (r"\frac52", "two and a half"), ("2500", "two thousand five hundred"), ("0", "zero"), ("1000000", "one million"), ("3.5", "three point five"), (r"5\text{ hours}", "five hours"),
     ])  # fmt: skip
-    return gold, _boxed(rng.choice([words, rf"\text{{{words}}}", words.capitalize(), rf"\mathrm{{{words}}}" if " " not in words else words]))
+    return gold, _boxed(
+        rng.choice(
+            [words, rf"\text{{{words}}}", words.capitalize(), rf"\mathrm{{{words}}}" if " " not in words else words]
+        )
+    )
 
 
 def fractions(rng: random.Random) -> Pair:
     value = Fraction(rng.randint(1, 400), rng.choice([2, 3, 4, 5, 6, 7, 8, 9, 12, 25]))
     n, d = value.numerator, value.denominator
-    forms = [f"{n}/{d}", rf"\frac{{{3 * n}}}{{{3 * d}}}", rf"\dfrac{{{n}}}{{{d}}}", rf"{n}\cdot {d}^{{-1}}", rf"\frac{{-{n}}}{{-{d}}}"]
+    forms = [
+        f"{n}/{d}",
+        rf"\frac{{{3 * n}}}{{{3 * d}}}",
+        rf"\dfrac{{{n}}}{{{d}}}",
+        rf"{n}\cdot {d}^{{-1}}",
+        rf"\frac{{-{n}}}{{-{d}}}",
+    ]
     if d > 1 and n > d:
         forms.append(rf"{n // d}\frac{{{n % d}}}{{{d}}}")
     if 1000 % d == 0:
@@ -341,18 +467,34 @@ def fractions(rng: random.Random) -> Pair:
 
 def complex_numbers(rng: random.Random) -> Pair:
     a, b = rng.randint(1, 30), rng.randint(2, 30)
-    return f"{a}+{b}i", _boxed(rng.choice([f"{a}+i{b}", f"{b}i+{a}", rf"{a}+{b}\cdot i", rf"{a}+i\cdot{b}", f"z={a}+{b}i"]))
+    return f"{a}+{b}i", _boxed(
+        rng.choice([f"{a}+i{b}", f"{b}i+{a}", rf"{a}+{b}\cdot i", rf"{a}+i\cdot{b}", f"z={a}+{b}i"])
+    )
 
 
 def bases(rng: random.Random) -> Pair:
     digits = "1" + "".join(rng.choices("0123", k=rng.randint(2, 7)))
     base = rng.randint(4, 9)
-    return f"{digits}_{{{base}}}", _boxed(rng.choice([f"({digits})_{base}", f"({digits})_{{{base}}}", rf"\left({digits}\right)_{{{base}}}", f"{digits}_{base}", f"{digits}_{{({base})}}"]))
+    return f"{digits}_{{{base}}}", _boxed(
+        rng.choice(
+            [
+                f"({digits})_{base}",
+                f"({digits})_{{{base}}}",
+                rf"\left({digits}\right)_{{{base}}}",
+                f"{digits}_{base}",
+                f"{digits}_{{({base})}}",
+            ]
+        )
+    )
 
 
 def combinations(rng: random.Random) -> Pair:
     n, k = rng.randint(5, 40), rng.randint(2, 4)
-    return rf"\binom{{{n}}}{{{k}}}", _boxed(rng.choice([f"C({n},{k})", rf"{{{n} \choose {k}}}", rf"\dbinom{{{n}}}{{{k}}}", rf"\frac{{{n}!}}{{{k}!({n}-{k})!}}"]))
+    return rf"\binom{{{n}}}{{{k}}}", _boxed(
+        rng.choice(
+            [f"C({n},{k})", rf"{{{n} \choose {k}}}", rf"\dbinom{{{n}}}{{{k}}}", rf"\frac{{{n}!}}{{{k}!({n}-{k})!}}"]
+        )
+    )
 
 
 def lists(rng: random.Random) -> Pair:
@@ -369,9 +511,9 @@ def expressions(rng: random.Random) -> Pair:
     a, b = rng.randint(2, 9), rng.randint(2, 9)
     return rng.choice([
         (f"(x+{a})^2", _boxed(f"x^2+{2 * a}x+{a * a}")), (rf"{a}\sqrt{{{b}}}", _boxed(rf"\sqrt{{{a * a * b}}}")), (rf"\frac{{{a}}}{{\sqrt{{{b}}}}}", _boxed(rf"\frac{{{a}\sqrt{{{b}}}}}{{{b}}}")),
-        (rf"\ln {a}+\ln {b}", _boxed(rf"\ln {a * b}")), (f"x^2-{a * a}", _boxed(f"(x-{a})(x+{a})")), (rf"\sin 2x", _boxed(r"2\cos x\sin x")), (f"{a}^x", _boxed(f"({a})^{{x}}")),
+        (rf"\ln {a}+\ln {b}", _boxed(rf"\ln {a * b}")), (f"x^2-{a * a}", _boxed(f"(x-{a})(x+{a})")), (r"\sin 2x", _boxed(r"2\cos x\sin x")), (f"{a}^x", _boxed(f"({a})^{{x}}")),
         (rf"y={a}x+{b}", _boxed(f"{a}x-y+{b}=0")), (rf"{a}:{b}", _boxed(f"{3 * a}:{3 * b}")), (rf"({a},{b})", _boxed(rf"x={a}, y={b}")), (rf"e^{{{a}x}}+{b}", _boxed(rf"{b}+(e^{{x}})^{{{a}}}")),
-        (rf"\frac{{\pi}}{{{a}}}", _boxed(rf"\frac{{1}}{{{a}}}\pi")), (rf"{a}\times 10^{{{b}}}", _boxed(str(a * 10**b))), (rf"\cos^2 x", _boxed(r"1-\sin^2 x")), (f"x^{{0.5}}", _boxed(r"\sqrt{x}")),
+        (rf"\frac{{\pi}}{{{a}}}", _boxed(rf"\frac{{1}}{{{a}}}\pi")), (rf"{a}\times 10^{{{b}}}", _boxed(str(a * 10**b))), (r"\cos^2 x", _boxed(r"1-\sin^2 x")), ("x^{0.5}", _boxed(r"\sqrt{x}")),
     ])  # fmt: skip
 
 

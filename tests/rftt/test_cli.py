@@ -1,5 +1,6 @@
 """The command line: exit codes, one clear line for bad input, nothing half-written."""
 
+import errno
 import json
 import os
 import subprocess
@@ -133,3 +134,93 @@ def test_tokens_wants_a_folder_or_a_config(refused):
 def test_a_share_that_is_not_there(refused, tmp_path):
     common = [TOY, f"run={tmp_path / 'r'}", "data.train_limit=8", "data.eval_limit=8", "search.processes=2"]
     assert "expected 0 to 1" in refused("search", *common, "--share", "2")
+
+
+def test_a_file_where_a_run_folder_should_be(refused, tmp_path):
+    file = tmp_path / "run"
+    file.write_text("kept")
+    for name in ("run", "search", "eval"):
+        assert f"{file} is no folder" in refused(name, TOY, f"run={file}")
+    assert str(file) in refused("search", TOY, f"run={file}/deeper")
+    assert "no run folder" in refused("view", file)
+    assert file.read_text() == "kept"
+
+
+def test_a_folder_that_nobody_may_write_to(refused, tmp_path, monkeypatch):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    opened = os.open
+
+    def read_only(path, flags, *more, **named):
+        if str(path).startswith(str(folder)) and flags & (os.O_WRONLY | os.O_RDWR | os.O_CREAT):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), str(path))
+        return opened(path, flags, *more, **named)
+
+    monkeypatch.setattr(os, "open", read_only)
+    line = refused("search", TOY, f"run={folder}")
+    assert "cannot be written to" in line and "Read-only" in line and "run=FOLDER" in line
+
+
+@pytest.mark.parametrize("name", [
+    "search/trees.jsonl", "search/chains.jsonl", "eval/samples-base.jsonl", "eval/trees-base.jsonl", "metrics.jsonl",
+    "rl/rollouts.jsonl", "shad/roles.jsonl", "summary.json", "eval/base.json", "config.yaml", "functions.yaml",
+])  # fmt: skip
+def test_a_folder_that_is_named_like_a_file_of_a_run(tmp_path, capsys, name):
+    run = tmp_path / "run.jsonl"
+    (run / name).mkdir(parents=True)
+    (run / "metrics.jsonl").exists() or (run / "metrics.jsonl").write_text("")
+    (run / "search").mkdir(exist_ok=True)
+    code = main(["view", str(run)])
+    err = capsys.readouterr().err
+    assert code in (0, 1, 2) and "Traceback" not in err and err.count("\n") <= 1
+    assert (run / "report.html").exists() == (code == 0)
+
+
+def test_a_folder_as_a_file_of_questions(refused, tmp_path):
+    folder = tmp_path / "d.jsonl"
+    folder.mkdir()
+    assert str(folder) in refused("search", TOY, f"data.train={folder}", f"run={tmp_path / 'r'}")
+    assert str(folder) in refused("grade", "--file", folder)
+    assert str(folder) in refused("solve", "--file", folder, "--model", "toy")
+
+
+@pytest.mark.parametrize(("command", "goes_on"), [
+    (["grade", "--gold", "1", "--answer", "1"], False), (["view", "nowhere"], False), (["data", "check", "a", "b"], False),
+    (["solve", "1?", "--model", "m"], False), (["solve", "1?", "--model", "m", "--out", "{tmp}/o.jsonl"], True),
+    (["run", TOY, "run={tmp}/r"], True), (["search", TOY, "run={tmp}/r"], True), (["eval", TOY, "run={tmp}/r"], True),
+    (["eval", "--compare", "a", "b"], False), (["tokens", "m", "{tmp}/o"], False), (["export", "a", "b"], False),
+])  # fmt: skip
+def test_that_a_command_goes_on_is_said_only_where_it_does(command, goes_on, tmp_path, monkeypatch, capsys):
+    def interrupted(*_, **__):
+        raise KeyboardInterrupt
+
+    for place in (
+        "rewards.grade", "rftt.report.write_report", "rftt.data.contamination.check", "rftt.answering.solve.solve",
+        "rftt.pipeline._run", "rftt.phases.search_phase.problems", "rftt.phases.evaluation.unmeasured",
+        "rftt.evaluate.compare.compare_runs", "rftt.model.vocabulary.add_functional_tokens",
+        "rftt.publish.export.check_export",
+    ):  # fmt: skip
+        monkeypatch.setattr(place, interrupted)
+    monkeypatch.setattr("rftt.pipeline.prepare", lambda config: config.folder / "config.yaml")
+    monkeypatch.setattr("rftt.answering.solve._context", lambda *_: 512)
+    monkeypatch.setattr("rftt.model.function_sets.functions_of_model", lambda _: None)
+    assert main([word.format(tmp=tmp_path) for word in command]) == 1
+    assert ("goes on" in capsys.readouterr().err) == goes_on
+
+
+def test_a_full_disk_is_one_line(monkeypatch, capsys, tmp_path):
+    def full(*_):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(tmp_path / "trees.jsonl"))
+
+    monkeypatch.setattr("rftt.pipeline.prepare", lambda config: None)
+    monkeypatch.setattr("rftt.phases.search_phase.problems", full)
+    assert main(["search", TOY, f"run={tmp_path / 'r'}"]) == 1
+    err = capsys.readouterr().err
+    assert err == f"rftt: {tmp_path / 'trees.jsonl'}: No space left on device; the same command goes on from here\n"
+
+
+def test_lines_nested_without_end_are_one_line(refused, tmp_path):
+    file = tmp_path / "d.jsonl"
+    file.write_text("[" * 100_000)
+    assert f"{file}:1" in refused("grade", "--file", file)
+    assert f"{file}:1" in refused("search", TOY, f"data.train={file}", f"run={tmp_path / 'r'}")

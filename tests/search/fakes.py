@@ -7,7 +7,7 @@ import re
 from typing import Any
 
 from search.engines import FakeEngine, Generation, Sampling
-from search.functions import RFTT, FunctionSet
+from search.functions import RFTT, Function, FunctionSet
 
 CHARACTERS = [chr(c) for c in range(32, 127)] + ["\n"]
 
@@ -108,12 +108,16 @@ class Scripted:
         return f"{text}{functions[function].open}\n\\boxed{{{rng.randrange(3)}}}\n{functions[function].close}\n<eos>"
 
     def prompted(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
-        """Answers the prompt's instruction with a short text."""
+        """Goes on with a line of a transcript, or answers the prompt's instruction, with a short text."""
         prompt = self.tokenizer.decode(prompt_ids)
+        begun = next((f for f in self.functions.functions if prompt.endswith(f"\n{f.begins}")), None)
+        begun = begun or next((f for f in self.functions.functions if prompt.endswith(f"[assistant]{f.begins}")), None)
         generations = []
         for sibling in range(sampling.n):
             rng = random.Random(f"{sampling.seed}/{sibling}")
-            if "go wrong" in prompt:
+            if begun:
+                text = self._line(begun, rng)
+            elif "go wrong" in prompt:
                 text = "The last step is wrong."
             elif "final answer" in prompt:
                 text = f"So it is \\boxed{{{rng.randrange(3)}}}."
@@ -122,6 +126,17 @@ class Scripted:
             ids = self.tokenizer(text + "<eos>")["input_ids"]
             generations.append(Generation(tuple(ids), True))
         return generations
+
+    @staticmethod
+    def _line(function: Function, rng: random.Random) -> str:
+        """A valid line of a transcript."""
+        word = "".join(rng.choices("abcdefgh", k=6))
+        if "asks" in function.valid:
+            return f" How much is {word}?"
+        one, other = rng.randrange(1000), rng.randrange(1000)
+        return (
+            f" {word} is {one} + {other} = {one + other}." if "computes" in function.valid else f" The {word} counts."
+        )
 
 
 RFTT_MODEL = Scripted()
@@ -134,4 +149,5 @@ def functional_engine(model: Scripted = RFTT_MODEL, **options: Any) -> FakeEngin
 
 
 def prompted_engine(model: Scripted = RFTT_MODEL, **options: Any) -> FakeEngine:
-    return FakeEngine(model.prompted, model.tokenizer, eos_ids=frozenset({0}), **options)
+    room = {"max_model_len": 16384}  # a token is one character here, and worked examples are long
+    return FakeEngine(model.prompted, model.tokenizer, eos_ids=frozenset({0}), **(room | options))
