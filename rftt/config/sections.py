@@ -390,12 +390,12 @@ class RLSection:
         if self.sampler == "priority":
             for owner, name, needed in (
                 (self, "branch_correction", "none"), (self.search, "min_prior", 0.0), (self.search, "branch_entropy", 0.0),
-                (self.search, "budget_tokens", None),
+                (self.search, "budget_tokens", None), (self.search, "step_temperature", 1.0),
             ):  # fmt: skip
                 if getattr(owner, name) != needed:
                     raise ValueError(
                         f"{name}: {getattr(owner, name)} is not allowed with sampler: priority, expected {needed}: its "
-                        "weights are unbiased for a fixed number of paths and all allowed functions"
+                        "weights are unbiased for a fixed number of paths, all allowed functions and the policy's own texts"
                     )
         if self.branch_correction == "strata" and self.sampler not in ("uct", "puct"):
             raise ValueError(
