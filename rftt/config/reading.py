@@ -27,6 +27,7 @@ from rftt.config.sections import (
     EvalConfig,
     ModelConfig,
     PRMConfig,
+    RewardSection,
     RLSection,
     SFTSection,
     ShadSection,
@@ -57,6 +58,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     search: CollectionConfig = field(default_factory=CollectionConfig)
+    reward: RewardSection = field(default_factory=RewardSection)
     prm: PRMConfig = field(default_factory=PRMConfig)
     shad: ShadSection = field(default_factory=ShadSection)
     sft: SFTSection = field(default_factory=SFTSection)

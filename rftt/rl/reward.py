@@ -12,6 +12,17 @@ from rewards.outcome import outcome
 from rftt.rl.rollout import Rollout
 
 
+def whole_reward(rollout: Rollout, wrong: float, form: float) -> float:
+    """What a rollout earns in all.
+
+    Args:
+        rollout: with its verdict and how it ended.
+        wrong: reward of an answer that is not correct.
+        form: further reward of a whole chain.
+    """
+    return OutcomeReward(wrong)(rollout=[rollout])[0] + form * FormatReward()(rollout=[rollout])[0]
+
+
 class OutcomeReward:
     """A TRL reward function that reads the verdicts which the sampler reached already.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -81,7 +81,7 @@ def compose(
         details["tree"] = solution.tree.to_json() if solution.tree else None
     spoken = chain.tokens if chain is not None and not steps else count(content)
     return Answer(
-        content,
+        cut(content, ask.stop),
         () if ask.reasoning == "none" else tuple(shown[ask.reasoning](s) for s in steps),
         "length" if solution.answer is None and cut_off(chain, solution, ask) else "stop",
         prompt_tokens,
@@ -89,6 +89,11 @@ def compose(
         max(0, solution.tokens - spoken),
         details,
     )
+
+
+def cut(text: str, stop: Sequence[str]) -> str:
+    """The text up to where one of the `stop` texts first begins."""
+    return text[: min((at for s in stop if (at := text.find(s)) >= 0), default=len(text))]
 
 
 def winner(solution: Solution) -> Candidate | None:
@@ -143,6 +148,18 @@ def completion(answer: Answer, name: str, created: int, model: str) -> dict[str,
     choice = {"index": 0, "message": message, "logprobs": None, "finish_reason": answer.finish}
     head = {"id": name, "object": "chat.completion", "created": created, "model": model}
     return {**head, "choices": [choice], "usage": answer.usage, "rftt": answer.details}
+
+
+def text_completion(found: Sequence[Answer], name: str, created: int, model: str) -> dict[str, Any]:
+    """The ``text_completion`` object, with one choice for each prompt."""
+    choices = []
+    for index, answer in enumerate(found):
+        choice = {"index": index, "text": answer.content, "logprobs": None, "finish_reason": answer.finish}
+        choices.append(choice | ({"reasoning_content": "".join(answer.reasoning)} if answer.reasoning else {}))
+    usages = [answer.usage for answer in found]
+    usage = {key: sum(u[key] for u in usages) for key in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    head = {"id": name, "object": "text_completion", "created": created, "model": model}
+    return {**head, "choices": choices, "usage": usage, "rftt": [answer.details for answer in found]}
 
 
 def chunk(name: str, created: int, model: str, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:

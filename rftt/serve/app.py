@@ -11,7 +11,7 @@ import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -21,7 +21,7 @@ from rftt.serve import answers
 from rftt.serve.answers import Answer
 from rftt.serve.limits import Gate, Limits
 from rftt.serve.prometheus import CONTENT_TYPE, Metrics
-from rftt.serve.protocol import ApiError, Offer, described, parse, read_json
+from rftt.serve.protocol import ApiError, Ask, Offer, described, parse, parse_completions, read_json
 from rftt.serve.searches import Search, Searches
 from search.engines.engine import EngineError
 
@@ -34,6 +34,7 @@ EVENT_STREAM = {
     "X-Accel-Buffering": "no",
 }
 INTERNAL = ApiError(500, "the server failed on this request; its log says why", code="internal_error")
+T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -68,6 +69,7 @@ class Server:
             web.get("/v1/models", self.models),
             web.get("/v1/models/{name:.+}", self.model),
             web.post("/v1/chat/completions", self.chat),
+            web.post("/v1/completions", self.complete),
         ])  # fmt: skip
         quiet = logging.getLogger("rftt.serve.http")
         quiet.setLevel(logging.CRITICAL)  # that a client does not speak HTTP is told to the client
@@ -113,20 +115,54 @@ class Server:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """``POST /v1/chat/completions``."""
-        ask = parse(read_json(await self._body(request)), self.offer)
+        ask = await self._read(request, parse)
         name = f"chatcmpl-{uuid.uuid4().hex}"
         deadline = asyncio.get_running_loop().time() + self.limits.seconds
-        if self.searches.state == "starting":
-            raise ApiError(503, "the model is being loaded", code="starting", headers={"Retry-After": "5"})
+        search = await self._prepared(ask, name, deadline)
         async with self.gate.place(self._until(deadline)):
-            async with self._until(deadline):
-                search = await self.searches.prepare(ask, name)
             if ask.stream:
                 return await self._stream(request, search, name, deadline)
             async with self._until(deadline):
                 answer = await self._search(search)
         record = answers.completion(answer, name, int(time.time()), self.offer.model)
         return web.json_response(record, headers={"X-Request-Id": name})
+
+    async def complete(self, request: web.Request) -> web.Response:
+        """``POST /v1/completions``: each prompt is asked as a question and takes a place of its own."""
+        asks = await self._read(request, parse_completions)
+        name = f"cmpl-{uuid.uuid4().hex}"
+        deadline = asyncio.get_running_loop().time() + self.limits.seconds
+
+        async def one(ask: Ask) -> Answer:
+            search = await self._prepared(ask, name, deadline)
+            async with self.gate.place(self._until(deadline)), self._until(deadline):
+                return await self._search(search)
+
+        work = [asyncio.ensure_future(one(ask)) for ask in asks]
+        try:
+            found = await asyncio.gather(*work)
+        finally:
+            for task in work:
+                task.cancel()
+        record = answers.text_completion(found, name, int(time.time()), self.offer.model)
+        return web.json_response(record, headers={"X-Request-Id": name})
+
+    async def _read(self, request: web.Request, understand: Callable[[dict[str, Any], Offer], T]) -> T:
+        """What a body says; a large one is read beside the event loop."""
+        data = await self._body(request)
+        return await self.searches.aside(lambda: understand(read_json(data), self.offer), len(data))
+
+    async def _prepared(self, ask: Ask, name: str, deadline: float) -> Search:
+        """A search that only waits for its place; what would find none is refused before there is work with it.
+
+        Raises:
+            ApiError: 503 while the model is loaded; what `Gate.check` and `Searches.prepare` raise.
+        """
+        if self.searches.state == "starting":
+            raise ApiError(503, "the model is being loaded", code="starting", headers={"Retry-After": "5"})
+        self.gate.check()
+        async with self._until(deadline):
+            return await self.searches.prepare(ask, name)
 
     async def _body(self, request: web.Request) -> bytes:
         if request.content_type != "application/json":

@@ -140,7 +140,7 @@ def test_64_clients_share_the_engine():
         (400, {"body": {"messages": [{"role": "user", "content": "9" * 5000}]}}),
         (400, {"body": {"n": 2}}),
         (404, {"body": {"model": "gpt-4o"}}),
-        (404, {"path": "/v1/completions"}),
+        (404, {"path": "/v1/embeddings"}),
         (405, {"path": "/v1/models"}),
         (413, {"data": b" " * 2_000_000, "headers": {"Content-Type": "application/json"}}),
         (413, {"data": (b" " * 1000 for _ in range(2000)), "headers": {"Content-Type": "application/json"}}),
