@@ -41,9 +41,9 @@ class Arm:
     """One curve.
 
     Args:
-        strategy: of `search.STRATEGIES`.
+        strategy: name of a strategy of `search.STRATEGIES`.
         runs: settings, one for each run that the curve needs.
-        votes: curves that differ only in how the same candidates vote: name → rule.
+        votes: rules of the vote by the name of the curve, for curves that differ only in how the same candidates vote.
     """
 
     strategy: str
