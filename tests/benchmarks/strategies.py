@@ -48,10 +48,10 @@ class Arm:
     """One curve.
 
     Args:
-        name: of the curve.
-        strategy: of `search.STRATEGIES`.
+        name: name of the curve.
+        strategy: name of a strategy of `search.STRATEGIES`.
         runs: settings, one for each run that the curve needs.
-        vote: how its candidates vote; None as the strategy does it.
+        vote: rule of the vote among its candidates; None for that of the strategy.
     """
 
     name: str
