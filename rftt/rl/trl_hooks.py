@@ -5,8 +5,8 @@
 - `policy_engine` (``VLLMGeneration.llm`` and its sleep mode, ``unwrap_model_for_generation``): the search needs the engine
   that holds the policy.
 - `sync_merged` (``VLLMGeneration._iter_named_params``): merging adapters in place rounds what is frozen.
-- `HookedTrainer` (its methods carry TRL's names): rollouts go from the sampler to the loss as objects; advantages, losses and
-  batches of our own.
+- `HookedTrainer` (its methods carry TRL's names): rollouts go from the sampler to the loss as objects; advantages, losses
+  and batches of our own.
 - `EpochSampler` (``RepeatSampler``): TRL's order of questions cannot be taken up again by a resumed run.
 """
 
