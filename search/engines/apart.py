@@ -1,7 +1,7 @@
 """Requests of different kinds that must not share an engine's step.
 
-In a step in which one request watches ids (``logprob_token_ids``), vLLM 0.31 tells the others nothing of their likeliest ids:
-its sampler gathers the watched ones for the whole batch and drops the rest.
+In a step in which one request watches ids (``logprob_token_ids``), vLLM 0.31 tells the others nothing of their likeliest
+ids: its sampler gathers the watched ones for the whole batch and drops the rest.
 """
 
 from __future__ import annotations
