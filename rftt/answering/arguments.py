@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
 
 def add_answering(parser: argparse.ArgumentParser) -> None:
-    """Add them to a command."""
+    """Add these options to a command."""
     add = parser.add_argument
     add("--model", required=True, metavar="M", help="model folder or hub name")
     add(
@@ -34,7 +34,7 @@ def add_answering(parser: argparse.ArgumentParser) -> None:
 
 
 def answering_config(arguments: argparse.Namespace) -> Config:
-    """The config that they say.
+    """The config that these options ask for.
 
     Raises:
         UsageError: a value does not fit, or the model cannot be found.

@@ -36,9 +36,9 @@ def read_questions(source: str, text: str, *, first: int = 1) -> list[Question]:
     """Questions of a file: a JSON object with ``question`` (or ``problem``) and perhaps ``id`` in each line, or plain text.
 
     Args:
-        source: named in errors.
-        text: of the file; empty lines are passed over.
-        first: number of the first line.
+        source: name of the file, for errors.
+        text: content of the file; empty lines are passed over.
+        first: number that the first line gets.
 
     Raises:
         UsageError: a line that begins like JSON is none, or lacks its question; an id occurs twice.
@@ -102,7 +102,7 @@ def settings(model: str, values: dict[str, Any], overrides: Iterable[str]) -> Co
 
 
 def _context(model: str, trust_remote_code: bool) -> int:
-    """How much the model allows, within reason."""
+    """The longest context that the model allows, but no more than `LONGEST_CONTEXT`."""
     if (Path(model) / "rl" / "final").is_dir() or (Path(model) / "summary.json").is_file():
         raise UsageError(
             f"{model}: this is a run folder; give one of its models, such as {Path(model) / 'rl' / 'final'}"

@@ -50,10 +50,10 @@ class Arm:
     """One curve.
 
     Args:
-        name: of the curve.
-        strategy: of `search.STRATEGIES`.
+        name: name of the curve.
+        strategy: name of a strategy of `search.STRATEGIES`.
         runs: settings, one for each run that the curve needs.
-        vote: how its candidates vote; None as the strategy does it.
+        vote: rule of the vote among its candidates; None for that of the strategy.
         scored: whether a process reward model guides it.
     """
 
@@ -142,7 +142,8 @@ def run(options: argparse.Namespace, model: str, known: dict[str, Any]) -> None:
         for arm in arms(search, {**dict.fromkeys(SAMPLED, 0.0), **known["temperatures"]}, bool(options.prm)):
             if arm.name not in [a.name for a in wanted]:
                 continue
-            begun, found = time.monotonic(), {}
+            begun = time.monotonic()
+            found: Verdicts = {}
             for chosen_config in arm.runs:
                 solutions = samples.get(chosen_config) or solved(
                     engine, questions, chosen_config, arm.strategy, scorer if arm.scored else None
@@ -169,8 +170,8 @@ def choose(engine: Engine, search: SearchConfig, count: int, seed: int, names: S
         for name in names:
             found = points(solutions, questions, Arm(name, "majority", (config,), SAMPLED[name]), single=False)
             scores[name][temperature] = sum(sum(point["right"]) for point in found.values()) / len(found) / count
-    for name, found in scores.items():
-        print(f"validation: {name}: " + ", ".join(f"T {t}: {100 * v:.1f}" for t, v in found.items()), flush=True)
+    for name, of in scores.items():
+        print(f"validation: {name}: " + ", ".join(f"T {t}: {100 * v:.1f}" for t, v in of.items()), flush=True)
     return {name: max(found, key=found.__getitem__) for name, found in scores.items()}
 
 
