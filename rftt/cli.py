@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     end_with_parent()
     environment.set_defaults()
     arguments = parse(argv)
-    from rftt.errors import PhaseFailed, UsageError, one_line
+    from rftt.errors import PhaseFailed, TrainingFailed, UsageError, one_line
     from search.engines.engine import EngineError
 
     try:
@@ -37,6 +37,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (UsageError, EngineError) as error:
         print(f"rftt: {one_line(str(error))}", file=sys.stderr)
         return 2
+    except TrainingFailed as error:
+        print(f"rftt: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"\nrftt: interrupted{_how_on(arguments)}", file=sys.stderr)
         return 1

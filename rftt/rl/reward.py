@@ -1,6 +1,7 @@
 """What a path earns in the end: for its answer (RFTT, section 3.3), and perhaps for its form.
 
-Both follow the rules of `rewards.outcome`: what a verdict earns, and that an answer must stand in its place.
+What a reward function of the user's own says is the outcome as it is. Without one, both follow the rules of
+`rewards.outcome`: what a verdict earns, and that an answer must stand in its place.
 """
 
 from __future__ import annotations
@@ -10,6 +11,11 @@ from typing import Any
 
 from rewards.outcome import outcome
 from rftt.rl.rollout import Rollout
+
+
+def outcome_of(rollout: Rollout, wrong: float) -> float:
+    """Outcome reward of a rollout: its score where it has one, else that of its verdict."""
+    return outcome(rollout.verdict, wrong) if rollout.score is None else rollout.score
 
 
 class OutcomeReward:
@@ -28,7 +34,7 @@ class OutcomeReward:
 
     def __call__(self, *, rollout: Sequence[Rollout], **_: Any) -> list[float]:
         """Args: the rollouts, as TRL passes a column."""
-        return [outcome(r.verdict, self.wrong) for r in rollout]
+        return [outcome_of(r, self.wrong) for r in rollout]
 
 
 class FormatReward:

@@ -16,13 +16,13 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
 
-from rewards.outcome import outcome
 from rftt.config.sections import RLSection
 from rftt.data.problems import Problem
 from rftt.errors import UsageError
 from rftt.rl import branches
 from rftt.rl.lockstep import Lockstep
 from rftt.rl.replay import SolvedRollouts
+from rftt.rl.reward import outcome_of
 from rftt.rl.rollout import Rollout, plain_rollout, tree_rollout
 from rftt.rl.shaping import process_returns, start_potential
 from search import Question, SearchConfig, Tree
@@ -30,6 +30,7 @@ from search.driver import grow_tree, make_policy
 from search.engines import Engine, EngineStats, Sampling
 from search.functional import tag_ids
 from search.functions import RFTT, FunctionSet
+from search.grading import Asked, Grading, grade_math
 from search.judging import Scorer
 from search.mcts import Policy, derived_seed
 from search.prompt import question_ids
@@ -86,6 +87,7 @@ class FunctionalSampler:
             samples what the straight one would have.
         functions: the token set.
         scorer: process reward model of the steps.
+        grading: says what an answer is worth.
 
     Raises:
         UsageError: two problems ask the same question.
@@ -99,6 +101,7 @@ class FunctionalSampler:
         seed: int = 0,
         functions: FunctionSet = RFTT,
         scorer: Scorer | None = None,
+        grading: Grading = grade_math,
     ) -> None:
         self.problems = {_key(prompt_of(p)): p for p in problems}
         if len(self.problems) < len(problems):
@@ -108,6 +111,7 @@ class FunctionalSampler:
         self.seed = seed
         self.functions = functions
         self.scorer = scorer
+        self.grading = grading
         self.stats = SamplerStats()
         self.solved = SolvedRollouts()
         self.trees: dict[str, Tree] = {}  # of the latest call, by question
@@ -188,7 +192,7 @@ class FunctionalSampler:
                 self.stats.questions += 1
                 self.stats.replaced += bool(group)
                 group = await self._group(problem, policy, engine, config, tags)
-                if len({outcome(rollout.verdict, self.settings.wrong_reward) for rollout in group}) > 1:
+                if len({outcome_of(rollout, self.settings.wrong_reward) for rollout in group}) > 1:
                     break
             if isinstance(engine, Lockstep):
                 engine.finished()
@@ -213,7 +217,8 @@ class FunctionalSampler:
             )
         group: list[Rollout] = []
         if self.settings.sampler != "flat":
-            tree = await grow_tree(Question(problem.id, problem.question, problem.answer), policy, config)
+            question = Question(problem.id, problem.question, problem.answer)
+            tree = await grow_tree(question, policy, config, grading=self.grading)
             self.trees[problem.id] = tree
             importance = self.settings.branch_correction == "importance"
             weights = branches.weights(tree, self.settings.branch_cap) if importance else {}
@@ -232,7 +237,13 @@ class FunctionalSampler:
             for generation in await engine.generate(prompt_ids, sampling):
                 group.append(
                     await plain_rollout(
-                        prompt_ids, generation, problem.id, problem.answer, engine.tokenizer, tags, self.functions
+                        prompt_ids,
+                        generation,
+                        Asked(problem.id, problem.question, problem.answer),
+                        engine.tokenizer,
+                        tags,
+                        self.functions,
+                        self.grading,
                     )
                 )
         return group
