@@ -26,9 +26,11 @@ from rftt.phases.frozen import refuse_changes
 from rftt.phases.summary import summarise
 from rftt.rl.grpo_options import uses_vllm
 from rftt.run_folder import MODELS, model_path
+from rftt.runtime import terminal
 from rftt.runtime.children import run_children
 from rftt.runtime.folder_lock import holding
 from rftt.runtime.own_grading import grading_of
+from rftt.runtime.status import NAME, TIME
 from rftt.weighting.registry import WEIGHTINGS, load_weighting
 from search.functions import FunctionSet
 
@@ -88,21 +90,18 @@ def _run(config: Config, command: Sequence[str]) -> dict[str, float]:
     if not (config.folder / MODELS["rl"]).exists():
         uses_vllm(config.rl, config.engine)  # or it would be told after hours of search
     path = prepare(config)
-    measured = False
+    terminal.keep_log(config.folder)
     for phase, result in plan(config):
         if result.exists():
-            print(f"[{phase}] done before")
+            terminal.say(f"{phase:<{NAME}}{'done before':>{TIME}}")
             continue
-        print(f"[{phase}]", flush=True)
         begun = time.monotonic()
-        [code] = run_children([[sys.executable, "-m", "rftt.cli", phase, str(path)]])
-        _add_seconds(config.folder, phase, time.monotonic() - begun)
-        if code:
-            raise PhaseFailed(f"phase {phase}", code)
-        measured = phase == "eval"
-    results = summarise(config, shlex.join(command))
-    if not measured:  # else the evaluation has just shown it
-        print(results)
+        with terminal.phase(phase):
+            [code] = run_children([[sys.executable, "-m", "rftt.cli", phase, str(path)]])
+            _add_seconds(config.folder, phase, time.monotonic() - begun)
+            if code:
+                raise PhaseFailed(f"phase {phase}", code)
+    terminal.say(f"\n{summarise(config, shlex.join(command))}\n")
     report(config)
     return json.loads((config.folder / "seconds.json").read_text())
 

@@ -26,7 +26,10 @@ _habits: dict[tuple[Any, ...], Habits] = {}
 
 
 def question_ids(tokenizer: Any, question: str) -> list[int]:
-    """Ids of the prompt that asks a question."""
+    """Ids of the prompt that asks a question; those that the tokenizer has in ``prompts``, where it has any."""
+    made: Mapping[str, Sequence[int]] = getattr(tokenizer, "prompts", None) or {}
+    if question in made:
+        return list(made[question])
     return prompt_ids(tokenizer, [{"role": "user", "content": question}])
 
 

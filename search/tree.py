@@ -134,6 +134,10 @@ class Tree:
             node = self.nodes[node.parent]
         return nodes[::-1]
 
+    def path_ids(self, node: Node) -> list[int]:
+        """Token ids from below the prompt down to `node`."""
+        return [i for step in self.path(node) for i in step.ids]
+
     def depth(self, node: Node) -> int:
         return len(self.path(node))
 

@@ -305,17 +305,29 @@ class RLSection:
             ``rl.rollouts``, the paths per question, are TRL's ``num_generations``. Temperature and top_p are 1, since
             samples come from the policy whose log-probs are trained. The transformers engine, which fills its batches in
             lock-step, takes ``parallel_rollouts`` one by one.
-        sampler: ``"uct"`` or ``"puct"`` for a functional tree search, ``"flat"`` for plain samples as in GRPO.
+        sampler: ``"uct"`` or ``"puct"`` for a functional tree search; ``"priority"`` for distinct paths of the functional
+            tree without replacement, with weights that are unbiased for any number of rollouts (`search.priority`);
+            ``"flat"`` for plain samples as in GRPO; ``"walk"`` for the same distribution at fewer tokens: what earlier
+            samples of the question share is not generated again (`search.shared_prefix`).
+        fill: what takes the place of paths that a tree lacks: ``"plain"`` samples, or the same by ``"walk"``, for fewer
+            tokens.
         wrong_reward: reward of a path with an answer that is not correct.
         format_reward: further reward of a path that is a whole chain.
         truncated: paths cut off by depth or length earn nothing: ``"punish"`` learns from that, ``"mask"`` leaves them out
             of the loss.
         process_weight: of the process rewards, where ``prm`` names a process reward model.
-        advantage: estimator of the per-token advantages: ``reinforce++``, ``grpo``, ``dr_grpo``, ``rloo``, ``tree``, or
-            ``module:function`` of one's own (`rftt.rl.estimators`).
-        branch_correction: functional tokens that the search chose are not samples of the policy. ``"none"`` takes them as
-            such (the paper), ``"importance"`` weighs a path by how much more often the policy would take it, ``"mask"``
-            leaves the chosen tokens out of the loss.
+        process_credit: ``"potential"`` sums differences of scores to the end of the path, a baseline that changes nothing in
+            expectation; ``"step"`` credits each step with its own difference, which does change what is learnt; ``"paper"``
+            sums the scores themselves, which pays for length (`rftt.rl.shaping`).
+        advantage: estimator of the per-token advantages: ``reinforce++``, ``grpo``, ``dr_grpo``, ``rloo``, ``tree``,
+            ``treerl``, which is ``tree`` with TreeRL's weight by leaves, or ``module:function`` of one's own
+            (`rftt.rl.estimators`).
+        branch_correction: functional tokens that a tree search chose are not samples of the policy. ``"none"`` takes them
+            as such (the paper); ``"importance"`` weighs a path by how much more often the policy would take it among what
+            was tried, which is unbiased only for trees that tried every allowed function of every node; ``"strata"`` gives
+            half of the group to the tree, whose paths count with their probability, texts included, and half to samples of
+            the policy that are none of these paths, which is unbiased for every tree; ``"mask"`` leaves the chosen tokens
+            out of the loss, which is biased still (`rftt.rl.branches`).
         branch_cap: largest weight of ``"importance"``.
         dynamic_sampling: how many other questions may take the place of one whose paths all earn the same.
         question_order: ``"random"``, or ``"easy_first"`` by the share of right paths in the search phase.
@@ -330,13 +342,15 @@ class RLSection:
 
     questions_per_step: int = 16
     search: SearchConfig = field(default_factory=lambda: SearchConfig(**RL_SEARCH))
-    sampler: Literal["uct", "puct", "flat"] = "uct"
+    sampler: Literal["uct", "puct", "priority", "flat", "walk"] = "uct"
+    fill: Literal["plain", "walk"] = "plain"
     wrong_reward: float = 0.1
     format_reward: float = 0.0
     truncated: Literal["punish", "mask"] = "punish"
     process_weight: float = 1.0
+    process_credit: Literal["potential", "step", "paper"] = "potential"
     advantage: str = "reinforce++"
-    branch_correction: Literal["none", "importance", "mask"] = "none"
+    branch_correction: Literal["none", "importance", "strata", "mask"] = "none"
     branch_cap: float = 4.0
     dynamic_sampling: int = 0
     question_order: Literal["random", "easy_first"] = "random"
@@ -369,6 +383,7 @@ class RLSection:
                             ("not_finite_steps", 1)):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected {least} or more")
+        self._check_correction()
         if self.lora.dropout:
             raise ValueError(
                 f"lora.dropout: {self.lora.dropout} is not allowed, expected 0: the policy that is sampled is trained"
@@ -378,6 +393,23 @@ class RLSection:
     def rollouts(self) -> int:
         """Paths per question."""
         return self.search.rollouts
+
+    def _check_correction(self) -> None:
+        """Samplers and corrections that go together."""
+        if self.sampler == "priority":
+            for owner, name, needed in (
+                (self, "branch_correction", "none"), (self.search, "min_prior", 0.0), (self.search, "branch_entropy", 0.0),
+                (self.search, "budget_tokens", None), (self.search, "step_temperature", 1.0),
+            ):  # fmt: skip
+                if getattr(owner, name) != needed:
+                    raise ValueError(
+                        f"{name}: {getattr(owner, name)} is not allowed with sampler: priority, expected {needed}: its "
+                        "weights are unbiased for a fixed number of paths, all allowed functions and the policy's own texts"
+                    )
+        if self.branch_correction == "strata" and self.sampler not in ("uct", "puct"):
+            raise ValueError(
+                f"branch_correction: strata is not allowed with sampler: {self.sampler}, expected sampler: uct or puct"
+            )
 
     def search_config(self, parallel: bool) -> SearchConfig:
         """The search of this phase with the selection rule of its sampler.

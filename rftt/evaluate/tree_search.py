@@ -53,7 +53,7 @@ async def grow_trees(job: Job) -> dict[str, Votes]:
         journal.append({**tree.to_json(), **about})
         engine.finished(tree)
         bar.update()
-        bar.set_postfix(**engine.progress(), refresh=False)
+        bar.note(**engine.progress())
 
     if not journal.finished:
         todo = [p for p in problems if p.id not in journal]

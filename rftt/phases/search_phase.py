@@ -30,6 +30,7 @@ from rftt.runtime.progress import progress_bar, shown_meanwhile
 from rftt.runtime.running_engine import running_engine
 from rftt.runtime.running_scorer import running_scorer
 from rftt.runtime.step_log import MetricsLog
+from rftt.runtime.terminal import conclude, say
 from search import Question, Tree, search_many
 from search.accounting import CountedEngine
 from search.driver import make_policy
@@ -89,7 +90,7 @@ def search(config: Config, share: int | None = None) -> None:
     """
     number = open_round(config, RESULT)
     if number is None:
-        print("search: done before")
+        say("search: done before")
         return
     train, _ = problems(config)
     work = _round(config, number, train)
@@ -142,7 +143,7 @@ async def _search(config: Config, work: Round, share: int) -> None:
         writer = policy if work.policy == "prompted" else None
         live = LiveTrees(policy)
         steps: Counts = {}
-        bar = progress_bar(len(todo), label, "questions", len(todo) - len(left))
+        bar = progress_bar(len(todo), "search", "questions", len(todo) - len(left))
 
         async def keep(tree: Tree) -> None:
             nonlocal solved
@@ -160,15 +161,15 @@ async def _search(config: Config, work: Round, share: int) -> None:
 
         def fail(question: Question, error: EngineError) -> None:
             failed[question.id] = str(error)
-            bar.write(f"rftt: question {question.id} failed: {error}", file=sys.stderr)
+            say(f"search: question {question.id} failed: {error}", error=True)
             advance()
 
-        def shown() -> dict[str, Any]:
-            return {"solved": f"{solved}/{bar.n}", "rollouts": live.rollouts, **engine.progress()}
+        def shown() -> dict[str, float]:
+            return {"solved": solved, "rollouts": live.rollouts, **engine.progress()}
 
         def advance() -> None:
+            bar.note(**shown())
             bar.update()
-            bar.set_postfix(shown(), refresh=False)
             if bar.n % 20 == 0 or bar.n == len(todo):
                 metrics.write(bar.n, {
                     "solved": solved / bar.n, "failed": len(failed), "rollouts": live.rollouts,
@@ -218,10 +219,12 @@ def _collect(config: Config, work: Round, train: Sequence[Problem]) -> None:
         add_counts(steps, tree.get("steps", {}))
     if steps:
         write_whole(work.folder / STEPS, json.dumps(steps, indent=1) + "\n")
-        print(table(steps))
-    print(f"search: {len(work.todo)} questions, {solved} of {len(train)} solved, chains: {dict(counts)}")
+        print(table(steps))  # into the log
+    kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    told = f"{solved} of {len(train)} questions solved, {sum(counts.values())} chains ({kinds or 'none'})"
+    conclude(told if len(work.todo) == len(train) else f"round {work.number}, {len(work.todo)} questions: {told}")
     if failed:
-        print(f"search: {len(failed)} questions failed and are left out: {work.folder / 'failed.jsonl'}")
+        say(f"search: {len(failed)} questions failed and are left out: {work.folder / 'failed.jsonl'}", error=True)
 
 
 def _records(folder: Path) -> Iterator[Record]:

@@ -24,6 +24,7 @@ PAPER: dict[str, Any] = {
     "save_steps": 10,
     "save_total_limit": 2,
     "report_to": "none",
+    "disable_tqdm": True,
 }
 # TRL's option → where the same thing is said here.
 OURS: dict[str, str] = {

@@ -28,8 +28,10 @@ from rftt.rl.reward import FormatReward, OutcomeReward
 from rftt.rl.sampler import FunctionalSampler, prompt_of
 from rftt.runtime import distributed, environment
 from rftt.runtime.own_grading import grading_of
+from rftt.runtime.progress import course, training_progress
 from rftt.runtime.running_scorer import build_scorer
 from rftt.runtime.step_log import MetricsLog, StepLog
+from rftt.runtime.terminal import conclude
 from search.functions import RFTT, FunctionSet
 from search.grading import Grading, grade_math
 from search.judging import Scorer
@@ -113,6 +115,8 @@ def train_rl(
         save = partial(lora.save_merged, trainer) if rl.lora.rank else trainer.save_model
         distributed.save_final(trainer, out_folder, model_path, save)
         history = [line for line in trainer.state.log_history if "reward" in line]
+        if trainer.is_world_process_zero():
+            conclude(", ".join(filter(None, [f"{trainer.state.global_step} steps", course(history, "reward")])))
         return {
             "out": str(out_folder),
             "steps": trainer.state.global_step,
@@ -219,7 +223,7 @@ def build_trainer(
             ),
             processing_class=tokenizer,
             sampler=sampler,
-            callbacks=list(callbacks),
+            callbacks=[*callbacks, training_progress("rl", "reward")],
             settings=settings,
             functions=functions,
             auxiliary=auxiliary,

@@ -12,8 +12,10 @@ from rftt.rl.rollout import Rollout
 class SolvedRollouts:
     """The latest right rollout of each question.
 
-    A replayed one keeps the log-probs of the policy that sampled it; what the policy of today makes of them is corrected by
-    TRL's importance sampling between engine and trainer.
+    A replayed one keeps what it was: its origin, and so its loss mask, its weight, and the log-probs of the policy that
+    sampled it; what the policy of today makes of them is corrected by TRL's importance sampling between engine and trainer.
+    It shares no nodes with the tree that it stands beside. Replay is a bias by intention: a right path counts where none was
+    found.
     """
 
     def __init__(self) -> None:
@@ -31,7 +33,7 @@ class SolvedRollouts:
         right = next((r for r in rollouts if r.verdict == "correct"), None)
         question = rollouts[0].question_id
         if right is not None:
-            self._rollouts[question] = replace(right, origin="replay", nodes=[], weight=1.0)  # beside another tree
+            self._rollouts[question] = replace(right, replayed=True, nodes=[])  # beside another tree
             return rollouts
         known = self._rollouts.get(question)
         return rollouts if known is None else [*rollouts[:-1], known]

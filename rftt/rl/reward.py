@@ -13,9 +13,15 @@ from rewards.outcome import outcome
 from rftt.rl.rollout import Rollout
 
 
-def outcome_of(rollout: Rollout, wrong: float) -> float:
-    """Outcome reward of a rollout: its score where it has one, else that of its verdict."""
-    return outcome(rollout.verdict, wrong) if rollout.score is None else rollout.score
+def whole_reward(rollout: Rollout, wrong: float, form: float) -> float:
+    """What a rollout earns in all.
+
+    Args:
+        rollout: with its verdict and how it ended.
+        wrong: reward of an answer that is not correct.
+        form: further reward of a whole chain.
+    """
+    return OutcomeReward(wrong)(rollout=[rollout])[0] + form * FormatReward()(rollout=[rollout])[0]
 
 
 class OutcomeReward:
@@ -34,7 +40,7 @@ class OutcomeReward:
 
     def __call__(self, *, rollout: Sequence[Rollout], **_: Any) -> list[float]:
         """Args: the rollouts, as TRL passes a column."""
-        return [outcome_of(r, self.wrong) for r in rollout]
+        return [outcome(r.verdict, self.wrong) if r.score is None else r.score for r in rollout]
 
 
 class FormatReward:

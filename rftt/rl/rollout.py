@@ -12,7 +12,7 @@ from search.functions import FunctionSet
 from search.grading import Asked, Graded, Grading, grade_math
 from search.tree import Node, Tree
 
-Origin = Literal["tree", "plain", "replay"]
+Origin = Literal["tree", "plain", "walk"]
 
 
 @dataclass(frozen=True)
@@ -28,11 +28,12 @@ class Rollout:
         verdict: of the grader; ``"no_answer"`` where the path did not end in an answer.
         score: of a reward function of the user's own, in [0, 1]; None without one.
         origin: ``"tree"``, where the search chose the functions; ``"plain"``, where the policy drew every token; or
-            ``"replay"``, a path of an earlier visit to the question.
+            ``"walk"``, the same with the help of what was known of the question's tokens.
         starts: index of the first completion id of each step, its opening tag.
         texts: of the steps, without tags.
         nodes: ids of the steps' nodes, which paths of one tree share; empty for others.
-        weight: of the branch correction; 1 where nothing is corrected.
+        weight: what the path counts for in its group; 1 where nothing is corrected.
+        replayed: whether it comes from an earlier visit to the question.
         loss_mask: 1 for each completion id that is in the loss, 0 for others; None where all are.
         process_returns: process rewards from each step to the end of the path; None without a process reward model.
     """
@@ -50,6 +51,7 @@ class Rollout:
     nodes: list[int] = field(default_factory=list)
     weight: float = 1.0
     score: float | None = None
+    replayed: bool = False
     loss_mask: list[int] | None = None
     process_returns: list[float] | None = None
 

@@ -24,9 +24,18 @@ def rollout_measures(rollouts: Sequence[Rollout], rewards: Sequence[float], grou
         "depth": _mean([len(r.starts) for r in rollouts]),
         "truncated": _mean([r.status == "truncated" for r in rollouts]),
         "malformed": _mean([r.status == "malformed" for r in rollouts]),
-        **{f"origin/{origin}": _mean([r.origin == origin for r in rollouts]) for origin in get_args(Origin)},
+        **{f"origin/{o}": _mean([r.origin == o and not r.replayed for r in rollouts]) for o in get_args(Origin)},
+        "origin/replay": _mean([r.replayed for r in rollouts]),
+        "weight/effective": _mean([effective(group) for group in _grouped(rollouts, group_size)]),
         "agreeing_trees": _mean([len(set(group)) == 1 for group in _grouped(rewards, group_size)]),
     }
+
+
+def effective(group: Sequence[Rollout]) -> float:
+    """Effective share of a group's rollouts, (Σ w)² / (G Σ w²): 1 where all weigh the same, 1/G where one has all weight."""
+    weights = [rollout.weight for rollout in group]
+    squares = sum(w * w for w in weights)
+    return sum(weights) ** 2 / (len(weights) * squares) if squares else 0.0
 
 
 def format_rate(texts: Sequence[str], functions: FunctionSet) -> float:

@@ -1,8 +1,8 @@
-"""Rollouts from a functional tree search on the trainer's own engine (RFTT, section 3.3).
+"""The rollouts of a generation batch, from the trainer's own engine (RFTT, section 3.3).
 
-For each question of a generation batch one tree is grown, and its finished paths, in the order in which they were finished,
-are the rollouts; with the sampler ``flat`` they are plain samples, as in GRPO. What the engine sampled is what is trained
-on: ids and log-probs come out of the tree, text is never encoded again.
+For each question one group is sampled (`groups`): the finished paths of its tree, in the order in which they were finished,
+and samples of the policy for what is missing; without a tree, samples alone. What the engine sampled is what is trained on:
+ids and log-probs come out of the tree, text is never encoded again.
 """
 
 from __future__ import annotations
@@ -19,20 +19,19 @@ from pathlib import Path
 from rftt.config.sections import RLSection
 from rftt.data.problems import Problem
 from rftt.errors import UsageError
-from rftt.rl import branches
+from rftt.rl.groups import GroupSampler
 from rftt.rl.lockstep import Lockstep
 from rftt.rl.replay import SolvedRollouts
-from rftt.rl.reward import outcome_of
-from rftt.rl.rollout import Rollout, plain_rollout, tree_rollout
-from rftt.rl.shaping import process_returns, start_potential
-from search import Question, SearchConfig, Tree
-from search.driver import grow_tree, make_policy
-from search.engines import Engine, EngineStats, Sampling
-from search.functional import tag_ids
+from rftt.rl.reward import whole_reward
+from rftt.rl.rollout import Rollout
+from rftt.rl.shaping import CREDITS, start_potential
+from search import SearchConfig, Tree
+from search.driver import make_policy
+from search.engines import Engine, EngineStats
 from search.functions import RFTT, FunctionSet
-from search.grading import Asked, Grading, grade_math
+from search.grading import Grading, grade_math
 from search.judging import Scorer
-from search.mcts import Policy, derived_seed
+from search.mcts import derived_seed
 from search.prompt import question_ids
 
 Message = Mapping[str, str]
@@ -66,6 +65,7 @@ class SamplerStats:
         questions: asked, replacements included.
         replaced: questions whose place another one took, because all their paths agreed.
         exhausted: trees that had fewer distinct paths than wanted.
+        filled: tokens generated to fill groups up.
         seconds: of the whole call.
         engine: what the engine did meanwhile.
     """
@@ -73,6 +73,7 @@ class SamplerStats:
     questions: int = 0
     replaced: int = 0
     exhausted: int = 0
+    filled: int = 0
     seconds: float = 0.0
     engine: EngineStats = field(default_factory=EngineStats)
 
@@ -184,15 +185,16 @@ class FunctionalSampler:
     ) -> list[list[Rollout]]:
         """The rollouts of each place of the batch; places do not wait for each other."""
         policy = make_policy("functional", engine, config, self.functions)
-        tags = tag_ids(engine.tokenizer, list(self.functions.tags))
+        groups = GroupSampler(engine, policy, config, self.settings, self.functions, self.grading)
+        rewards = (self.settings.wrong_reward, self.settings.format_reward)
 
         async def fill(candidates: Sequence[Problem]) -> list[Rollout]:
             group: list[Rollout] = []
             for problem in candidates:
                 self.stats.questions += 1
                 self.stats.replaced += bool(group)
-                group = await self._group(problem, policy, engine, config, tags)
-                if len({outcome_of(rollout, self.settings.wrong_reward) for rollout in group}) > 1:
+                group = await self._group(problem, groups)
+                if len({whole_reward(rollout, *rewards) for rollout in group}) > 1:
                     break
             if isinstance(engine, Lockstep):
                 engine.finished()
@@ -205,48 +207,21 @@ class FunctionalSampler:
             raise errors.exceptions[0] from errors  # the first one cancelled the others
         return [task.result() for task in filling]
 
-    async def _group(
-        self, problem: Problem, policy: Policy, engine: Engine, config: SearchConfig, tags: Mapping[str, int]
-    ) -> list[Rollout]:
-        """The rollouts of one question: distinct paths of its tree first, plain samples for those that are missing."""
+    async def _group(self, problem: Problem, groups: GroupSampler) -> list[Rollout]:
+        """The rollouts of one question."""
+        engine = groups.engine
         prompt_ids = question_ids(engine.tokenizer, problem.question)
         if not prompt_ids or len(prompt_ids) >= engine.max_model_len:
             raise UsageError(
                 f"question {problem.id}: its prompt of {len(prompt_ids)} tokens leaves no room in "
                 f"{engine.max_model_len}; raise engine.max_model_len or leave the question out"
             )
-        group: list[Rollout] = []
-        if self.settings.sampler != "flat":
-            question = Question(problem.id, problem.question, problem.answer)
-            tree = await grow_tree(question, policy, config, grading=self.grading)
-            self.trees[problem.id] = tree
-            importance = self.settings.branch_correction == "importance"
-            weights = branches.weights(tree, self.settings.branch_cap) if importance else {}
-            group = [tree_rollout(tree, leaf, weights.get(leaf.id, 1.0)) for leaf in tree.leaves()]
-            self.stats.exhausted += len(group) < config.rollouts
-        if len(group) < config.rollouts:
-            # Independent samples of the policy, all in one request: nothing is chosen by the search, nothing is a copy.
-            sampling = Sampling(
-                config.max_depth * config.max_step_tokens,
-                n=config.rollouts - len(group),
-                temperature=config.temperature,
-                top_p=config.top_p,
-                seed=derived_seed(config.seed, problem.id, "plain"),
-                logprobs=True,
-            )
-            for generation in await engine.generate(prompt_ids, sampling):
-                group.append(
-                    await plain_rollout(
-                        prompt_ids,
-                        generation,
-                        Asked(problem.id, problem.question, problem.answer),
-                        engine.tokenizer,
-                        tags,
-                        self.functions,
-                        self.grading,
-                    )
-                )
-        return group
+        group = await groups.group(problem, prompt_ids)
+        if group.tree is not None:
+            self.trees[problem.id] = group.tree
+            self.stats.exhausted += group.short
+        self.stats.filled += group.filled
+        return group.rollouts
 
     async def _with_process_returns(self, groups: Sequence[Sequence[Rollout]], scorer: Scorer) -> list[list[Rollout]]:
         """Rollouts with their process rewards; the model is asked for all of the batch at once."""
@@ -257,7 +232,8 @@ class FunctionalSampler:
         for group in groups:
             scores = [next(found) if r.texts else [] for r in group]
             start = start_potential(scores)
-            returns = [process_returns(own, start, self.settings.process_weight) for own in scores]
+            credit = CREDITS[self.settings.process_credit]
+            returns = [credit(own, start, self.settings.process_weight) for own in scores]
             scored.append([replace(r, process_returns=own) for r, own in zip(group, returns, strict=True)])
         return scored
 

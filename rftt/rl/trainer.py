@@ -98,6 +98,7 @@ class RFTTTrainer(TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, HookedTr
             float(self.args.beta),
             process_BT=self._gathered(columns.process_returns(rollouts, length)) if has_process else None,
             node_BT=self._gathered(columns.nodes(rollouts, length), padding=-1),
+            weight_B=self._weights(rollouts),
         )
         rows = slice(turn.process * len(rollouts), (turn.process + 1) * len(rollouts))
         advantages_BT = self.estimator.compute(scored)[rows, :length].contiguous()
@@ -123,6 +124,13 @@ class RFTTTrainer(TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, HookedTr
         )
         self._metrics["train"]["rft/reasoning_share"].append((reasoning[0] / reasoning.sum().clamp(min=1)).item())
         return {"path_roles": roles_BT, "right_paths": self.accelerator.reduce(right)}
+
+    def _weights(self, rollouts: list[Rollout]) -> torch.Tensor | None:
+        """Weights of the rollouts of all ranks, shape (B,); None where nothing is corrected."""
+        if self.settings.sampler != "priority" and self.settings.branch_correction not in ("importance", "strata"):
+            return None
+        weights_B = torch.tensor([r.weight for r in rollouts], device=self.accelerator.device)
+        return self.accelerator.gather(weights_B)
 
     def _gathered(self, found_BT: torch.Tensor, padding: int = 0) -> torch.Tensor:
         """Rows of all ranks, padded to the longest."""
@@ -195,6 +203,7 @@ class RFTTTrainer(TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, HookedTr
             "search/questions": float(stats.questions),
             "search/replaced": float(stats.replaced),
             "search/exhausted": float(stats.exhausted),
+            "search/filled_tokens": float(stats.filled),
         }
         means = self._mean_of_ranks({**values, **{f"steps/{name}": count for name, count in counts.items()}})
         steps = sum(means[f"steps/{name}"] for name in counts)

@@ -19,6 +19,7 @@ from typing import Any
 
 from rftt.errors import UsageError
 from rftt.model.checkpoints import PARTIAL, last_whole, publish, telling_a_full_disk
+from rftt.runtime import terminal
 from search.function_files import FILE as FUNCTIONS
 
 
@@ -35,6 +36,7 @@ def is_first() -> bool:
 def only_first_speaks() -> None:
     """Silence standard output, bars and the log of every process but the first; errors are still told by each."""
     if not is_first():
+        terminal.mute()
         os.environ["TQDM_DISABLE"] = "1"
         sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115 (for the rest of the process)
         logging.disable(logging.WARNING)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -65,8 +65,6 @@ def compose(
     """
     chain = winner(solution)
     steps, content = ([], "") if chain is None else split(chain, solution, functions)
-    shown = {"functional": lambda s: render([s], functions) if s.function else f"{s.text}\n",
-             "text": lambda s: f"{s.text}\n"}  # fmt: skip
     details: dict[str, Any] = {
         "answer": solution.answer,
         "votes": [{"answer": g.answer, "count": g.count, "weight": round(g.weight, 6)} for g in solution.votes],
@@ -77,18 +75,32 @@ def compose(
         "rounds": solution.rounds,
         "seed": ask.search.seed,
     }
+    if ask.confidence:
+        details["confidence"] = round(solution.share, 6)
     if ask.tree:
         details["tree"] = solution.tree.to_json() if solution.tree else None
     spoken = chain.tokens if chain is not None and not steps else count(content)
     return Answer(
-        content,
-        () if ask.reasoning == "none" else tuple(shown[ask.reasoning](s) for s in steps),
+        cut(content, ask.stop),
+        tuple(piece for step in steps if (piece := shown(step, ask, functions))),
         "length" if solution.answer is None and cut_off(chain, solution, ask) else "stop",
         prompt_tokens,
         solution.tokens,
         max(0, solution.tokens - spoken),
         details,
     )
+
+
+def shown(step: Step, ask: Ask, functions: FunctionSet = RFTT) -> str:
+    """A step as reasoning; empty where none is wanted."""
+    if ask.reasoning == "none":
+        return ""
+    return render([step], functions) if ask.reasoning == "functional" and step.function else f"{step.text}\n"
+
+
+def cut(text: str, stop: Sequence[str]) -> str:
+    """The text up to where one of the `stop` texts first begins."""
+    return text[: min((at for s in stop if (at := text.find(s)) >= 0), default=len(text))]
 
 
 def winner(solution: Solution) -> Candidate | None:
@@ -145,15 +157,37 @@ def completion(answer: Answer, name: str, created: int, model: str) -> dict[str,
     return {**head, "choices": [choice], "usage": answer.usage, "rftt": answer.details}
 
 
+def text_completion(found: Sequence[Answer], name: str, created: int, model: str) -> dict[str, Any]:
+    """The ``text_completion`` object, with one choice for each prompt."""
+    choices = []
+    for index, answer in enumerate(found):
+        choice = {"index": index, "text": answer.content, "logprobs": None, "finish_reason": answer.finish}
+        choices.append(choice | ({"reasoning_content": "".join(answer.reasoning)} if answer.reasoning else {}))
+    usages = [answer.usage for answer in found]
+    usage = {key: sum(u[key] for u in usages) for key in ("prompt_tokens", "completion_tokens", "total_tokens")}
+    head = {"id": name, "object": "text_completion", "created": created, "model": model}
+    return {**head, "choices": choices, "usage": usage, "rftt": [answer.details for answer in found]}
+
+
 def chunk(name: str, created: int, model: str, delta: dict[str, Any], finish: str | None = None) -> dict[str, Any]:
     """A ``chat.completion.chunk`` object."""
     choice = {"index": 0, "delta": delta, "logprobs": None, "finish_reason": finish}
     return {"id": name, "object": "chat.completion.chunk", "created": created, "model": model, "choices": [choice]}
 
 
-def chunks(answer: Answer, name: str, created: int, model: str, include_usage: bool) -> Iterator[dict[str, Any]]:
-    """What follows the role: a chunk for each step, the content, the reason for the end, and perhaps the usage."""
-    for piece in answer.reasoning:
+def chunks(
+    answer: Answer, name: str, created: int, model: str, include_usage: bool, told: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """What follows the role: a chunk for each step, the content, the reason for the end, and perhaps the usage.
+
+    Args:
+        answer: of the search.
+        name, created, model: of the response.
+        include_usage: whether the usage is wanted.
+        told: reasoning that was streamed while the search went on. The answer's own follows where it is another one.
+    """
+    known = len(told) if answer.reasoning[: len(told)] == tuple(told) else 0
+    for piece in answer.reasoning[known:]:
         yield chunk(name, created, model, {"reasoning_content": piece})
     yield chunk(name, created, model, {"content": answer.content})
     yield chunk(name, created, model, {}, answer.finish) | {"rftt": answer.details}

@@ -11,7 +11,7 @@ import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from typing import Any
+from typing import Any, TypeVar
 
 from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
@@ -21,8 +21,9 @@ from rftt.serve import answers
 from rftt.serve.answers import Answer
 from rftt.serve.limits import Gate, Limits
 from rftt.serve.prometheus import CONTENT_TYPE, Metrics
-from rftt.serve.protocol import ApiError, Offer, described, parse, read_json
+from rftt.serve.protocol import ApiError, Ask, Offer, described, parse, parse_completions, read_json
 from rftt.serve.searches import Search, Searches
+from search.chain import Step
 from search.engines.engine import EngineError
 
 STATUS = web.RequestKey("status", int)  # that a stream could not send any more
@@ -34,6 +35,7 @@ EVENT_STREAM = {
     "X-Accel-Buffering": "no",
 }
 INTERNAL = ApiError(500, "the server failed on this request; its log says why", code="internal_error")
+T = TypeVar("T")
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -68,6 +70,7 @@ class Server:
             web.get("/v1/models", self.models),
             web.get("/v1/models/{name:.+}", self.model),
             web.post("/v1/chat/completions", self.chat),
+            web.post("/v1/completions", self.complete),
         ])  # fmt: skip
         quiet = logging.getLogger("rftt.serve.http")
         quiet.setLevel(logging.CRITICAL)  # that a client does not speak HTTP is told to the client
@@ -113,20 +116,54 @@ class Server:
 
     async def chat(self, request: web.Request) -> web.StreamResponse:
         """``POST /v1/chat/completions``."""
-        ask = parse(read_json(await self._body(request)), self.offer)
+        ask = await self._read(request, parse)
         name = f"chatcmpl-{uuid.uuid4().hex}"
         deadline = asyncio.get_running_loop().time() + self.limits.seconds
-        if self.searches.state == "starting":
-            raise ApiError(503, "the model is being loaded", code="starting", headers={"Retry-After": "5"})
+        search = await self._prepared(ask, name, deadline)
         async with self.gate.place(self._until(deadline)):
-            async with self._until(deadline):
-                search = await self.searches.prepare(ask, name)
             if ask.stream:
                 return await self._stream(request, search, name, deadline)
             async with self._until(deadline):
                 answer = await self._search(search)
         record = answers.completion(answer, name, int(time.time()), self.offer.model)
         return web.json_response(record, headers={"X-Request-Id": name})
+
+    async def complete(self, request: web.Request) -> web.Response:
+        """``POST /v1/completions``: each prompt is asked as a question and takes a place of its own."""
+        asks = await self._read(request, parse_completions)
+        name = f"cmpl-{uuid.uuid4().hex}"
+        deadline = asyncio.get_running_loop().time() + self.limits.seconds
+
+        async def one(ask: Ask) -> Answer:
+            search = await self._prepared(ask, name, deadline)
+            async with self.gate.place(self._until(deadline)), self._until(deadline):
+                return await self._search(search)
+
+        work = [asyncio.ensure_future(one(ask)) for ask in asks]
+        try:
+            found = await asyncio.gather(*work)
+        finally:
+            for task in work:
+                task.cancel()
+        record = answers.text_completion(found, name, int(time.time()), self.offer.model)
+        return web.json_response(record, headers={"X-Request-Id": name})
+
+    async def _read(self, request: web.Request, understand: Callable[[dict[str, Any], Offer], T]) -> T:
+        """What a body says; a large one is read beside the event loop."""
+        data = await self._body(request)
+        return await self.searches.aside(lambda: understand(read_json(data), self.offer), len(data))
+
+    async def _prepared(self, ask: Ask, name: str, deadline: float) -> Search:
+        """A search that only waits for its place; what would find none is refused before there is work with it.
+
+        Raises:
+            ApiError: 503 while the model is loaded; what `Gate.check` and `Searches.prepare` raise.
+        """
+        if self.searches.state == "starting":
+            raise ApiError(503, "the model is being loaded", code="starting", headers={"Retry-After": "5"})
+        self.gate.check()
+        async with self._until(deadline):
+            return await self.searches.prepare(ask, name)
 
     async def _body(self, request: web.Request) -> bytes:
         if request.content_type != "application/json":
@@ -146,21 +183,34 @@ class Server:
             raise ApiError(400, f"the body cannot be read: {' '.join(str(error).split())[:200]}") from None
 
     async def _search(
-        self, search: Search, every: float | None = None, on_wait: Callable[[], Awaitable[None]] | None = None
+        self,
+        search: Search,
+        every: float | None = None,
+        on_wait: Callable[[], Awaitable[None]] | None = None,
+        steps: asyncio.Queue[Step] | None = None,
+        on_step: Callable[[Step], Awaitable[None]] | None = None,
     ) -> Answer:
-        """Search, and call `on_wait` every so many seconds on the way.
+        """Search, and on the way call `on_wait` every so many seconds, and `on_step` with what comes into `steps`.
 
         Raises:
             ApiError: 503: the engine failed, or the server shuts down.
         """
         begun = time.monotonic()
-        work = asyncio.ensure_future(self.searches.run(search))
+        work = asyncio.ensure_future(self.searches.run(search, steps.put_nowait if steps is not None else None))
         self._running.add(work)
+        step = asyncio.ensure_future(steps.get()) if steps is not None else None
         try:
-            while not (await asyncio.wait({work}, timeout=every))[0]:
-                if on_wait is not None:
+            while not work.done():
+                waiting = {work} if step is None else {work, step}
+                done, _ = await asyncio.wait(waiting, timeout=every, return_when=asyncio.FIRST_COMPLETED)
+                if step is not None and step in done and on_step is not None and steps is not None:
+                    await on_step(step.result())
+                    step = asyncio.ensure_future(steps.get())
+                elif not done and on_wait is not None:
                     await on_wait()
             answer = work.result()
+            if step is not None and step.done() and on_step is not None:
+                await on_step(step.result())
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():  # the client hung up, or it took too long
                 raise
@@ -169,12 +219,15 @@ class Server:
             raise ApiError(503, str(error), code="engine_error", headers={"Retry-After": "5"}) from error
         finally:
             work.cancel()
+            if step is not None:
+                step.cancel()
             self._running.discard(work)
         self.metrics.answered(answer, time.monotonic() - begun)
         return answer
 
     async def _stream(self, request: web.Request, search: Search, name: str, deadline: float) -> web.StreamResponse:
-        """The role at once, signs of life while the search goes on, then the chain and the answer.
+        """The role at once, the first chain and signs of life while the search goes on, then the answer's chain where it is
+        another one, and the answer.
 
         What goes wrong once the stream has begun is told in an event.
         """
@@ -191,14 +244,21 @@ class Server:
                     request.transport.abort()
                 raise ConnectionResetError("the client does not read") from None
 
+        told: list[str] = []
+
+        async def tell(step: Step) -> None:
+            if piece := answers.shown(step, search.ask, self.searches.functions):
+                told.append(piece)
+                await write(answers.event(answers.chunk(*about, {"reasoning_content": piece})))
+
         async def alive() -> None:
             await write(f": searching, {search.turn.tokens} tokens so far\n\n".encode())
 
         try:
             await write(answers.event(answers.chunk(*about, {"role": "assistant", "content": ""})))
             async with self._until(deadline):
-                answer = await self._search(search, self.limits.keep_alive, alive)
-            for record in answers.chunks(answer, *about, search.ask.include_usage):
+                answer = await self._search(search, self.limits.keep_alive, alive, asyncio.Queue(), tell)
+            for record in answers.chunks(answer, *about, search.ask.include_usage, told):
                 await write(answers.event(record))
         except ApiError as error:
             request[STATUS] = error.status

@@ -68,15 +68,7 @@ class Gate:
         Raises:
             ApiError: 503 when the gate is closed; 429 when too many wait; what `until` raises.
         """
-        if self.closed:
-            raise ApiError(503, "the server is shutting down", code="shutting_down", headers={"Retry-After": "5"})
-        if self._places.locked() and self.waiting >= self._limits.queue:
-            raise ApiError(
-                429,
-                f"{self.running} searches run and {self.waiting} wait; try again later",
-                code="queue_full",
-                headers={"Retry-After": str(self.retry_after())},
-            )
+        self.check()
         self.waiting += 1
         try:
             async with until:
@@ -91,6 +83,22 @@ class Gate:
             self.running -= 1
             self._places.release()
             self._mean += (time.monotonic() - begun - self._mean) / 16
+
+    def check(self) -> None:
+        """Refuse what would find no place.
+
+        Raises:
+            ApiError: 503 when the gate is closed; 429 when too many wait.
+        """
+        if self.closed:
+            raise ApiError(503, "the server is shutting down", code="shutting_down", headers={"Retry-After": "5"})
+        if self._places.locked() and self.waiting >= self._limits.queue:
+            raise ApiError(
+                429,
+                f"{self.running} searches run and {self.waiting} wait; try again later",
+                code="queue_full",
+                headers={"Retry-After": str(self.retry_after())},
+            )
 
     def retry_after(self) -> int:
         """Seconds after which a place in the queue should be free: 1 to 60."""

@@ -1,4 +1,4 @@
-"""What a request says: bodies of ``/v1/chat/completions`` read strictly, and errors in OpenAI's form.
+"""What a request says: bodies of chat completions and completions read strictly, and errors in OpenAI's form.
 
 Pure functions on plain data. A field that would change the answer is honoured or refused, never passed over; fields with
 `NEUTRAL` values ask for nothing that is not done anyway, and those of `BOOKKEEPING` are about the caller's accounts.
@@ -14,8 +14,9 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from search.config import SearchConfig
-from search.strategies import STRATEGIES
+from search.strategies import AUTO, STRATEGIES
 
+MOST_STOPS, MOST_PROMPTS = 16, 64
 REASONING = ("functional", "text", "none")
 BOOKKEEPING = frozenset({
     "metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier", "store", "user",
@@ -23,7 +24,7 @@ BOOKKEEPING = frozenset({
 })  # fmt: skip
 # Fields that are not served, with the values that ask for nothing; null always does.
 NEUTRAL: dict[str, tuple[Any, ...]] = {
-    "n": (1,), "best_of": (1,), "stop": ("", []), "logprobs": (False,), "top_logprobs": (0,), "logit_bias": ({},),
+    "n": (1,), "best_of": (1,), "suffix": ("",), "logprobs": (False,), "top_logprobs": (0,), "logit_bias": ({},),
     "frequency_penalty": (0,), "presence_penalty": (0,), "repetition_penalty": (1,), "top_k": (0, -1), "min_p": (0,),
     "tools": ([],), "tool_choice": ("none", "auto"), "functions": ([],), "function_call": ("none", "auto"),
     "response_format": ({"type": "text"},), "modalities": (["text"],), "audio": (), "prediction": (),
@@ -108,6 +109,8 @@ class Ask:
         include_usage: whether a stream ends with the usage.
         reasoning: the chain as ``functional`` steps in their tags, as ``text``, or ``none``.
         tree: whether the tree is wanted.
+        confidence: whether the answer's share of the vote is wanted.
+        stop: texts before which the answer ends; what the search does is not changed by them.
     """
 
     messages: tuple[dict[str, str], ...]
@@ -118,6 +121,8 @@ class Ask:
     include_usage: bool = False
     reasoning: str = "functional"
     tree: bool = False
+    confidence: bool = False
+    stop: tuple[str, ...] = ()
 
 
 def read_json(data: bytes) -> dict[str, Any]:
@@ -180,7 +185,48 @@ def parse(body: dict[str, Any], offer: Offer) -> Ask:
         include_usage=_stream_options(body.get("stream_options"), stream),
         reasoning=found.get("reasoning", REASONING[0]),
         tree=_wants_tree(found, offer),
+        confidence=found.get("confidence", False),
+        stop=_stop(body.get("stop")),
     )
+
+
+def parse_completions(body: dict[str, Any], offer: Offer) -> list[Ask]:
+    """Understand a body of ``/v1/completions``: each prompt is asked as a question of its own.
+
+    Raises:
+        ApiError: as `parse`; 400 for token ids, streams and other fields that only go with chat completions.
+    """
+    for name in ("messages", "stream_options"):
+        if body.get(name) is not None:
+            raise refuse(f"{name} goes with /v1/chat/completions; here it is prompt", name)
+    if body.get("stream"):
+        raise refuse("stream: true goes with /v1/chat/completions only", "stream", "unsupported_parameter")
+    prompts = body.get("prompt")
+    prompts = [prompts] if isinstance(prompts, str) else prompts
+    if not isinstance(prompts, list) or not prompts:
+        raise refuse(f"prompt: {described(prompts)}, expected text or a list of texts", "prompt")
+    if len(prompts) > MOST_PROMPTS:
+        raise refuse(f"prompt: {len(prompts)} texts, this server takes at most {MOST_PROMPTS} at once", "prompt")
+    if not all(isinstance(prompt, str) for prompt in prompts):
+        raise refuse(
+            "prompt: token ids are not read here, since the question is put into the model's chat template; send text "
+            "(lm-evaluation-harness: tokenized_requests=False)",
+            "prompt",
+        )
+    shared = {
+        name: value for name, value in body.items() if name not in ("prompt", "messages", "stream_options", "stream")
+    }
+    return [parse({**shared, "messages": [{"role": "user", "content": prompt}]}, offer) for prompt in prompts]
+
+
+def _stop(given: Any) -> tuple[str, ...]:
+    """The texts of ``stop``; empty ones ask for nothing."""
+    texts = [given] if isinstance(given, str) else [] if given is None else given
+    if not isinstance(texts, list) or not all(isinstance(text, str) for text in texts):
+        raise refuse(f"stop: {described(given)}, expected text or a list of texts", "stop")
+    if len(texts) > MOST_STOPS:
+        raise refuse(f"stop: {len(texts)} texts, expected at most {MOST_STOPS}", "stop")
+    return tuple(text for text in texts if text)
 
 
 def described(value: Any) -> str:
@@ -253,8 +299,9 @@ FIELDS: dict[str, Check] = {
     "strategy": _one_of(*STRATEGIES),
     "reasoning": _one_of(*REASONING),
     "tree": _boolean,
+    "confidence": _boolean,
 }
-OWN = frozenset({"model", "messages", "stream_options"})  # with a form of their own
+OWN = frozenset({"model", "messages", "stream_options", "stop"})  # with a form of their own
 
 
 def _search(found: dict[str, Any], offer: Offer) -> tuple[str, SearchConfig]:
@@ -292,8 +339,8 @@ def _longest(found: dict[str, Any]) -> int | None:
 
 def _wants_tree(found: dict[str, Any], offer: Offer) -> bool:
     strategy = found.get("strategy", offer.strategy)
-    if found.get("tree") and strategy != "mcts":
-        raise refuse(f"tree: true does not go with strategy {strategy}, only mcts grows one", "tree")
+    if found.get("tree") and strategy not in (AUTO, "mcts", "best_first"):
+        raise refuse(f"tree: true does not go with strategy {strategy}, only best_first and mcts grow one", "tree")
     return bool(found.get("tree"))
 
 

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import threading
-from collections.abc import Callable
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from rftt.serve.answers import Answer, compose
-from rftt.serve.protocol import Ask, refuse
+from rftt.serve.protocol import ApiError, Ask, refuse
+from search.chain import Step
 from search.driver import Question
 from search.engines.engine import Engine, EngineAround, EngineGone, Generation, Sampling
 from search.functions import RFTT, FunctionSet
@@ -27,6 +28,11 @@ from search.strategies import Solver
 # Every request asks the question of this name, so that its answer depends on its seed and settings alone; `rftt solve` names
 # a single question so too, and gives the same answer.
 QUESTION = "question"
+
+
+SHORT = 1 << 14  # characters or bytes; longer texts have a thread of their own
+PIECE, SEAM = 1 << 13, 16  # characters that are encoded at once, and tokens that a cut may add to them
+T = TypeVar("T")
 
 
 class Vocabulary:
@@ -64,6 +70,7 @@ class Conversation(Vocabulary):
         self._known = vocabulary.get_vocab()
         self.all_special_ids = vocabulary.all_special_ids
         self.earlier = earlier
+        self.prompts: dict[str, list[int]] = {}  # question → ids of its prompt, as far as they have been made
 
 
 class Turn(EngineAround):
@@ -118,6 +125,11 @@ class Search:
         return Question(QUESTION, self.ask.messages[-1]["content"])
 
 
+def _call_in(loop: asyncio.AbstractEventLoop, what: Callable[[Step], None], step: Step) -> None:
+    with suppress(RuntimeError):  # the server is gone, and the search will be cancelled
+        loop.call_soon_threadsafe(what, step)
+
+
 Opened = AbstractContextManager[tuple[Engine, Scorer | None]]
 
 
@@ -135,8 +147,9 @@ class Searches:
         self.gone: str | None = None  # why the engine cannot serve
         self._open = open_engine
         self._closing = False
-        # Templating and encoding a long prompt must keep neither loop waiting.
-        self._templating = concurrent.futures.ThreadPoolExecutor(1, "rftt-prompts")
+        # Reading, templating and encoding must keep neither loop waiting, and long texts must keep no short one waiting.
+        self._short = concurrent.futures.ThreadPoolExecutor(1, "rftt-prompts")
+        self._long = concurrent.futures.ThreadPoolExecutor(1, "rftt-long-prompts")
         self._thread = threading.Thread(target=self._run, name="rftt-engine", daemon=True)
 
     @property
@@ -156,7 +169,8 @@ class Searches:
         Returns:
             Whether it was closed within so many seconds.
         """
-        self._templating.shutdown(wait=False, cancel_futures=True)
+        for threads in (self._short, self._long):
+            threads.shutdown(wait=False, cancel_futures=True)
         self._closing = True
         if self.ready.done() and not self.ready.exception() and self._thread.is_alive():
             self._loop.call_soon_threadsafe(self._stopped.set)
@@ -169,14 +183,29 @@ class Searches:
         Raises:
             ApiError: 400: the prompt is too long, or model, settings and chat template do not go together.
         """
-        return await asyncio.get_running_loop().run_in_executor(self._templating, self._prepare, ask, name)
+        length = sum(len(message["content"]) for message in ask.messages)
+        threads = self._short if length <= SHORT else self._long
+        return await asyncio.get_running_loop().run_in_executor(threads, self._prepare, ask, name)
 
-    async def run(self, search: Search) -> Answer:
+    async def aside(self, work: Callable[[], T], size: int) -> T:
+        """What `work` returns; where it is about so many bytes that it takes a while, it is done in another thread."""
+        if size <= SHORT:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._long, work)
+
+    async def run(self, search: Search, on_step: Callable[[Step], None] | None = None) -> Answer:
         """Search and vote; cancelling this cancels the search in the engine.
+
+        Args:
+            search: that is ready.
+            on_step: called in this event loop with each step of the first chain, as long as the search goes on.
 
         Raises:
             EngineError: the engine cannot serve the request.
         """
+        if on_step is not None:
+            here = asyncio.get_running_loop()
+            search.solver.on_step = lambda step: _call_in(here, on_step, step)
         if not self._thread.is_alive():
             raise EngineGone(self.gone or "the engine was closed")
         work = asyncio.run_coroutine_threadsafe(self._search(search), self._loop)
@@ -209,21 +238,33 @@ class Searches:
         tokenizer = Conversation(self._vocabulary, [*ask.messages[:-1]])
         turn = Turn(self._engine, tokenizer, name)
         try:
-            length = len(prompt_ids(tokenizer, [ask.messages[-1]]))
+            self._refuse_too_long(ask.messages)
+            ids = prompt_ids(tokenizer, [ask.messages[-1]])
+            tokenizer.prompts[ask.messages[-1]["content"]] = ids
+            length = len(ids)
             solver = Solver(turn, ask.search, ask.strategy, functions=self.functions, scorer=self._scorer)
         except ValueError as error:
             raise refuse(str(error), "messages" if "chat template" in str(error) else None) from error
         if length + 1 >= turn.max_model_len:
-            raise refuse(
-                f"messages: the prompt of {length} tokens leaves no room for an answer in the model's "
-                f"{turn.max_model_len}; shorten it",
-                "messages",
-                "context_length_exceeded",
-            )
+            raise _too_long(str(length), turn.max_model_len)
         # The prompts of an un-tuned search hold its instructions: there the step is limited instead of the chain.
-        if ask.max_tokens is not None and (solver.tuned or ask.strategy != "mcts"):
+        if ask.max_tokens is not None and (solver.tuned or solver.strategy != "mcts"):
             turn.end_chains_at(length + ask.max_tokens)
         return Search(ask, solver, turn, length)
+
+    def _refuse_too_long(self, messages: Sequence[dict[str, str]]) -> None:
+        """Refuse what is far too long after a look at its beginning: the work is bounded by what the model can take.
+
+        Raises:
+            ApiError: 400.
+        """
+        room, tokens = self._engine.max_model_len, 0
+        text = "\n".join(message["content"] for message in messages)
+        for at in range(0, len(text) if len(text) > PIECE else 0, PIECE):
+            # A cut makes a few tokens more of a text, never a share of them.
+            tokens += max(0, len(encode(self._vocabulary, text[at : at + PIECE])) - SEAM)
+            if tokens > room:
+                raise _too_long(f"more than {tokens}", room)
 
     async def _search(self, search: Search) -> Answer:
         try:
@@ -237,3 +278,11 @@ class Searches:
             return len(encode(self._vocabulary, text))
 
         return compose(solution, search.ask, search.prompt_tokens, count, self.functions)
+
+
+def _too_long(tokens: str, room: int) -> ApiError:
+    return refuse(
+        f"messages: the prompt of {tokens} tokens leaves no room for an answer in the model's {room}; shorten it",
+        "messages",
+        "context_length_exceeded",
+    )

@@ -23,7 +23,9 @@ from rftt.model.checkpoints import WholeCheckpoints, go_on, step_of
 from rftt.model.finite import StopsWhenNotFinite
 from rftt.model.vocabulary import functional_token_ids
 from rftt.runtime import distributed
+from rftt.runtime.progress import course, training_progress
 from rftt.runtime.step_log import MetricsLog
+from rftt.runtime.terminal import conclude
 from rftt.weighting.conversations import conversations, encode
 from rftt.weighting.registry import load_weighting
 from search.functions import RFTT, FunctionSet
@@ -48,6 +50,7 @@ PAPER: dict[str, Any] = {
     "save_strategy": "epoch",
     "save_total_limit": 2,
     "report_to": "none",
+    "disable_tqdm": True,
 }
 
 
@@ -183,7 +186,7 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
         train_dataset=dataset,
         processing_class=tokenizer,
         peft_config=adapters,
-        callbacks=list(job.callbacks),
+        callbacks=[*job.callbacks, training_progress(job.label, "loss")],
         **job.weights,
     )
     if trainer.is_world_process_zero():
@@ -196,6 +199,10 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
     trainer.refuse_if_not_finite()
     save = partial(lora.save_merged, trainer) if adapters else trainer.save_model
     distributed.save_final(trainer, out, model, save)
+    state = trainer.state
+    if state.is_world_process_zero:
+        told = [f"{len(dataset)} samples", f"{state.global_step} steps", course(state.log_history, "loss")]
+        conclude(", ".join(filter(None, told)))
     return metrics
 
 

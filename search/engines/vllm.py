@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from search.engines.apart import Apart
-from search.engines.engine import EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
+from search.engines.engine import FORBIDDING, EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
 from search.engines.vllm_changes import CountedSchedule, prepare_environment
 from search.loading import CodeRefused, refusing_code
 from search.prompt import end_ids
@@ -179,6 +179,7 @@ def sampling_params(sampling: Sampling, room: int, ends: Iterable[int] = ()) -> 
         top_p=sampling.top_p,
         seed=sampling.seed,
         stop_token_ids=[*sampling.stop_ids, *sorted(ends)] or None,
+        logit_bias=dict.fromkeys(sampling.forbidden_ids, FORBIDDING) or None,
         # vLLM wants the number of watched ids here; the sampled id comes in addition.
         logprobs=(len(sampling.watch_ids) or sampling.top_logprobs)
         if sampling.watch_ids or sampling.top_logprobs or sampling.logprobs

@@ -145,7 +145,7 @@ class Attacker:
     def places(self) -> Hostile:
         if self.rng.random() < 0.5:
             path = self.rng.choice(
-                ["/", "/v1", "/v1/completions", "/..", "/v1/../etc/passwd", "/%00", "/" + "a" * 4000, "/v1/"]
+                ["/", "/v1", "/v1/embeddings", "/..", "/v1/../etc/passwd", "/%00", "/" + "a" * 4000, "/v1/"]
             )
             return self.sent("paths", b"", 404, path=path, method=self.rng.choice(["GET", "POST", "DELETE"]))
         method = self.rng.choice(["GET", "PUT", "DELETE", "PATCH", "OPTIONS"])

@@ -241,7 +241,8 @@ def test_a_solved_question_is_replayed_where_nothing_is_right_and_survives_a_che
     first = run(prompts(0))
     answers[0] = wrong
     again = run(prompts(0), 1)
-    assert column(again, "origin") == ["tree", "plain", "plain", "replay"]
+    assert column(again, "origin") == ["tree", "plain", "plain", "tree"]
+    assert column(again, "replayed") == [False, False, False, True]
     assert again[-1].completion_ids == first[0].completion_ids
     assert again[-1].logprobs == first[0].logprobs
     run.sampler.save(tmp_path, 0)

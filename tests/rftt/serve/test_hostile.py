@@ -15,9 +15,10 @@ from tests.search.fakes import CharTokenizer
 class AnyText(CharTokenizer):
     """Reads what it has no character for as a question mark."""
 
-    def __call__(self, text, add_special_tokens=True):
+    def __call__(self, text, add_special_tokens=True, split_special_tokens=False):
         known = self.vocabulary
-        return {"input_ids": [known.get(t, known["?"]) for t in self.pattern.findall(text)]}
+        parts = text if split_special_tokens else self.pattern.findall(text)
+        return {"input_ids": [known.get(t, known["?"]) for t in parts]}
 
 
 def test_hostile_requests_get_the_right_status_and_leave_nothing_behind():

@@ -54,7 +54,7 @@ def test_messages_of_several_turns_and_parts():
     [
         ({"n": 2}, "n"),
         ({"n": True}, "n"),
-        ({"stop": ["\n"]}, "stop"),
+        ({"stop": [3]}, "stop"),
         ({"tools": [{}]}, "tools"),
         ({"logprobs": True}, "logprobs"),
         ({"response_format": {"type": "json_object"}}, "response_format"),
