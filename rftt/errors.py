@@ -24,8 +24,8 @@ class PhaseFailed(Exception):
     """A process of ours ended with an exit code other than 0.
 
     Args:
-        phase: what it was to do.
-        code: its exit code.
+        phase: work that the process was to do.
+        code: exit code of the process.
     """
 
     def __init__(self, phase: str, code: int) -> None:

@@ -80,8 +80,8 @@ def run(config: Config, command: Sequence[str] = ()) -> dict[str, float]:
     """Run every phase that has no result yet; then the summary, the table and the report.
 
     Args:
-        config: the run.
-        command: what the user typed, for the report.
+        config: settings of the run.
+        command: command line of the user, for the report.
 
     Returns:
         Seconds by phase.

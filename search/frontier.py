@@ -50,13 +50,11 @@ class Branch:
         ids: that it keeps, and the one that it takes instead.
         logprobs: of these.
         forced: positions of forced tags among them.
-        opens: whether its last id forces a function.
     """
 
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     forced: tuple[int, ...] = ()
-    opens: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +110,6 @@ class Frontier:
             (*chain.ids[:place], id),
             (*chain.logprobs[:place], logprob),
             (*(p for p in chain.forced if p < place), *((place,) if forced else ())),
-            forced,
         )
 
     def add(self, chain: Chain) -> None:
@@ -120,16 +117,19 @@ class Frontier:
         self._chains.append(chain)
         forced = frozenset(chain.forced)
         doubts = self._doubts(chain)
-        mass, function = 0.0, ROOT
+        mass, function, inside = 0.0, ROOT, not self.order.openings
         for place, id in enumerate(chain.ids):
             opens = id in self.order.openings
             if place >= chain.start:
                 worth = self.order.keep * mass
                 if opens:
                     self._force(chain, place, function, worth + math.log(max(doubts[place], TINY)))
-                self._vary(chain, place, function, worth)
+                if inside:
+                    self._vary(chain, place, function, worth)
             if opens:
                 function = self.order.openings[id]
+            if self.order.openings:
+                inside = opens or (inside and id not in self.order.closings)
             if place not in forced:
                 mass += chain.logprobs[place]
 

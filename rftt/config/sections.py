@@ -328,6 +328,8 @@ class RLSection:
         replay: a question of which no path is right this time gets the last right path of an earlier visit.
         rollouts_every: a group of paths with their advantages is kept for the report in every n-th step; 0 keeps none.
         max_logprob_difference: mean difference between engine and trainer, in nats a token, above which there is a warning.
+        prefix_sharing: whether tokens that rollouts share are computed once: ``auto`` where this is exact
+            (`rftt.model.prefix_sharing`), true demands it, false pads every rollout into a row of its own.
         auxiliary: a further loss on the tokens of right paths.
         lora: adapters instead of full fine-tuning.
         trainer: options of TRL's ``GRPOConfig``, e.g. learning_rate, beta, max_steps, use_vllm.
@@ -350,6 +352,7 @@ class RLSection:
     replay: bool = False
     rollouts_every: int = 10
     max_logprob_difference: float = 0.05
+    prefix_sharing: Literal["auto", True, False] = "auto"
     auxiliary: AuxiliarySection = field(default_factory=AuxiliarySection)
     lora: LoRAConfig = field(default_factory=LoRAConfig)
     trainer: dict[str, Any] = field(default_factory=dict)

@@ -54,10 +54,10 @@ PARTS: dict[str, Callable[[Record], Iterable[Record]]] = {
 @dataclass(frozen=True)
 class Round:
     """Args:
-    number: from 1.
-    folder: of its results.
-    model: searches.
-    policy: ``"prompted"`` in the first round, ``"functional"`` once a model is tuned.
+    number: number of the round, from 1.
+    folder: folder of the results.
+    model: model that searches.
+    policy: name of the policy: ``"prompted"`` in the first round, ``"functional"`` once a model is tuned.
     before: results of the round before, whose solved questions are kept; None in the first.
     todo: questions to search.
     """
@@ -80,8 +80,8 @@ def search(config: Config, share: int | None = None) -> None:
     """Search in the first round that has no chains yet, and write its trees, chains and, if wanted, preference pairs.
 
     Args:
-        config: of the run.
-        share: search only every ``search.processes``-th question from this one on, and leave the rest to others.
+        config: settings of the run.
+        share: place, from 0, of the share to search: every ``search.processes``-th question from there on; None is all.
 
     Raises:
         PhaseFailed: a process that searched a share ended with an error.

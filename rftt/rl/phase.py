@@ -21,6 +21,7 @@ from rftt.data.problems import Problem
 from rftt.errors import UsageError
 from rftt.model import checkpoints, lora
 from rftt.model.checkpoints import step_of
+from rftt.model.prefix_sharing.exact import obstacle
 from rftt.model.vocabulary import check_model
 from rftt.rl import grpo_options
 from rftt.rl.auxiliary_loss import RoleSources, build
@@ -33,7 +34,7 @@ from rftt.runtime.step_log import MetricsLog, StepLog
 from rftt.runtime.terminal import conclude
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
-from search.loading import load_tokenizer
+from search.loading import load_model_config, load_tokenizer
 from search.prompt import question_ids
 
 log = logging.getLogger(__name__)
@@ -143,6 +144,26 @@ def easy_first(problems: Sequence[Problem], solve_rates: Mapping[str, float]) ->
     return sorted(problems, key=lambda p: -solve_rates.get(p.id, mean))
 
 
+def shares_prefixes(asked: bool | str, config: Any, options: Mapping[str, Any]) -> bool:
+    """Whether tokens that rows share are computed once.
+
+    Args:
+        asked: ``rl.prefix_sharing``.
+        config: transformers' of the model.
+        options: of TRL's trainer.
+
+    Raises:
+        UsageError: it is asked for and would not be exact.
+    """
+    reason = obstacle(config, options) if asked else None
+    if reason is None:
+        return bool(asked)
+    if asked == "auto":
+        log.info("shared beginnings are computed once a row: %s", reason)
+        return False
+    raise UsageError(f"rl.prefix_sharing is true, but {reason}; set it to auto or false")
+
+
 def build_trainer(
     model_path: str | Path,
     problems: Sequence[Problem],
@@ -183,6 +204,7 @@ def build_trainer(
     import torch
     from datasets import Dataset
 
+    from rftt.model.prefix_sharing.attention import NAME
     from rftt.rl.trainer import RFTTTrainer
     from rftt.rl.trl_hooks import engine_options
 
@@ -193,6 +215,9 @@ def build_trainer(
         settings, engine, output_dir, dtype=dtype, seed=seed, world_size=distributed.processes(), on_gpu=on_gpu,
         longest_prompt=longest_prompt, trust_remote_code=trust_remote_code,
     )  # fmt: skip
+    sharing = shares_prefixes(settings.prefix_sharing, load_model_config(model_path, trust_remote_code), options)
+    if sharing:
+        options["model_init_kwargs"] = (options.get("model_init_kwargs") or {}) | {"attn_implementation": NAME}
     distributed.prepare(options, "rl")
     args = grpo_options.training_arguments(options)
     sampler = FunctionalSampler(problems, settings, seed=seed, functions=functions, scorer=scorer)
@@ -216,6 +241,7 @@ def build_trainer(
             ),
             processing_class=tokenizer,
             sampler=sampler,
+            sharing=sharing,
             callbacks=[*callbacks, training_progress("rl", "reward")],
             settings=settings,
             functions=functions,

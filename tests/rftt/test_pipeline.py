@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def test_questions_to_report(engine, tmp_path):
     options = ["engine.options={}", "search.processes=1", "eval.processes=1"] if engine == "transformers" else []
     done = subprocess.run(command("run", run, f"engine.name={engine}", *options), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+    only_ours_on_the_terminal(done, run)
     summary = json.loads((run / "summary.json").read_text())
     for model in ("base", "sft", "rl"):
         results = summary["models"][model]
@@ -51,6 +53,21 @@ def test_questions_to_report(engine, tmp_path):
     assert not list(run.rglob("*.tmp")) and not list(run.rglob("*.partial"))
     again = subprocess.run(command("run", run, f"engine.name={engine}", *options), capture_output=True, text=True)
     assert again.returncode == 0 and again.stdout.count("done before") == len(PHASES) - 1
+
+
+def only_ours_on_the_terminal(done, run):
+    """One line for each phase, then the table; progress on standard error; all that dependencies say in the log."""
+    lines = done.stdout.splitlines()
+    for name, line in zip(("tokens", "search", "sft", "rl", "eval"), lines[:5], strict=True):
+        assert re.fullmatch(rf"{name} +(\d+ min )?\d+ s   \S.*", line), line
+    assert lines[5] == "" and {"greedy", "pass@1"} <= {line.split()[0] for line in lines[6:] if line}
+    assert lines[-3:-1] == [f"report: {run / 'report.html'}", f"log: {run / 'log.txt'}"] and "s: tokens" in lines[-1]
+    progress = r"(tokens|search|sft|rl|eval) .*(starting|\d+/\d+).*"
+    told = [line for line in done.stderr.splitlines() if not re.fullmatch(progress, line)]
+    assert all(line.startswith("left out") for line in told), told
+    assert "\r" not in done.stdout + done.stderr
+    log = (run / "log.txt").read_text()
+    assert "Loading weights" in log and "'loss':" in log and "rftt" in log
 
 
 def test_a_run_goes_on_with_other_servers_but_not_with_other_settings(tmp_path):
