@@ -10,7 +10,8 @@ import pytest
 from search.engines import Generation, Sampling, ServerEngine
 from search.engines.engine import EngineError, EngineGone
 from search.engines.fleet import Fleet
-from tests.search.fake_server import FakeServer, free_port
+from tests.ports import free_port
+from tests.search.fake_server import FakeServer
 from tests.search.fakes import TOKENIZER
 
 EOS = TOKENIZER.eos_token_id
