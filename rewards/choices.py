@@ -13,7 +13,9 @@ _LETTER_AND_VALUE = re.compile(
     r"(?i:" + _INTRODUCED + r")(?:([A-H])\s*[).:]|[(\[]\s*([A-H])\s*[)\]]\s*[.:]?)\s*(?P<value>[^\s).,;:].*)", re.DOTALL
 )
 # A value that names a choice of its own is a second choice.
-_ANOTHER = re.compile(r"(?<![A-Za-z\\])[A-H](?![A-Za-z(])|(?<![A-Za-z])[a-h]\)|\bor\b|\\(?:lor|vee)(?![A-Za-z])", re.IGNORECASE)
+_ANOTHER = re.compile(
+    r"(?<![A-Za-z\\])[A-H](?![A-Za-z(])|(?<![A-Za-z])[a-h]\)|\bor\b|\\(?:lor|vee)(?![A-Za-z])", re.IGNORECASE
+)
 MAX_CHARS = 300
 
 

@@ -265,8 +265,26 @@ def _may_be_rounded(gold: Node, answer: Node) -> bool:
     if not has_symbol(exact):
         return True
     return _irrational(exact) or any(
-        part[0] == "num" and not _terminates(1 / part[1]) for part in walk(exact) if part[0] == "num" and part[1]
+        part[0] == "num" and part[1] and not (_terminates(part[1]) and (not below or _terminates(1 / part[1])))
+        for part, below in _numbers(exact, False)
     )
+
+
+def _numbers(node: Node, below: bool) -> Iterator[tuple[Node, bool]]:
+    """The numbers of a tree outside of exponents, and whether each stands in a denominator."""
+    if node[0] == "num":
+        yield node, below
+    elif node[0] == "div":
+        yield from _numbers(node[1], below)
+        yield from _numbers(node[2], True)
+    elif node[0] == "pow":
+        exponent = rational_value(node[2])
+        yield from _numbers(node[1], below or (exponent is not None and exponent < 0))
+    else:
+        for child in node[1:]:
+            for part in child if isinstance(child, tuple) and child and not isinstance(child[0], str) else (child,):
+                if isinstance(part, tuple) and part and isinstance(part[0], str):
+                    yield from _numbers(part, below)
 
 
 def _irrational(node: Node) -> bool:

@@ -15,6 +15,8 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
+from rftt.runtime import terminal
+
 # What is wrong with a disk or a path is no fault of the program: one line says it.
 DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP,
         errno.EISDIR, errno.ENOTDIR}  # fmt: skip
@@ -27,42 +29,66 @@ def main(argv: Sequence[str] | None = None) -> int:
     from rftt.runtime.children import end_with_parent
 
     end_with_parent()
-    environment.set_defaults()
     arguments = parse(argv)
-    from rftt.errors import PhaseFailed, UsageError, one_line
+    logged = hasattr(arguments, "verbose")
+    environment.set_defaults(logged=logged)
+    with terminal.attached(verbose=arguments.verbose) if logged else nullcontext():
+        return _code(arguments)
+
+
+def _code(arguments: Arguments) -> int:
+    """Run a command; returns its exit code and says what went wrong."""
+    from rftt.errors import PhaseFailed, TrainingFailed, UsageError, one_line
     from search.engines.engine import EngineError
 
     try:
         arguments.run_command(arguments)
+        return 0
     except (UsageError, EngineError) as error:
-        print(f"rftt: {one_line(str(error))}", file=sys.stderr)
+        terminal.say(f"rftt: {one_line(str(error))}", error=True)
         return 2
-    except KeyboardInterrupt:
-        print(f"\nrftt: interrupted{_how_on(arguments)}", file=sys.stderr)
+    except TrainingFailed as error:
+        terminal.say(f"rftt: {error}", error=True)
         return 1
+    except KeyboardInterrupt:
+        return _ended("interrupted", arguments, shown=False)
     except BrokenPipeError:
         return 1
     except PhaseFailed as error:
         if error.code == 2:  # it has said itself what is wrong
             return 2
-        print(f"rftt: {error}{_how_on(arguments)}", file=sys.stderr)
-        return 1
+        return _ended(str(error), arguments)
     except OSError as error:
         if error.errno not in DISK:
             return _failed(error, arguments)
         place = error.filename2 or error.filename or "a file"
-        print(f"rftt: {place}: {error.strerror}{_how_on(arguments)}", file=sys.stderr)
-        return 1
+        return _ended(f"{place}: {error.strerror}", arguments, shown=False)
     except Exception as error:
         return _failed(error, arguments)
-    return 0
 
 
 def _failed(error: Exception, arguments: Arguments) -> int:
     import traceback
 
     traceback.print_exception(error)
-    print(f"rftt: failed: {type(error).__name__}{_how_on(arguments)}", file=sys.stderr)
+    return _ended(f"failed: {type(error).__name__}", arguments)
+
+
+def _ended(reason: str, arguments: Arguments, *, shown: bool = True) -> int:
+    """Say why a command ended too early; returns its exit code.
+
+    Args:
+        reason: what happened.
+        arguments: arguments of the command.
+        shown: whether to show the end of the log as well.
+    """
+    told = f"rftt: {reason}{_how_on(arguments)}"
+    if terminal.is_child():  # its parent shows the end of the log
+        print(told, file=sys.stderr)
+        return 1
+    if shown:
+        terminal.show_failure()
+    terminal.say(told, error=True)
     return 1
 
 
@@ -96,7 +122,7 @@ def build_parser() -> argparse.ArgumentParser:
         ("rl", "phase 2: online RL over functional tokens"),
         ("eval", "measure the models on the held-out questions"),
     ):
-        command = _command(commands, name, text, _run if name == "run" else _phase)
+        command = _command(commands, name, text, _run if name == "run" else _phase, logged=True)
         command.add_argument("config", metavar="CONFIG", help="YAML file", nargs="?" if name == "eval" else None)
         command.add_argument(
             "overrides", nargs="*", metavar="section.key=value", help="settings that win over the file"
@@ -120,7 +146,9 @@ def build_parser() -> argparse.ArgumentParser:
     harness.add_argument("harness", nargs=1, metavar="RUN", help="run folder")
     harness.add_argument("out", metavar="OUT", help="folder to write")
 
-    shad = _command(commands, "shad", "tell reasoning tokens from boilerplate, in a run or in any chat data", _shad)
+    shad = _command(
+        commands, "shad", "tell reasoning tokens from boilerplate, in a run or in any chat data", _shad, logged=True
+    )
     shad.add_argument(
         "settings", nargs="*", metavar="CONFIG | section.key=value", help="YAML file, settings that win over it"
     )
@@ -128,7 +156,7 @@ def build_parser() -> argparse.ArgumentParser:
     shad.add_argument("--model", metavar="M", help="with --data: model folder or hub name")
     shad.add_argument("--out", metavar="DIR", help="with --data: folder for roles.jsonl and summary.json")
 
-    tokens = _command(commands, "tokens", "add the functional tokens to a model's vocabulary", _tokens)
+    tokens = _command(commands, "tokens", "add the functional tokens to a model's vocabulary", _tokens, logged=True)
     tokens.add_argument("model", metavar="MODEL", help="model folder or hub name; or the config of a run")
     tokens.add_argument(
         "out", metavar="OUT", nargs="*", help="folder of the new model; after a config: section.key=value …"
@@ -140,7 +168,7 @@ def build_parser() -> argparse.ArgumentParser:
     tokens.add_argument("--chat-template", metavar="FILE", help="Jinja chat template, for models that have none")
     tokens.add_argument("--functions", metavar="FILE", help="YAML file with another token set than the paper's")
 
-    solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve)
+    solve = _command(commands, "solve", "answer questions: the answer, the vote and the tree", _solve, logged=True)
     solve.add_argument("question", metavar="QUESTION", nargs="?", help="the question; or use --file")
     solve.add_argument("--file", help="questions as text lines or JSON lines; - reads standard input")
     solve.add_argument(
@@ -177,7 +205,9 @@ def build_parser() -> argparse.ArgumentParser:
         "--out", help="where to write it (default: RUN/report.html; of several, comparison.html in the first)"
     )
 
-    export = _command(commands, "export", "write a model of a run for others, with a model card, or push it", _export)
+    export = _command(
+        commands, "export", "write a model of a run for others, with a model card, or push it", _export, logged=True
+    )
     export.add_argument("run", metavar="RUN", help="run folder")
     export.add_argument("out", metavar="OUT", help="folder to write; must not be there")
     export.add_argument("--model", choices=("sft", "rl"), default="rl", help="which model (default: rl)")
@@ -201,10 +231,19 @@ def build_parser() -> argparse.ArgumentParser:
 
 
 def _command(
-    commands: argparse._SubParsersAction, name: str, text: str, run: Callable[[Arguments], None]
+    commands: argparse._SubParsersAction,
+    name: str,
+    text: str,
+    run: Callable[[Arguments], None],
+    *,
+    logged: bool = False,
 ) -> argparse.ArgumentParser:
     command = commands.add_parser(name, help=text, description=text)
     command.set_defaults(run_command=run)
+    if logged:
+        command.add_argument(
+            "-v", "--verbose", action="store_true", help="show what dependencies print, which else goes into a log"
+        )
     return command
 
 
@@ -215,7 +254,8 @@ def _run(arguments: Arguments) -> None:
     config = load_config(arguments.config, arguments.overrides)
     arguments.goes_on = True
     seconds = run(config, sys.argv)
-    print(f"{sum(seconds.values()):.0f} s: " + ", ".join(f"{k} {v:.0f}" for k, v in seconds.items()))
+    parts = ", ".join(f"{k} {v:.0f}" for k, v in seconds.items())
+    terminal.say(f"log: {terminal.log_path()}\n{sum(seconds.values()):.0f} s: {parts}")
 
 
 def _phase(arguments: Arguments) -> None:
@@ -237,15 +277,20 @@ def _phase(arguments: Arguments) -> None:
     with holding(config.folder, arguments.command, part):
         prepare(config)
         arguments.goes_on = True
-        if arguments.command == "eval" and model:
-            return measure(config, model)
-        if share is not None:
-            return search(config, share)
-        PHASES[arguments.command](config)
+        terminal.keep_log(config.folder)
+        with terminal.phase(arguments.command):
+            if arguments.command == "eval" and model:
+                measure(config, model)
+            elif share is not None:
+                search(config, share)
+            else:
+                PHASES[arguments.command](config)
+            if part is not None and not terminal.is_child():
+                terminal.conclude(f"{part} is done")
         if arguments.command in ("shad", "sft", "rl"):
             distributed.leave()
-        if arguments.command == "eval":
-            print(summarise(config))
+        if arguments.command == "eval" and not model and not terminal.is_child():
+            terminal.say(f"\n{summarise(config)}")
     return None
 
 
@@ -264,7 +309,7 @@ def _read_eval(arguments: Arguments) -> None:
 def _harness(arguments: Arguments) -> None:
     from rftt.evaluate.harness import export
 
-    print(*export(Path(arguments.harness[0]), Path(arguments.out)), sep="\n")
+    terminal.say("\n".join(map(str, export(Path(arguments.harness[0]), Path(arguments.out)))))
 
 
 def _compare(arguments: Arguments) -> None:
@@ -275,9 +320,10 @@ def _compare(arguments: Arguments) -> None:
     ):
         if arguments.json:
             metrics = [comparison.to_json() for comparison in found]
-            print(json.dumps({"benchmark": benchmark, "first": first.name, "second": second.name, "metrics": metrics}))
+            told = json.dumps({"benchmark": benchmark, "first": first.name, "second": second.name, "metrics": metrics})
         else:
-            print(shown(benchmark, first, second, found), end="\n\n")
+            told = f"{shown(benchmark, first, second, found)}\n"
+        terminal.say(told)
 
 
 def _data(arguments: Arguments) -> None:
@@ -318,7 +364,9 @@ def _shad(arguments: Arguments) -> None:
     out = Path(arguments.out)
     arguments.goes_on = True
     with holding(out, "shad"):
-        print(labelled(label_tokens(arguments.model, Path(arguments.data), out, config), out / SHAD_ROLES.name))
+        terminal.keep_log(out)
+        if summary := label_tokens(arguments.model, Path(arguments.data), out, config):  # another process tells it
+            terminal.say(labelled(summary, out / SHAD_ROLES.name))
     return None
 
 
@@ -343,7 +391,7 @@ def _tokens(arguments: Arguments) -> None:
         trust_remote_code=arguments.trust_remote_code,
         asking=ModelConfig(chat_template=arguments.chat_template),
     )
-    print(summary["message"])
+    terminal.say(summary["message"])
     return None
 
 
@@ -460,9 +508,9 @@ def _export(arguments: Arguments) -> None:
     check_export(run, out, arguments.model)
     if arguments.push:
         check_push(arguments.push)
-    print(export(run, out, model=arguments.model, dtype=arguments.dtype, license=arguments.license))
+    terminal.say(str(export(run, out, model=arguments.model, dtype=arguments.dtype, license=arguments.license)))
     if arguments.push:
-        print(push(out, arguments.push, private=arguments.private))
+        terminal.say(str(push(out, arguments.push, private=arguments.private)))
 
 
 def _toy(arguments: Arguments) -> None:

@@ -14,14 +14,15 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import accumulate
 from typing import TYPE_CHECKING
 
+from search.chain import Step
 from search.chain_tree import Path, add_path
 from search.engines.engine import Generation, Sampling
-from search.frontier import Branch, Chain, Frontier, Order
+from search.frontier import TINY, Branch, Chain, Frontier, Order
 from search.solution import Candidate, Solution
 from search.tree import Tree
 from search.voting import Poll
@@ -29,6 +30,21 @@ from search.voting import Poll
 if TYPE_CHECKING:
     from search.driver import Question
     from search.strategies import Solver
+
+
+@dataclass(frozen=True)
+class Continued:
+    """A branch with its continuation.
+
+    Args:
+        branch: with the position of a tag that was replaced among those that are forced.
+        generation: its continuation.
+        rounds: requests that it took, one after the other.
+    """
+
+    branch: Branch
+    generation: Generation
+    rounds: int
 
 
 async def best_first(solver: Solver, question: Question) -> Solution:
@@ -82,8 +98,8 @@ class _Search:
             count = len(left) if room is None else max(1, room // max(self.longest, 1))
             together, left = left[:count], left[count:]
             found = await asyncio.gather(*(self._continue(branch, room) for branch in together))
-            together, generations = [branch for branch, _ in found], [generation for _, generation in found]
-            solution.rounds += 2 if any(branch.opens for branch in together) else 1
+            together, generations = [f.branch for f in found], [f.generation for f in found]
+            solution.rounds += max(f.rounds for f in found)
             before, solution.tokens = solution.tokens, solution.tokens + sum(len(g.ids) for g in generations)
             ends = list(accumulate((len(g.ids) for g in generations), initial=before))[1:]
             limit = math.inf if room is None else before + room
@@ -114,34 +130,58 @@ class _Search:
             return None
         return self.config.budget_tokens - self.solution.tokens
 
-    async def _continue(self, branch: Branch, room: int | None) -> tuple[Branch, Generation]:
+    async def _continue(self, branch: Branch, room: int | None) -> Continued:
         """The greedy continuation of a branch.
 
         A model that had a function forced on it often closes the step as the one that it would have written. Then the right
         tag takes the place of that one, and the chain goes on from there.
-
-        Returns:
-            The branch, with the position of a tag that was replaced among those that are forced, and its continuation.
         """
-        if not branch.opens:
-            return branch, await self._ask(branch, room)
         solver = self.solver
+        if not branch.ids and solver.on_step is not None and solver.openings:
+            return await self._told(solver.on_step)
+        function = self._forced_function(branch)
+        if function is None:
+            return Continued(branch, await self._ask(branch, room), 1)
         step = await self._ask(branch, room, tuple(solver.closings))
         if not step.stopped or step.ids[-1] not in solver.closings:
-            return branch, step
-        if solver.closings[step.ids[-1]] != solver.openings[branch.ids[-1]]:
-            right = next(id for id, name in solver.closings.items() if name == solver.openings[branch.ids[-1]])
+            return Continued(branch, step, 1)
+        if solver.closings[step.ids[-1]] != function:
+            right = next(id for id, name in solver.closings.items() if name == function)
             branch = replace(branch, forced=(*branch.forced, len(branch.ids) + len(step.ids) - 1))
             step = replace(step, ids=(*step.ids[:-1], right), logprobs=(*step.logprobs[:-1], 0.0))
         if room is not None and room <= len(step.ids):
-            return branch, replace(step, stopped=False)
-        told = Branch((*branch.ids, *step.ids), (*branch.logprobs, *step.logprobs))
-        rest = await self._ask(told, None if room is None else room - len(step.ids))
-        whole = Generation(step.ids + rest.ids, rest.stopped, step.logprobs + rest.logprobs, None, step.top + rest.top)
-        return branch, whole
+            return Continued(branch, replace(step, stopped=False), 1)
+        rest = await self._ask(branch, None if room is None else room - len(step.ids), begun=step)
+        return Continued(branch, _joined(step, rest), 2)
 
-    async def _ask(self, branch: Branch, room: int | None, stop_ids: tuple[int, ...] = ()) -> Generation:
-        longest = self.config.max_tokens - len(branch.ids)
+    def _forced_function(self, branch: Branch) -> str | None:
+        """The function of the step that a branch continues, if that was forced."""
+        for place in range(len(branch.ids) - 1, -1, -1):
+            if branch.ids[place] in self.solver.closings:
+                return None
+            if branch.ids[place] in self.solver.openings:
+                return self.solver.openings[branch.ids[place]] if place in branch.forced else None
+        return None
+
+    async def _told(self, on_step: Callable[[Step], None]) -> Continued:
+        """The first chain, step by step, so that each can be told when the next one begins."""
+        openings, rounds = self.solver.openings, 1
+        found = await self._ask(Branch(), None, tuple(openings))
+        begun = None  # where the present step opens
+        while found.stopped and found.ids[-1] in openings:
+            last = len(found.ids) - 1
+            if begun is not None:
+                on_step(Step(openings[found.ids[begun]], self._step(found.ids[begun:last])))
+            begun, rounds = last, rounds + 1
+            found = _joined(found, await self._ask(Branch(), None, tuple(openings), begun=found))
+        return Continued(Branch(), found, rounds)
+
+    async def _ask(
+        self, branch: Branch, room: int | None, stop_ids: tuple[int, ...] = (), begun: Generation | None = None
+    ) -> Generation:
+        """One request for what follows a branch, or what was begun of its continuation."""
+        ids = [*branch.ids, *(begun.ids if begun is not None else ())]
+        longest = self.config.max_tokens - len(ids)
         sampling = Sampling(
             max(1, longest if room is None else min(longest, room)),
             temperature=0.0,
@@ -151,7 +191,7 @@ class _Search:
             tree=self.question.id,
         )
         self.solution.requests += 1
-        [generation] = await self.solver.engine.generate([*self.prompt_ids, *branch.ids], sampling)
+        [generation] = await self.solver.engine.generate([*self.prompt_ids, *ids], sampling)
         return generation
 
     async def _chain(self, branch: Branch, generation: Generation) -> tuple[Chain, list[float]]:
@@ -184,13 +224,16 @@ class _Search:
         candidate = await self.solver.candidate(
             self.question, chain.ids, spent, logprob, finished=stopped, score=scores[-1] if scores else None
         )
-        weight = self.config.sharpness * logprob + len(forced) * math.log(self.config.forced_weight)
+        functions = sum(chain.ids[place] in self.solver.openings for place in forced)
+        weight = self.config.sharpness * logprob + functions * math.log(self.config.forced_weight)
+        if candidate.score is not None:
+            weight += math.log(max(candidate.score, TINY))
         path = Path(
             chain.ids, chain.logprobs, candidate.answer, stopped, math.exp(min(weight, 0.0)), candidate.score, spent
         )
         leaf = add_path(self.tree, path, self.solver.openings, self.solver.functions, self._step)
         node = leaf.id if leaf is not None else None
-        candidate = replace(candidate, forced=len(forced), weight=weight, node=node)
+        candidate = replace(candidate, forced=functions, weight=weight, node=node)
         if self.config.stop_share < 1:
             await self.poll.add_async(candidate.answer, math.exp(weight))
         return candidate
@@ -204,3 +247,10 @@ class _Search:
             and total > 0
             and groups[0].weight > self.config.stop_share * total
         )
+
+
+def _joined(first: Generation, second: Generation) -> Generation:
+    """One continuation that was generated in two requests."""
+    return Generation(
+        first.ids + second.ids, second.stopped, first.logprobs + second.logprobs, None, first.top + second.top
+    )

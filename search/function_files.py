@@ -9,23 +9,34 @@ r"""A token set as a YAML file: ``model.functions: FILE.yaml`` in a config, ``fu
     prompted: {question: [plan, solve], plan: [solve]}
     functional: {question: [plan, solve], plan: [solve], solve: [answer]}
 
-``checking``, ``correcting`` and ``merge_prompt`` go together; a set without them has no merged chains.
+``checking`` and ``correcting`` go together; a set without them has no merged chains. ``merge_prompt`` lets the model write
+the checking step, which is written by rule without it.
+
+A function may also say ``label``, ``form``, ``length``, ``sentences``, ``ends`` and ``valid`` (`search.functions.Function`).
+With worked examples phase 1 asks by transcript; a line is one function with its text:
+
+    examples:
+      - question: Ada has 3 boxes of 7 pens and gives 4 pens away. How many are left?
+        lines: [{plan: Count the pens and take away 4.}, {solve: 'There are 3 * 7 - 4 = 17, so \boxed{17}.'}]
 """
 
 from __future__ import annotations
 
 import dataclasses
 import difflib
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from search.functions import ROOT, Function, FunctionSet
+from search.worked_examples import WorkedExample
 from search.yaml_text import read_yaml
 
 FILE = "functions.yaml"
+# Beside the tokenizer of an un-tuned model: the set it is asked with unless another is given.
+SUGGESTED = "suggested_functions.yaml"
 
 
 def read_functions(path: Path) -> FunctionSet:
@@ -48,12 +59,23 @@ def write_functions(functions: FunctionSet) -> str:
 
 def to_plain(functions: FunctionSet) -> dict[str, Any]:
     """A token set as mappings, lists, text and numbers."""
-    values: dict[str, Any] = {"functions": [dataclasses.asdict(f) for f in functions.functions]}
+    values: dict[str, Any] = {"functions": [_plain_function(f) for f in functions.functions]}
     roles = ("answering", "terminal", "checking", "correcting", "merge_prompt")
     values |= {name: value for name in roles if (value := getattr(functions, name))}
     for table in ("prompted", "functional"):
         values[table] = {parent: list(children) for parent, children in getattr(functions, table).items()}
+    if functions.examples:
+        values["examples"] = [
+            {"question": e.question, "lines": [{name: text} for name, text in e.lines]} for e in functions.examples
+        ]
     return values
+
+
+def _plain_function(function: Function) -> dict[str, Any]:
+    """A function without what it leaves at its default, but for its prompt and its children."""
+    defaults = {f.name: f.default for f in dataclasses.fields(Function) if f.name not in ("prompt", "children")}
+    values = {k: v for k, v in dataclasses.asdict(function).items() if k not in defaults or v != defaults[k]}
+    return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
 def from_plain(values: Any) -> FunctionSet:
@@ -69,11 +91,12 @@ def from_plain(values: Any) -> FunctionSet:
         raise ValueError("functions: expected a list of functions, each with name and description")
     functions = tuple(_function(entry, number) for number, entry in enumerate(listed, 1))
     tables: dict[str, Any] = {name: _table(values.get(name), name) for name in ("prompted", "functional")}
-    roles: dict[str, Any] = {name: _text(values[name], name) for name in values if name not in ("functions", *tables)}
+    others = ("functions", "examples", *tables)
+    roles: dict[str, Any] = {name: _text(values[name], name) for name in values if name not in others}
     for name in ("answering", "terminal"):
         if name not in roles:
             raise ValueError(f"{name}: missing, expected the name of a function")
-    return FunctionSet(functions, **tables, **roles)
+    return FunctionSet(functions, **tables, **roles, examples=_examples(values.get("examples", [])))
 
 
 def difference(one: FunctionSet, other: FunctionSet) -> str:
@@ -96,11 +119,23 @@ def _function(entry: Any, number: int) -> Function:
     for name in ("name", "description"):
         if name not in entry:
             raise ValueError(f"{where}.{name}: missing, expected text")
-    values = {name: _text(value, f"{where}.{name}") for name, value in entry.items() if name != "children"}
-    children = entry.get("children", 2)
-    if type(children) is not int:
-        raise ValueError(f"{where}.children is {children!r}, expected a whole number")
-    return Function(children=children, **values)
+    return Function(**{name: _READ.get(name, _text)(value, f"{where}.{name}") for name, value in entry.items()})
+
+
+def _examples(value: Any) -> tuple[WorkedExample, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"examples is {type(value).__name__}, expected a list of worked questions")
+    found = []
+    for number, entry in enumerate(value, 1):
+        where = f"examples[{number}]"
+        _check_keys(entry, ["question", "lines"], where)
+        lines = entry.get("lines")
+        if not isinstance(lines, list) or any(not isinstance(line, dict) or len(line) != 1 for line in lines):
+            raise ValueError(f"{where}.lines: expected a list of lines, each one function with its text")
+        pairs = [pair for line in lines for pair in line.items()]
+        texts = tuple((_text(name, f"{where}.lines"), _text(text, f"{where}.{name}")) for name, text in pairs)
+        found.append(WorkedExample(_text(entry.get("question"), f"{where}.question"), texts))
+    return tuple(found)
 
 
 def _table(value: Any, name: str) -> dict[str, tuple[str, ...]]:
@@ -124,6 +159,30 @@ def _text(value: Any, where: str) -> str:
             f"{where} holds a control character; in double quotes YAML reads \\b as one, use single quotes"
         )
     return value
+
+
+def _texts(value: Any, where: str) -> tuple[str, ...]:
+    if not isinstance(value, list):
+        raise ValueError(f"{where} is {value!r}, expected a list of texts")
+    return tuple(_text(item, where) for item in value)
+
+
+def _count(value: Any, where: str) -> int:
+    if type(value) is not int:
+        raise ValueError(f"{where} is {value!r}, expected a whole number")
+    return value
+
+
+def _share(value: Any, where: str) -> float:
+    if type(value) not in (int, float):
+        raise ValueError(f"{where} is {value!r}, expected a share between 0 and 1")
+    return float(value)
+
+
+# How the values of a function are read that are not text.
+_READ: dict[str, Callable[[Any, str], Any]] = {
+    "children": _count, "length": _share, "sentences": _count, "ends": _texts, "valid": _texts,
+}  # fmt: skip
 
 
 def _check_keys(values: Any, known: Iterable[str], where: str) -> None:

@@ -62,11 +62,12 @@ class FunctionalPolicy:
             prompt_ids += step.ids
         opening = self._open[self.functions[function].open]
         config, place = self.config, f"{tree.key(node)}/{function}"
+        longest = self.functions[function].limit(config.max_step_tokens)
         before = sum(c.function == function for c in tree.children(node)) + node.repeats.get(function, 0)
         if before:
-            sampling = self._sampling(tree, f"{place}/{before}", config.max_step_tokens, 1, config.temperature)
+            sampling = self._sampling(tree, f"{place}/{before}", longest, 1, config.temperature)
         else:
-            sampling = self._sampling(tree, place, config.max_step_tokens, config.siblings)
+            sampling = self._sampling(tree, place, longest, config.siblings)
         generations = await self.engine.generate([*prompt_ids, opening], sampling)
         prior, children = (node.options or {})[function], []
         for sibling, generation in enumerate(generations, before):

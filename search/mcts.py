@@ -22,6 +22,7 @@ from functools import lru_cache
 from typing import Protocol
 
 from search.functions import FunctionSet
+from search.step_counts import Counts, add_counts
 from search.tree import Node, Tree
 
 REPEATS = 2  # siblings in vain after which a function gets no further ones
@@ -58,10 +59,17 @@ class Rule:
 
 @dataclass(frozen=True)
 class Expansion:
-    """What a policy generated: children that are not in the tree yet, and the number of tokens it took."""
+    """What a policy generated.
+
+    Args:
+        children: that are not in the tree yet; where none is of the function that was asked for, the node does without it.
+        tokens: that it took.
+        steps: counts of the steps that were asked for (`search.step_counts`).
+    """
 
     children: list[Node]
     tokens: int
+    steps: Counts = field(default_factory=dict)
 
 
 class Policy(Protocol):
@@ -365,16 +373,21 @@ def _walk(tree: Tree, policy: Policy, rule: Rule, flight: Flight, rollout: _Roll
 
 def _take_in(tree: Tree, flight: Flight, rollout: _Rollout, expansion: Expansion, widening: bool) -> None:
     """Put what a rollout asked for into the tree; with widening only what no sibling says already."""
-    known = {tuple(c.ids) for c in tree.children(rollout.node)} if widening else set()
+    node = rollout.node
+    known = {tuple(c.ids) for c in tree.children(node)} if widening else set()
     for child in expansion.children:
         if widening and tuple(child.ids) in known:
-            rollout.node.repeats[child.function] = rollout.node.repeats.get(child.function, 0) + 1
+            node.repeats[child.function] = node.repeats.get(child.function, 0) + 1
             continue
-        tree.attach(rollout.node, child)
+        tree.attach(node, child)
         known.add(tuple(child.ids))
-    if widening:  # a sibling in vain may have been the last that the node could get
-        for node in [*reversed(tree.path(rollout.node)), tree.root]:
-            node.closed = _exhausted(tree, node, widening)
+    had = any(child.function == rollout.function for child in (*expansion.children, *tree.children(node)))
+    if node.options and not had:
+        del node.options[rollout.function]
+    if widening or not had:  # a sibling in vain may have been the last that the node could get
+        for above in [*reversed(tree.path(node)), tree.root]:
+            above.closed = _exhausted(tree, above, widening)
+    add_counts(tree.steps, expansion.steps)
     flight.asked.remove((rollout.node.id, rollout.function))
     rollout.request = None
     tree.rounds = max(tree.rounds, rollout.round)

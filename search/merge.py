@@ -13,8 +13,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from rewards import extract_answer
+from search.arithmetic import calculations
 from search.chain import ChainError, Step, check, holds_tags, render
 from search.collection import CollectionConfig
+from search.fault import find_fault
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
 from search.mcts import derived_seed
@@ -110,12 +112,22 @@ def merged(pair: Pair, verification: str, functions: FunctionSet) -> list[Step]:
 
 
 async def verification(tree: Tree, pair: Pair, policy: PromptedPolicy) -> str:
-    """Ask where the wrong path goes wrong, the correct rest being given."""
+    """What is wrong with the wrong path: said by rule, or by the model where the token set asks it, which is given the
+    correct rest."""
+    functions = policy.functions
+    if not functions.merge_prompt:
+        right, wrong = ([n.text for n in path] for path in (pair.right, pair.wrong))
+        return find_fault(tree.question, right, wrong, pair.shared).text
     reference = "\n".join(n.text for n in pair.right[pair.shared :])
-    instruction = policy.functions.merge_instruction(reference)
-    place = f"{tree.key(pair.wrong[-1])}/{policy.functions.checking}"
-    texts, _ = await policy.perform(tree, pair.wrong, instruction, 1, place)
-    return texts[0]
+    place = f"{tree.key(pair.wrong[-1])}/{functions.checking}"
+    return await policy.perform(tree, pair.wrong, functions.merge_instruction(reference), place)
+
+
+def tells(pair: Pair) -> bool:
+    """Whether the reader of a merged chain can see what the correction corrects: the paths share a step, and the first
+    step of the correct rest calculates or answers."""
+    first = pair.right[pair.shared].text
+    return pair.shared > 0 and (bool(calculations(first)) or extract_answer(first, rule="boxed") is not None)
 
 
 async def chains(
@@ -143,6 +155,8 @@ async def chains(
             break
         candidates = pairs(tree, leaf) if writer and rng.random() < config.merged_share else []
         steps, kind = None, "plain"
+        if not functions.merge_prompt:
+            candidates = [pair for pair in candidates if tells(pair)]
         for pair in candidates:
             # Legality does not depend on the words of the verification: ask for them once, for the pair that is taken.
             if writer and _legal(merged(pair, "…", functions), functions):

@@ -1,46 +1,49 @@
-"""Phase 1 policy: an un-tuned chat model performs each function because a prompt asks it to (RFTT, section 3.2)."""
+"""Phase 1 policy: an un-tuned chat model performs each function because a prompt asks it to (RFTT, section 3.2).
+
+What it writes is checked by the rules of the function (`step_rules`). A step that breaks one is asked for once more, and
+left out when that does as well; when nothing is left of a function, the node does without it. A step that states a boxed
+answer ends the path and becomes what it is: the answering function. That one is never left out: an answer without a box gets
+the beginning of one to complete.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
+from rewards import extract_answer
+from search.arithmetic import numbers
+from search.asking import BOX, Request, read_step, up_to_box, way_of
 from search.chain import holds_tags
 from search.config import DEFAULTS, SearchConfig
-from search.engines.engine import Engine, Sampling
-from search.functions import RFTT, FunctionSet
+from search.engines.engine import Engine, EngineError, Sampling
+from search.functions import RFTT, Function, FunctionSet
 from search.mcts import Expansion, derived_seed
-from search.prompt import encode, prompt_text
+from search.prompt import encode
+from search.step_counts import StepCounts
+from search.step_rules import Draft, broken
 from search.tree import Node, Tree
 
-_MARK = "\x02question\x03"
+_BOX_TOKENS = 24
 
 
-def user_text(question: str, steps: Iterable[str], instruction: str) -> str:
-    """The user turn that asks for one step.
+@dataclass(frozen=True)
+class Sample:
+    """One answer of the model, read.
 
-    What siblings and descendants share stands first and the instruction last, so that an engine's prefix cache serves
-    both.
+    Args:
+        draft: the step and what its rules look at.
+        function: whose step it is; not the one that was asked for where it states the final answer.
+        fault: the rule that it breaks; empty for a valid step.
     """
-    return shared_text(question) + "".join(step_text(s) for s in steps) + instruction_text(instruction)
 
+    draft: Draft
+    function: str
+    fault: str
 
-def shared_text(question: str) -> str:
-    return f"{question}\n\nSteps so far:\n"
-
-
-def step_text(text: str) -> str:
-    return f"{text}\n"
-
-
-def instruction_text(instruction: str) -> str:
-    return f"\n{instruction}"
-
-
-def chat_frame(tokenizer: Any) -> tuple[str, str]:
-    """What the chat template writes before and after the text of a single user turn."""
-    before, after = prompt_text(tokenizer, [{"role": "user", "content": _MARK}]).split(_MARK)
-    return before, after
+    @property
+    def text(self) -> str:
+        return self.draft.text
 
 
 class PromptedPolicy:
@@ -48,8 +51,11 @@ class PromptedPolicy:
 
     Args:
         engine: the un-tuned model.
-        functions: token set with prompts and the phase 1 transition table.
+        functions: token set with prompts, worked examples if there are any, and the phase 1 transition table.
         config: settings of the search.
+
+    Raises:
+        EngineError: the worked examples leave no room in the model's context.
     """
 
     name = "prompted"
@@ -58,73 +64,142 @@ class PromptedPolicy:
         self.engine = engine
         self.functions = functions
         self.config = config
-        self._before, self._after = chat_frame(engine.tokenizer)
-        self._encoded: dict[str, list[int]] = {}
+        self.way = way_of(engine.tokenizer, functions)
         self._special_ids = frozenset(engine.tokenizer.all_special_ids) | engine.eos_ids
+        texts = [text for e in functions.examples for text in (e.question, *(text for _, text in e.lines))]
+        self._foreign = frozenset(n for text in texts for n in numbers(text))
+        self._check_room()
+
+    def _check_room(self) -> None:
+        taken = len(self.way.start_ids("")) if self.functions.examples else 0
+        if taken and taken + self.config.max_step_tokens > self.engine.max_model_len:
+            raise EngineError(
+                f"the worked examples take {taken} tokens and a step up to {self.config.max_step_tokens}, but the engine "
+                f"has room for {self.engine.max_model_len}: give it more by engine.max_model_len, lower max_step_tokens, or "
+                "use a token set with fewer examples"
+            )
 
     def width(self, function: str) -> int:
         return self.functions[function].children
 
     async def start(self, tree: Tree) -> int:
-        tree.prompt_ids = encode(self.engine.tokenizer, self._before + shared_text(tree.question))
-        tree.root.options = self._options(tree.root.function)
+        tree.prompt_ids = self.way.start_ids(tree.question)
+        tree.root.options = self._options(tree.root.function, 0)
         return 0
 
     async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:
-        """One request for all siblings; a sibling that repeats another is left out."""
-        steps = tree.path(node)
-        texts, spent = await self.perform(
-            tree, steps, self.functions[function].prompt, self.width(function), f"{tree.key(node)}/{function}"
-        )
+        """One request for all siblings, and one more for those that break a rule; a sibling that repeats another is left
+        out."""
+        steps, asked = tree.path(node), self.functions[function]
+        place, counts = f"{tree.key(node)}/{function}", StepCounts()
+        request = self.way.request(tree, steps, asked, self.config.max_step_tokens)
+        samples, spent = await self._sample(tree, node, steps, asked, request, self.width(function), place)
+        if asked.valid:
+            counts.first(function, [(s.function, s.fault) for s in samples])
+        poor = [i for i, s in enumerate(samples) if s.fault]
+        if poor and function == self.functions.answering:
+            for i in poor:
+                if samples[i].fault in ("boxed", "whole"):
+                    samples[i], more = await self._boxed(
+                        tree, node, steps, asked, request, samples[i], f"{place}/box{i}"
+                    )
+                    spent += more
+        elif poor:
+            again, more = await self._sample(tree, node, steps, asked, request, len(poor), f"{place}/again")
+            spent += more
+            for i, sample in zip(poor, again, strict=True):
+                samples[i] = sample
+        if poor:
+            counts.second(function, [(samples[i].function, samples[i].fault) for i in poor])
+        kept = [s for s in samples if not s.fault or s.function == self.functions.answering]
+        return Expansion(self._children(node, function, steps, kept), spent, counts.counted)
+
+    def _children(self, node: Node, function: str, steps: Sequence[Node], samples: Sequence[Sample]) -> list[Node]:
         prior, children = (node.options or {})[function], []
-        for sibling, text in enumerate(dict.fromkeys(texts)):
-            ids = encode(self.engine.tokenizer, step_text(text))
-            child = Node(-1, None, function, sibling, text=text, ids=ids, prior=prior)
-            child.options = self._options(function)
-            if not text or holds_tags(text, self.functions):
+        kinds = {s.text: s for s in samples}  # a text that occurs twice is one child
+        for sibling, sample in enumerate(kinds.values()):
+            if sample.function != function:  # beside those that the function itself may have
+                sibling += self.width(sample.function) * (1 + self.functions.names.index(function))
+            ids = self.way.step_ids(sample.function, sample.text)
+            child = Node(-1, None, sample.function, sibling, text=sample.text, ids=ids, prior=prior)
+            child.options = self._options(sample.function, len(steps) + 1)
+            if not sample.text or holds_tags(sample.text, self.functions):
                 child.status = "malformed"
-            elif function == self.functions.answering:
+            elif sample.function == self.functions.answering:
                 child.status = "answered"
             elif len(steps) + 1 >= self.config.max_depth:
                 child.status = "truncated"
             children.append(child)
-        return Expansion(children, spent)
+        return children
 
-    async def perform(
-        self, tree: Tree, steps: Sequence[Node], instruction: str, count: int, place: str
-    ) -> tuple[list[str], int]:
-        """Ask for one step after `steps`.
+    async def perform(self, tree: Tree, steps: Sequence[Node], instruction: str, place: str) -> str:
+        """What the model answers to an instruction about `steps`."""
+        request = Request(self.way.instructed(tree, steps, instruction), self.config.max_step_tokens)
+        [(text, _)], _ = await self._generate(tree, request, 1, place)
+        return text.strip()
 
-        Returns:
-            `count` texts, stripped, and the number of tokens generated.
-        """
-        prompt_ids = list(tree.prompt_ids)
-        for step in steps:
-            prompt_ids += step.ids
-        prompt_ids += self._instruction_ids(instruction)
+    async def _generate(
+        self, tree: Tree, request: Request, count: int, place: str
+    ) -> tuple[list[tuple[str, bool]], int]:
+        """Texts with whether each ended by itself, and the number of tokens generated."""
         sampling = Sampling(
-            self.config.max_step_tokens,
+            request.max_tokens,
             n=count,
             temperature=self.config.temperature,
             top_p=self.config.top_p,
             seed=derived_seed(self.config.seed, tree.question_id, place),
+            stop_ids=request.stop_ids,
             tree=tree.question_id,
         )
-        generations = await self.engine.generate(prompt_ids, sampling)
-        texts = [
-            self.engine.tokenizer.decode([i for i in g.ids if i not in self._special_ids]).strip() for g in generations
-        ]
+        generations = await self.engine.generate(request.prompt_ids, sampling)
+        decode = self.engine.tokenizer.decode
+        texts = [(decode([i for i in g.ids if i not in self._special_ids]), g.stopped) for g in generations]
         return texts, sum(len(g.ids) for g in generations)
 
-    def _instruction_ids(self, instruction: str) -> list[int]:
-        """The end of a prompt; those of the functions are encoded once."""
-        if instruction not in self._encoded:
-            ids = encode(self.engine.tokenizer, instruction_text(instruction) + self._after)
-            if not any(instruction == f.prompt for f in self.functions.functions):
-                return ids
-            self._encoded[instruction] = ids
-        return self._encoded[instruction]
+    async def _sample(
+        self,
+        tree: Tree,
+        node: Node,
+        steps: Sequence[Node],
+        function: Function,
+        request: Request,
+        count: int,
+        place: str,
+    ) -> tuple[list[Sample], int]:
+        texts, spent = await self._generate(tree, request, count, place)
+        return [self._read(tree, node, steps, function, text, stopped) for text, stopped in texts], spent
 
-    def _options(self, function: str) -> dict[str, float]:
+    async def _boxed(
+        self,
+        tree: Tree,
+        node: Node,
+        steps: Sequence[Node],
+        function: Function,
+        request: Request,
+        sample: Sample,
+        place: str,
+    ) -> tuple[Sample, int]:
+        """An answer without a box, with the one that the model puts into a box that is begun for it."""
+        begun = f"{sample.text}\n{BOX}".lstrip("\n") if function.form == "rest" else f" {sample.text} {BOX}"
+        ids = [*request.prompt_ids, *encode(self.engine.tokenizer, begun)]
+        [(rest, _)], spent = await self._generate(tree, Request(ids, _BOX_TOKENS), 1, place)
+        whole = up_to_box(f"{begun}{rest}".strip())
+        return self._read(tree, node, steps, function, whole, stopped=True), spent
+
+    def _read(
+        self, tree: Tree, node: Node, steps: Sequence[Node], function: Function, text: str, stopped: bool
+    ) -> Sample:
+        kept, whole = read_step(text, function, stopped) if self.way.cuts else (text.strip(), stopped)
+        draft = Draft(kept, whole, tree.question, tuple(s.text for s in steps), self._foreign)
+        answering, becomes = self.functions.answering, function.name
+        may_answer = self.way.cuts and answering in self.functions.prompted.get(node.function, ())
+        if may_answer and function.name != answering and extract_answer(kept, rule="boxed") is not None:
+            becomes, draft = answering, replace(draft, whole=True)
+        return Sample(draft, becomes, broken(draft, self.functions[becomes].valid))
+
+    def _options(self, function: str, depth: int) -> dict[str, float]:
+        """What may follow; of a transcript only the answer where one more step would truncate the path."""
         allowed = self.functions.prompted.get(function, ())
+        if self.way.cuts and depth + 1 >= self.config.max_depth and self.functions.answering in allowed:
+            allowed = (self.functions.answering,)
         return dict.fromkeys(allowed, 1.0 / max(len(allowed), 1))

@@ -76,6 +76,12 @@ class Solution:
         self.answer = self.votes[0].answer if self.votes else None
         return self
 
+    @property
+    def share(self) -> float:
+        """The elected answer's share of the vote, in [0, 1]; 0 without an answer."""
+        total = sum(group.weight for group in self.votes)
+        return self.votes[0].weight / total if total else 0.0
+
     def answer_at(self, tokens: int) -> str | None:
         """The answer that a budget of so many tokens would have given; the first candidate is finished in any case."""
         done = [c for c in self.candidates if c.spent <= tokens] or self.candidates[:1]

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any, Literal
 
 from search.functions import ROOT
+from search.step_counts import Counts
 
 SCHEMA = "rftt.tree/1"
 Status = Literal["open", "answered", "truncated", "malformed"]
@@ -29,6 +30,7 @@ class Node:
         prm: score of a process reward model in [0, 1].
         answer: extracted answer of an answered leaf.
         verdict: status of the grader for `answer`; None where no gold is known.
+        score: of a reward function for `answer`, in [0, 1]; None where the verdict says all.
         rollout: 1-based number of the rollout that finished here; None for inner nodes.
         status: ``"open"`` may have children; ``"answered"``, ``"truncated"`` (by depth or length) and ``"malformed"`` end
             a path.
@@ -52,6 +54,7 @@ class Node:
     prm: float | None = None
     answer: str | None = None
     verdict: str | None = None
+    score: float | None = None
     rollout: int | None = None
     status: Status = "open"
     closed: bool = False
@@ -84,6 +87,7 @@ class Tree:
         tokens: generated in all.
         requests: made to the engine.
         rounds: longest series of requests each of which had to wait for the one before.
+        steps: of phase 1, how many steps were asked for and valid, by function (`search.step_counts`).
         stopped: why it grew no further: ``"rollouts"``, ``"budget"`` of tokens, vote ``"decided"``, tree ``"exhausted"``.
         made_by: what made the tree: policy, model, settings, seed.
     """
@@ -97,6 +101,7 @@ class Tree:
     tokens: int = 0
     requests: int = 0
     rounds: int = 0
+    steps: Counts = field(default_factory=dict)
     stopped: str = ""
     made_by: dict[str, Any] = field(default_factory=dict)
 
@@ -129,6 +134,10 @@ class Tree:
             node = self.nodes[node.parent]
         return nodes[::-1]
 
+    def path_ids(self, node: Node) -> list[int]:
+        """Token ids from below the prompt down to `node`."""
+        return [i for step in self.path(node) for i in step.ids]
+
     def depth(self, node: Node) -> int:
         return len(self.path(node))
 
@@ -147,6 +156,8 @@ class Tree:
     def to_json(self) -> dict[str, Any]:
         """Fields with their default value are left out of a node."""
         record = {f.name: getattr(self, f.name) for f in fields(self) if f.name != "nodes"}
+        if not self.steps:
+            del record["steps"]
         return {"schema": SCHEMA, **record, "nodes": [_node_json(n) for n in self.nodes]}
 
     @classmethod

@@ -49,6 +49,15 @@ def shared_data() -> Path:
 
 
 @pytest.fixture(scope="session")
+def shared_trials() -> Path:
+    """Folder with small data files that are hard to read, beside the checkout; the test is skipped without it."""
+    folder = SHARED_DATA.with_name("trials")
+    if not folder.is_dir():
+        pytest.skip("the files are absent: ../shared/trials")
+    return folder
+
+
+@pytest.fixture(scope="session")
 def tiny_model(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
     """Factory `tiny_model(arch="qwen2", tied=True, padded_rows=0)` → folder of a random model; built once a session.
 

@@ -1,4 +1,4 @@
-"""Answer questions with a model and a search: ``rftt solve "QUESTION" --model M --strategy mcts --rollouts 16``.
+"""Answer questions with a model and a search: ``rftt solve "QUESTION" --model M --rollouts 16``.
 
 Questions come from the command line, a file (text lines or JSON lines with ``question``) or standard input. With ``--out``
 the solutions are kept as they come, and the same command goes on after a kill.
@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 import sys
 from collections.abc import Iterable
 from dataclasses import replace
@@ -21,8 +20,10 @@ from rftt.model.function_sets import choose
 from rftt.runtime.progress import progress_bar
 from rftt.runtime.running_engine import running_engine
 from rftt.runtime.running_scorer import running_scorer
+from rftt.runtime.terminal import columns, say
 from search import Question, Solution, Solver, solve_many
 from search.accounting import CountedEngine
+from search.config import INFERENCE
 from search.engines.engine import EngineError
 from search.journal import Journal
 from search.loading import CodeRefused, load_model_config
@@ -35,9 +36,9 @@ def read_questions(source: str, text: str, *, first: int = 1) -> list[Question]:
     """Questions of a file: a JSON object with ``question`` (or ``problem``) and perhaps ``id`` in each line, or plain text.
 
     Args:
-        source: named in errors.
-        text: of the file; empty lines are passed over.
-        first: number of the first line.
+        source: name of the file, for errors.
+        text: content of the file; empty lines are passed over.
+        first: number that the first line gets.
 
     Raises:
         UsageError: a line that begins like JSON is none, or lacks its question; an id occurs twice.
@@ -90,7 +91,7 @@ def settings(model: str, values: dict[str, Any], overrides: Iterable[str]) -> Co
         "engine": {"name": values.pop("engine"), "servers": values.pop("servers")},
         "prm": values.pop("prm"),
         # What the model would hardly ever do is not worth one of few rollouts.
-        "search": {"parallel_rollouts": 8, "min_prior": 0.02, **values},
+        "search": {**INFERENCE, "parallel_rollouts": 8, "min_prior": 0.02, **values},
     }
     if base["engine"]["name"] == "vllm":
         base["engine"]["options"] = {"enforce_eager": True}
@@ -101,7 +102,7 @@ def settings(model: str, values: dict[str, Any], overrides: Iterable[str]) -> Co
 
 
 def _context(model: str, trust_remote_code: bool) -> int:
-    """How much the model allows, within reason."""
+    """The longest context that the model allows, but no more than `LONGEST_CONTEXT`."""
     if (Path(model) / "rl" / "final").is_dir() or (Path(model) / "summary.json").is_file():
         raise UsageError(
             f"{model}: this is a run folder; give one of its models, such as {Path(model) / 'rl' / 'final'}"
@@ -130,7 +131,7 @@ def solve(
     journal = Journal(out) if out is not None else None
     left = [q for q in questions if journal is None or q.id not in journal]
     if journal is not None and (journal.finished or not left):
-        print(f"{out}: done before", file=sys.stderr)
+        say(f"{out}: done before", error=True)
         return 0
     functions = choose(config.model.functions, config.model.path)
     with running_scorer(config) as scorer, running_engine(config, config.model.path) as running:
@@ -143,7 +144,7 @@ def solve(
     if journal is not None:
         if failed:
             journal.close()
-            print(f"rftt: {failed} questions failed; the same command tries them again", file=sys.stderr)
+            say(f"rftt: {failed} questions failed; the same command tries them again", error=True)
         else:
             journal.finish(q.id for q in questions)
     return failed
@@ -163,11 +164,11 @@ async def _answer(
         while ahead is not None and ahead.id in waiting:
             text = waiting.pop(ahead.id)
             if text:
-                print(text, flush=True)
+                say(text)
             ahead = next(order, None)
         if bar is not None:
             bar.update()
-            bar.set_postfix(**engine.progress(), refresh=False)
+            bar.note(**engine.progress())
 
     def keep(solution: Solution) -> None:
         if solution.tree is not None:
@@ -186,7 +187,7 @@ async def _answer(
         nonlocal failed
         failed += 1
         waiting[question.id] = ""
-        (print if bar is None else bar.write)(f"rftt: {error}", file=sys.stderr)
+        say(f"rftt: {error}", error=True)
         advance()
 
     await solve_many(questions, solver, keep, on_failure=fail)
@@ -197,4 +198,4 @@ async def _answer(
 
 def _shown(solution: Solution) -> str:
     known = (sys.stdout.encoding or "").lower().replace("-", "") == "utf8"
-    return show(solution, width=shutil.get_terminal_size((100, 24)).columns, unicode=known)
+    return show(solution, width=columns(), unicode=known)

@@ -27,6 +27,7 @@ from rftt.config.sections import (
     EvalConfig,
     ModelConfig,
     PRMConfig,
+    RewardSection,
     RLSection,
     SFTSection,
     ShadSection,
@@ -57,6 +58,7 @@ class Config:
     data: DataConfig = field(default_factory=DataConfig)
     engine: EngineConfig = field(default_factory=EngineConfig)
     search: CollectionConfig = field(default_factory=CollectionConfig)
+    reward: RewardSection = field(default_factory=RewardSection)
     prm: PRMConfig = field(default_factory=PRMConfig)
     shad: ShadSection = field(default_factory=ShadSection)
     sft: SFTSection = field(default_factory=SFTSection)
@@ -85,7 +87,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
     Raises:
         UsageError: one line with what is wrong, where, and the remedy.
     """
-    return override(_mapping(path), overrides, str(path))
+    return override(_read(Path(path)), overrides, str(path))
 
 
 def read_config(path: str | Path) -> Config:
@@ -95,6 +97,29 @@ def read_config(path: str | Path) -> Config:
         UsageError: as `load_config`.
     """
     return override(_mapping(path), (), str(path))
+
+
+def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
+    """The values of a YAML file; what it does not set comes from the file that its ``base`` names, relative to its folder.
+
+    Args:
+        path: YAML file.
+        above: files that name it as their base.
+    """
+    values = _mapping(path)
+    if "base" not in values:
+        return values
+    base = path.parent / str(values.pop("base"))
+    above = (*above, path.resolve())
+    if base.resolve() in above:
+        raise UsageError(f"{path}: base leads back to {base}; leave it out of one of these files")
+    return _over(_read(base, above), values)
+
+
+def _over(below: dict[str, Any], values: dict[str, Any]) -> dict[str, Any]:
+    """`values`, with what they lack from `below`, section by section."""
+    both = {k: _over(below[k], v) for k, v in values.items() if isinstance(v, dict) and isinstance(below.get(k), dict)}
+    return {**below, **values, **both}
 
 
 def _mapping(path: str | Path) -> dict[str, Any]:

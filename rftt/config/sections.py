@@ -64,20 +64,23 @@ class DataConfig:
     """Args:
     train: file or hub name of the training questions; ``toy`` makes them.
     eval: file, hub name, or name in the table of benchmarks, of the held-out questions.
-    columns: of `train`, ours → theirs, e.g. ``{question: problem}``; known layouts need none.
+    columns: of `train`, ours → theirs, e.g. ``{question: problem}``, or a path into nested ones,
+        ``{answer: reward_model.ground_truth}``; known layouts (rftt/data/layouts.yaml) need none.
     eval_columns: the same for `eval`.
     train_split, eval_split: split of a hub data set; of ``toy``: train, validation, test.
     train_name, eval_name: configuration of a hub data set, e.g. ``main`` for GSM8K.
     train_limit, eval_limit: use only so many questions, drawn with the seed.
     overlap: ``refuse`` stops on training questions that overlap what is evaluated on, ``drop`` leaves them out.
+    unusable: ``drop`` leaves out rows whose answer nothing can match (none, ``proof``, prose, an object), counted by reason,
+        and refuses a file of which they are half; ``stop`` refuses a file with any.
     root: folder with files of published benchmarks (gsm8k_test.jsonl, …), which are read from the hub otherwise.
     table: YAML file with further benchmarks, in the layout of ``rftt/data/benchmarks.yaml``.
     """
 
     train: str = "toy"
     eval: str = "toy"
-    columns: dict[str, str] = field(default_factory=dict)
-    eval_columns: dict[str, str] = field(default_factory=dict)
+    columns: dict[str, Any] = field(default_factory=dict)
+    eval_columns: dict[str, Any] = field(default_factory=dict)
     train_split: str = "train"
     eval_split: str = "test"
     train_name: str | None = None
@@ -85,8 +88,29 @@ class DataConfig:
     train_limit: int | None = None
     eval_limit: int | None = None
     overlap: Literal["refuse", "drop"] = "refuse"
+    unusable: Literal["drop", "stop"] = "drop"
     root: str = ""
     table: str | None = None
+
+
+@dataclass(frozen=True)
+class RewardSection:
+    """What answers are worth in the search with gold, in RL and in evaluation, where the grader of mathematics is not meant.
+
+    Args:
+        function: ``module:function`` or ``file.py:function`` of ``(gold, answer)`` or ``(row, answer)``, which returns a
+            score in [0, 1], a truth value or a verdict (`search.grading.RewardFunction`); None is the grader.
+        threshold: least score that makes an answer correct.
+    """
+
+    function: str | None = None
+    threshold: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.function is not None:
+            check_name(self.function, (), "reward function", "function")
+        if not 0 < self.threshold <= 1:
+            raise ValueError(f"threshold: {self.threshold} is not allowed, expected 0 < threshold ≤ 1")
 
 
 @dataclass(frozen=True)
@@ -191,6 +215,7 @@ class SFTSection:
     lora: adapters instead of full fine-tuning.
     weighting: how much each token counts.
     key_stage: a second stage on the answer part alone.
+    not_finite_steps: so many steps in a row whose loss or gradient is not finite end the training, also that of `shad`.
     trainer: options of TRL's ``SFTConfig``.
     """
 
@@ -198,7 +223,12 @@ class SFTSection:
     lora: LoRAConfig = field(default_factory=LoRAConfig)
     weighting: WeightingConfig = field(default_factory=WeightingConfig)
     key_stage: KeyStage = field(default_factory=KeyStage)
+    not_finite_steps: int = 3
     trainer: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.not_finite_steps < 1:
+            raise ValueError(f"not_finite_steps: {self.not_finite_steps} is not allowed, expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -275,45 +305,64 @@ class RLSection:
             ``rl.rollouts``, the paths per question, are TRL's ``num_generations``. Temperature and top_p are 1, since
             samples come from the policy whose log-probs are trained. The transformers engine, which fills its batches in
             lock-step, takes ``parallel_rollouts`` one by one.
-        sampler: ``"uct"`` or ``"puct"`` for a functional tree search, ``"flat"`` for plain samples as in GRPO.
+        sampler: ``"uct"`` or ``"puct"`` for a functional tree search; ``"priority"`` for distinct paths of the functional
+            tree without replacement, with weights that are unbiased for any number of rollouts (`search.priority`);
+            ``"flat"`` for plain samples as in GRPO; ``"walk"`` for the same distribution at fewer tokens: what earlier
+            samples of the question share is not generated again (`search.shared_prefix`).
+        fill: what takes the place of paths that a tree lacks: ``"plain"`` samples, or the same by ``"walk"``, for fewer
+            tokens.
         wrong_reward: reward of a path with an answer that is not correct.
         format_reward: further reward of a path that is a whole chain.
         truncated: paths cut off by depth or length earn nothing: ``"punish"`` learns from that, ``"mask"`` leaves them out
             of the loss.
         process_weight: of the process rewards, where ``prm`` names a process reward model.
-        advantage: estimator of the per-token advantages: ``reinforce++``, ``grpo``, ``dr_grpo``, ``rloo``, ``tree``, or
-            ``module:function`` of one's own (`rftt.rl.estimators`).
-        branch_correction: functional tokens that the search chose are not samples of the policy. ``"none"`` takes them as
-            such (the paper), ``"importance"`` weighs a path by how much more often the policy would take it, ``"mask"``
-            leaves the chosen tokens out of the loss.
+        process_credit: ``"potential"`` sums differences of scores to the end of the path, a baseline that changes nothing in
+            expectation; ``"step"`` credits each step with its own difference, which does change what is learnt; ``"paper"``
+            sums the scores themselves, which pays for length (`rftt.rl.shaping`).
+        advantage: estimator of the per-token advantages: ``reinforce++``, ``grpo``, ``dr_grpo``, ``rloo``, ``tree``,
+            ``treerl``, which is ``tree`` with TreeRL's weight by leaves, or ``module:function`` of one's own
+            (`rftt.rl.estimators`).
+        branch_correction: functional tokens that a tree search chose are not samples of the policy. ``"none"`` takes them
+            as such (the paper); ``"importance"`` weighs a path by how much more often the policy would take it among what
+            was tried, which is unbiased only for trees that tried every allowed function of every node; ``"strata"`` gives
+            half of the group to the tree, whose paths count with their probability, texts included, and half to samples of
+            the policy that are none of these paths, which is unbiased for every tree; ``"mask"`` leaves the chosen tokens
+            out of the loss, which is biased still (`rftt.rl.branches`).
         branch_cap: largest weight of ``"importance"``.
         dynamic_sampling: how many other questions may take the place of one whose paths all earn the same.
         question_order: ``"random"``, or ``"easy_first"`` by the share of right paths in the search phase.
         replay: a question of which no path is right this time gets the last right path of an earlier visit.
         rollouts_every: a group of paths with their advantages is kept for the report in every n-th step; 0 keeps none.
         max_logprob_difference: mean difference between engine and trainer, in nats a token, above which there is a warning.
+        prefix_sharing: whether tokens that rollouts share are computed once: ``auto`` where this is exact
+            (`rftt.model.prefix_sharing`), true demands it, false pads every rollout into a row of its own.
         auxiliary: a further loss on the tokens of right paths.
         lora: adapters instead of full fine-tuning.
+        not_finite_steps: so many steps in a row whose loss or gradient is not finite end the training.
         trainer: options of TRL's ``GRPOConfig``, e.g. learning_rate, beta, max_steps, use_vllm.
     """
 
     questions_per_step: int = 16
     search: SearchConfig = field(default_factory=lambda: SearchConfig(**RL_SEARCH))
-    sampler: Literal["uct", "puct", "flat"] = "uct"
+    sampler: Literal["uct", "puct", "priority", "flat", "walk"] = "uct"
+    fill: Literal["plain", "walk"] = "plain"
     wrong_reward: float = 0.1
     format_reward: float = 0.0
     truncated: Literal["punish", "mask"] = "punish"
     process_weight: float = 1.0
+    process_credit: Literal["potential", "step", "paper"] = "potential"
     advantage: str = "reinforce++"
-    branch_correction: Literal["none", "importance", "mask"] = "none"
+    branch_correction: Literal["none", "importance", "strata", "mask"] = "none"
     branch_cap: float = 4.0
     dynamic_sampling: int = 0
     question_order: Literal["random", "easy_first"] = "random"
     replay: bool = False
     rollouts_every: int = 10
     max_logprob_difference: float = 0.05
+    prefix_sharing: Literal["auto", True, False] = "auto"
     auxiliary: AuxiliarySection = field(default_factory=AuxiliarySection)
     lora: LoRAConfig = field(default_factory=LoRAConfig)
+    not_finite_steps: int = 3
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -333,9 +382,11 @@ class RLSection:
                 "and 1: samples come from the policy whose log-probs are trained"
             )
         for name, least in (("questions_per_step", 1), ("process_weight", 0), ("branch_cap", 1),
-                            ("dynamic_sampling", 0), ("rollouts_every", 0), ("max_logprob_difference", 0)):  # fmt: skip
+                            ("dynamic_sampling", 0), ("rollouts_every", 0), ("max_logprob_difference", 0),
+                            ("not_finite_steps", 1)):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected {least} or more")
+        self._check_correction()
         if self.lora.dropout:
             raise ValueError(
                 f"lora.dropout: {self.lora.dropout} is not allowed, expected 0: the policy that is sampled is trained"
@@ -345,6 +396,23 @@ class RLSection:
     def rollouts(self) -> int:
         """Paths per question."""
         return self.search.rollouts
+
+    def _check_correction(self) -> None:
+        """Samplers and corrections that go together."""
+        if self.sampler == "priority":
+            for owner, name, needed in (
+                (self, "branch_correction", "none"), (self.search, "min_prior", 0.0), (self.search, "branch_entropy", 0.0),
+                (self.search, "budget_tokens", None), (self.search, "step_temperature", 1.0),
+            ):  # fmt: skip
+                if getattr(owner, name) != needed:
+                    raise ValueError(
+                        f"{name}: {getattr(owner, name)} is not allowed with sampler: priority, expected {needed}: its "
+                        "weights are unbiased for a fixed number of paths, all allowed functions and the policy's own texts"
+                    )
+        if self.branch_correction == "strata" and self.sampler not in ("uct", "puct"):
+            raise ValueError(
+                f"branch_correction: strata is not allowed with sampler: {self.sampler}, expected sampler: uct or puct"
+            )
 
     def search_config(self, parallel: bool) -> SearchConfig:
         """The search of this phase with the selection rule of its sampler.

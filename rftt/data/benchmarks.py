@@ -9,7 +9,7 @@ from __future__ import annotations
 import dataclasses
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from difflib import get_close_matches
 from functools import lru_cache
 from pathlib import Path
@@ -143,9 +143,7 @@ def load_benchmark(benchmark: Benchmark) -> Problems:
     columns: dict[str, str | Sequence[str]] | None = None
     if benchmark.question and benchmark.answer and wanted <= present:
         columns = {"question": list(benchmark.question), "answer": benchmark.answer}
-    found = problems_of(rows, benchmark.source, columns)
-    mended = (replace(p, answer=benchmark.mended.get(p.answer, p.answer)) for p in found)
-    return Problems(mended, found.dropped)
+    return problems_of(rows, benchmark.source, columns, mended=benchmark.mended)
 
 
 def _rows_of(place: str) -> list[Row]:

@@ -17,6 +17,7 @@ from rftt.data.overlap import Overlap, contamination
 from rftt.data.problems import Problem, load_problems
 from rftt.data.tables import read_table
 from rftt.errors import UsageError
+from search.prompt import text_of
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,10 @@ def read_texts(source: str, split: str = "train") -> list[Text]:
         messages = row.values.get("messages")
         if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
             raise UsageError(f"{source}:{row.line}: messages is no list of turns; mend the line")
-        said = "\n".join(str(m.get("content", "")) for m in messages if m.get("role") == "user")
+        try:
+            said = "\n".join(text_of(m.get("content")) for m in messages if m.get("role") == "user")
+        except ValueError as error:
+            raise UsageError(f"{source}:{row.line}: {error}; leave the line out") from error
         id = str(row.values.get("question_id") or hashlib.sha256(said.encode()).hexdigest()[:16])
         found.setdefault(said, Text(id, said))
     return list(found.values())

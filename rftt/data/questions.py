@@ -97,7 +97,10 @@ def _problems(
     if source in read_benchmarks(config.data.table) and not columns:
         loaded = load_benchmark(find_benchmark(source, root=config.data.root, table=config.data.table))
     else:
-        loaded = load_problems(source, columns=columns or None, split=split, name=name)
+        loaded = load_problems(
+            source, columns=columns or None, split=split, name=name, unusable=config.data.unusable,
+            graded=config.reward.function is None,
+        )  # fmt: skip
     return _draw(loaded, limit, config.seed)
 
 

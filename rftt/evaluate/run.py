@@ -13,6 +13,7 @@ from rftt.evaluate.budgets import run_strategies
 from rftt.evaluate.job import Job
 from rftt.evaluate.measured import asked_strategies
 from rftt.evaluate.metrics import (
+    Groups,
     Outcome,
     by_group,
     correct,
@@ -38,7 +39,8 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
     """Measure one model.
 
     Returns:
-        What stands in ``eval/{model}.json``: ``metrics`` {METRIC: result}, ``curve`` and ``majority`` of the search and of
+        What stands in ``eval/{model}.json``: ``metrics`` {METRIC: result}, ``any_form`` for metrics that would be others if
+        malformed chains gave answers too, ``curve`` and ``majority`` of the search and of
         votes at equal tokens, ``verdicts`` of the samples, and beside these pass@k, groups, lengths, costs, statuses,
         contamination and the conditions (`about`). Results are as in `rftt.evaluate.intervals.measured`. The values of every
         question are kept in ``questions-{model}.jsonl``.
@@ -49,9 +51,7 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
     samples = await draw(job, "samples", settings.samples)
     outcomes = {
         "greedy": share(greedy, correct),
-        "greedy, any form": share(greedy, correct_in_any_form),
         "pass@1": share(samples, correct),
-        "pass@1, any form": share(samples, correct_in_any_form),
         "format_rate": share(samples, lambda sample: sample["well_formed"]),
     }
     drawn = {"greedy": greedy, "samples": samples}
@@ -85,6 +85,7 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
         "model": job.model,
         "benchmark": _benchmark(job),
         "metrics": metrics,
+        "any_form": _any_form(outcomes, {"greedy": greedy, "pass@1": samples}),
         "curve": curve,
         "majority": votes,
         "verdicts": {k: v for k, v in statuses(found["samples"]).items() if v},
@@ -101,6 +102,12 @@ async def evaluate_model(job: Job) -> dict[str, Any]:
         "contamination": _contamination(job, outcomes["pass@1"]),
         "about": about(job),
     }
+
+
+def _any_form(outcomes: Mapping[str, Outcome], drawn: Mapping[str, Groups]) -> dict[str, Any]:
+    """What counted if chains that are malformed or cut off gave answers too, where that is another figure."""
+    found = {name: share(groups, correct_in_any_form).result() for name, groups in drawn.items()}
+    return {name: result for name, result in found.items() if result["value"] != outcomes[name].result()["value"]}
 
 
 def _benchmark(job: Job) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from typing import Any
 from rftt.config import Config
 from rftt.errors import UsageError
 from rftt.model.checkpoints import write_whole
-from search.function_files import FILE, difference, read_functions, write_functions
+from search.function_files import FILE, SUGGESTED, difference, read_functions, write_functions
 from search.functions import RFTT, FunctionSet
 from search.named import load_named
 
@@ -64,14 +64,16 @@ def beside_model(model: str | Path, name: str) -> Path | None:
 
 
 def choose(given: str | None, model: str | Path) -> FunctionSet:
-    """The token set to use with a model: that of the file `given`, else the model's own, else RFTT's.
+    """The token set to use with a model: that of the file `given`, else the model's own, else the one that an un-tuned model
+    suggests, else RFTT's.
 
     Raises:
         UsageError: the file is no token set, or the model has another one.
     """
     own = functions_of_model(model)
     if given is None:
-        return own or RFTT
+        suggested = None if own else beside_model(model, SUGGESTED)
+        return own or (load_functions(suggested) if suggested else RFTT)
     chosen = load_functions(given)
     if own is not None:
         refuse_difference(model, own, chosen, f"model.functions ({given})")

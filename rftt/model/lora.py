@@ -121,12 +121,6 @@ def gathering(trainer: Any) -> Gather:
     return DistributedBackend(trainer.accelerator).gather_params
 
 
-def sync_merged(trainer: Any) -> None:
-    """Let TRL's vLLM engine take its weights from `merged_parameters`."""
-    generation = trainer.vllm_generation
-    generation._iter_named_params = lambda: merged_parameters(generation.model, gathering(trainer))
-
-
 def save_merged(trainer: Any, folder: str) -> None:
     """Write the merged model and the tokenizer; a collective: every process calls it."""
     from huggingface_hub import save_torch_state_dict

@@ -20,6 +20,7 @@ from rftt.phases.search_phase import RESULT as SEARCH_RESULT
 from rftt.phases.search_phase import search
 from rftt.phases.tuning import SFT_RESULT, SHAD_RESULT, rl, sft, shad, tokens
 from rftt.run_folder import MODELS, round_folder
+from rftt.runtime.terminal import say
 
 PHASES = {"tokens": tokens, "search": search, "shad": shad, "sft": sft, "rl": rl, "eval": evaluate}
 
@@ -44,4 +45,4 @@ def report(config: Config) -> None:
     """Write ``report.html``."""
     from rftt.report import write_report
 
-    print(f"report: {write_report(config.folder, functions=functions_of_folder(config.folder))}")
+    say(f"report: {write_report(config.folder, functions=functions_of_folder(config.folder))}")

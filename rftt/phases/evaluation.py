@@ -17,9 +17,11 @@ from rftt.errors import PhaseFailed
 from rftt.evaluate.measured import is_measured, unmeasured
 from rftt.model.checkpoints import write_json
 from rftt.model.function_sets import functions_of_run
-from rftt.run_folder import results_of, trained_model
+from rftt.run_folder import MODELS, results_of, trained_model
 from rftt.runtime.children import run_children
+from rftt.runtime.own_grading import grading_of
 from rftt.runtime.running_engine import running_engine
+from rftt.runtime.terminal import conclude, say
 
 
 def evaluate(config: Config) -> None:
@@ -32,6 +34,7 @@ def evaluate(config: Config) -> None:
     if config.eval.processes == 1 or len(left) < 2:
         for name in left:
             measure(config, name)
+        conclude(_measured(left))
         return
     # The results of those who take longest are waited for last: the base has the shortest chains.
     left.sort(key=lambda name: name == "base")
@@ -40,6 +43,11 @@ def evaluate(config: Config) -> None:
     for name, code in zip(left, run_children(commands, config.eval.processes), strict=True):
         if code:
             raise PhaseFailed(f"measuring {name}", code)
+    conclude(_measured(left))
+
+
+def _measured(names: Sequence[str]) -> str:
+    return f"measured: {', '.join(sorted(names, key=list(MODELS).index))}" if names else "all models measured before"
 
 
 def measure(config: Config, name: str) -> None:
@@ -53,11 +61,12 @@ def measure(config: Config, name: str) -> None:
     places += [(benchmark, benchmark_problems(config, benchmark)) for benchmark in benchmarks(config)]
     left = [(b, asked) for b, asked in places if not is_measured(config, name, b.name if b else "")]
     if not left:
-        print(f"{name}: measured before")
+        say(f"{name}: measured before")
         return
     counts = config.folder / "data" / "counts.json"
     left_out = json.loads(counts.read_text())["overlaps_left_out"] if counts.exists() else 0
-    shared: dict[str, Any] = {"functions": functions_of_run(config, model), "train": train, "left_out": left_out}
+    shared: dict[str, Any] = {"functions": functions_of_run(config, model), "train": train, "left_out": left_out,
+                              "grading": grading_of(config)}  # fmt: skip
     guided = config.eval.guide == "prm"
     with (
         running_scorer(config) if guided else nullcontext() as scorer,

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import heapq
+import json
 import sys
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -20,24 +21,30 @@ from rftt.config import Config
 from rftt.data.problems import Problem
 from rftt.data.questions import problems
 from rftt.errors import PhaseFailed, UsageError
+from rftt.model.checkpoints import write_whole
 from rftt.model.function_sets import functions_of_run
 from rftt.run_folder import MODELS, model_path, needed, open_round, round_folder
 from rftt.runtime.children import run_children
-from rftt.runtime.progress import progress_bar
+from rftt.runtime.own_grading import grading_of
+from rftt.runtime.progress import progress_bar, shown_meanwhile
 from rftt.runtime.running_engine import running_engine
 from rftt.runtime.running_scorer import running_scorer
 from rftt.runtime.step_log import MetricsLog
+from rftt.runtime.terminal import conclude, say
 from search import Question, Tree, search_many
 from search.accounting import CountedEngine
 from search.driver import make_policy
 from search.engines.engine import EngineError
 from search.journal import Journal, read_jsonl, write_jsonl
+from search.live import LiveTrees
 from search.merge import chains, score_steps
 from search.preferences import preferences
+from search.step_counts import Counts, add_counts, table, valid_share
 
 Record = dict[str, Any]
 
 RESULT = "search/chains.jsonl"
+STEPS = "steps.json"  # how many steps of each function were asked for, valid, and left out by which rule
 PARTS: dict[str, Callable[[Record], Iterable[Record]]] = {
     "trees.jsonl": lambda record: [record["tree"]],
     "preferences.jsonl": lambda record: record["preferences"],
@@ -48,10 +55,10 @@ PARTS: dict[str, Callable[[Record], Iterable[Record]]] = {
 @dataclass(frozen=True)
 class Round:
     """Args:
-    number: from 1.
-    folder: of its results.
-    model: searches.
-    policy: ``"prompted"`` in the first round, ``"functional"`` once a model is tuned.
+    number: number of the round, from 1.
+    folder: folder of the results.
+    model: model that searches.
+    policy: name of the policy: ``"prompted"`` in the first round, ``"functional"`` once a model is tuned.
     before: results of the round before, whose solved questions are kept; None in the first.
     todo: questions to search.
     """
@@ -74,8 +81,8 @@ def search(config: Config, share: int | None = None) -> None:
     """Search in the first round that has no chains yet, and write its trees, chains and, if wanted, preference pairs.
 
     Args:
-        config: of the run.
-        share: search only every ``search.processes``-th question from this one on, and leave the rest to others.
+        config: settings of the run.
+        share: place, from 0, of the share to search: every ``search.processes``-th question from there on; None is all.
 
     Raises:
         PhaseFailed: a process that searched a share ended with an error.
@@ -83,7 +90,7 @@ def search(config: Config, share: int | None = None) -> None:
     """
     number = open_round(config, RESULT)
     if number is None:
-        print("search: done before")
+        say("search: done before")
         return
     train, _ = problems(config)
     work = _round(config, number, train)
@@ -134,7 +141,9 @@ async def _search(config: Config, work: Round, share: int) -> None:
         solved = sum(_solved(r["tree"]) for r in journal.read(order))
         policy = make_policy(work.policy, engine, settings, functions)
         writer = policy if work.policy == "prompted" else None
-        bar = progress_bar(len(todo), label, "questions", len(todo) - len(left))
+        live = LiveTrees(policy)
+        steps: Counts = {}
+        bar = progress_bar(len(todo), "search", "questions", len(todo) - len(left))
 
         async def keep(tree: Tree) -> None:
             nonlocal solved
@@ -142,6 +151,8 @@ async def _search(config: Config, work: Round, share: int) -> None:
                 await score_steps(tree, scorer)
             written = await chains(tree, writer, settings, functions)
             engine.finished(tree)
+            live.finished(tree)
+            add_counts(steps, tree.steps)
             record: Record = {"question_id": tree.question_id, "chains": written}
             record |= {"preferences": preferences(tree, settings, functions), "tree": tree.to_json()}
             journal.append(record)
@@ -150,17 +161,26 @@ async def _search(config: Config, work: Round, share: int) -> None:
 
         def fail(question: Question, error: EngineError) -> None:
             failed[question.id] = str(error)
-            bar.write(f"rftt: question {question.id} failed: {error}", file=sys.stderr)
+            say(f"search: question {question.id} failed: {error}", error=True)
             advance()
 
+        def shown() -> dict[str, float]:
+            return {"solved": solved, "rollouts": live.rollouts, **engine.progress()}
+
         def advance() -> None:
+            bar.note(**shown())
             bar.update()
-            bar.set_postfix(solved=f"{solved}/{bar.n}", **engine.progress(), refresh=False)
             if bar.n % 20 == 0 or bar.n == len(todo):
-                metrics.write(bar.n, {"solved": solved / bar.n, "failed": len(failed), **engine.figures()})
+                metrics.write(bar.n, {
+                    "solved": solved / bar.n, "failed": len(failed), "rollouts": live.rollouts,
+                    **{f"valid/{name}": valid_share(kinds) for name, kinds in steps.items()}, **engine.figures(),
+                })  # fmt: skip
 
         questions = [Question(p.id, p.question, p.answer) for p in left]
-        await search_many(questions, engine, settings, keep, policy=policy, on_failure=fail)
+        async with shown_meanwhile(bar, shown):
+            await search_many(
+                questions, engine, settings, keep, policy=live, grading=grading_of(config), on_failure=fail
+            )
         bar.close()
     if failed and not len(journal):
         raise EngineError(f"no question could be searched; the first: {next(iter(failed.values()))}")
@@ -192,10 +212,19 @@ def _collect(config: Config, work: Round, train: Sequence[Problem]) -> None:
     counts: dict[str, int] = defaultdict(int)
     for chain in read_jsonl(work.folder / "chains.jsonl"):
         counts[chain["kind"]] += 1
-    solved = sum(map(_solved, read_jsonl(work.folder / "trees.jsonl")))
-    print(f"search: {len(work.todo)} questions, {solved} of {len(train)} solved, chains: {dict(counts)}")
+    solved = 0
+    steps: Counts = {}
+    for tree in read_jsonl(work.folder / "trees.jsonl"):
+        solved += _solved(tree)
+        add_counts(steps, tree.get("steps", {}))
+    if steps:
+        write_whole(work.folder / STEPS, json.dumps(steps, indent=1) + "\n")
+        print(table(steps))  # into the log
+    kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
+    told = f"{solved} of {len(train)} questions solved, {sum(counts.values())} chains ({kinds or 'none'})"
+    conclude(told if len(work.todo) == len(train) else f"round {work.number}, {len(work.todo)} questions: {told}")
     if failed:
-        print(f"search: {len(failed)} questions failed and are left out: {work.folder / 'failed.jsonl'}")
+        say(f"search: {len(failed)} questions failed and are left out: {work.folder / 'failed.jsonl'}", error=True)
 
 
 def _records(folder: Path) -> Iterator[Record]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ from rftt.data.questions import problems
 from rftt.model.function_sets import functions_of_run
 from rftt.phases.search_phase import RESULT as SEARCH_RESULT
 from rftt.run_folder import MODELS, model_path, needed, open_round, round_folder
+from rftt.runtime.terminal import conclude, say
 from search.journal import read_jsonl
 
 SFT_RESULT = MODELS["sft"]
@@ -33,16 +35,21 @@ def tokens(config: Config) -> None:
         asking=config.model,
         trust_remote_code=config.model.trust_remote_code,
     )
-    print(summary["message"])
+    conclude(summary["message"])
 
 
-def sft(config: Config) -> None:
-    """Warm the model up on the chains of the first round that has no model yet."""
+def sft(config: Config, callbacks: Sequence[Any] = ()) -> None:
+    """Warm the model up on the chains of the first round that has no model yet.
+
+    Args:
+        config: settings of the run.
+        callbacks: transformers trainer callbacks.
+    """
     from rftt.sft.phase import train_sft
 
     number = open_round(config, SFT_RESULT)
     if number is None:
-        print("sft: done before")
+        say("sft: done before")
         return
     folder = round_folder(config, number)
     model = needed(config.folder / "model-with-tokens", "tokens")
@@ -53,6 +60,7 @@ def sft(config: Config) -> None:
         config,
         label="sft" if config.search.rounds == 1 else f"sft round {number}",
         roles=folder / SHAD_ROLES,
+        callbacks=callbacks,
         functions=functions_of_run(config, model),
     )
 
@@ -65,18 +73,22 @@ def shad(config: Config) -> None:
     model = needed(config.folder / "model-with-tokens", "tokens")
     chains = needed(folder / SEARCH_RESULT, "search")
     summary = label_tokens(str(model), chains, (folder / SHAD_ROLES).parent, config, functions_of_run(config, model))
-    print(labelled(summary, folder / SHAD_ROLES))
+    if summary:  # another process tells it
+        conclude(labelled(summary, folder / SHAD_ROLES))
 
 
 def labelled(summary: dict[str, Any], where: Path) -> str:
     """What SHAD found, in one line."""
-    if not summary:  # another process tells it
-        return ""
     return f"{where}: {summary['tokens']} tokens of {summary['samples']} samples, {summary['reasoning_share']:.1%} reasoning"
 
 
-def rl(config: Config) -> None:
-    """Phase 2: online RL over functional tokens."""
+def rl(config: Config, callbacks: Sequence[Any] = ()) -> None:
+    """Phase 2: online RL over functional tokens.
+
+    Args:
+        config: settings of the run.
+        callbacks: transformers trainer callbacks.
+    """
     from rftt.rl.phase import train_rl
 
     train, _ = problems(config)
@@ -84,7 +96,7 @@ def rl(config: Config) -> None:
     untuned = config.folder / "model-with-tokens"
     train_rl(
         model, train, config.folder / "rl" / "final", config,
-        functions=functions_of_run(config, model), solve_rates=_solve_rates(config), untuned=untuned,
+        functions=functions_of_run(config, model), solve_rates=_solve_rates(config), untuned=untuned, callbacks=callbacks,
     )  # fmt: skip
 
 

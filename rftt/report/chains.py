@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 from rftt.report.lines import Record, clip, evenly, fitted, line_spans, note_broken, records_at
+from search.step_counts import KINDS
 
 CHAIN_BYTES = 300_000  # of JSON
 CHAINS = 8  # of one kind
 
 
 def chains_of(run: Path, notes: list[str], share: float = 1.0) -> Record | None:
-    """How many chains of each kind there are, and some of each; None without their file.
+    """How many chains of each kind there are, and some of each, and how many steps of phase 1 were valid; None without the
+    file of the chains.
 
     Args:
         run: the run folder.
@@ -43,4 +46,24 @@ def chains_of(run: Path, notes: list[str], share: float = 1.0) -> Record | None:
         "path": "search/chains.jsonl",
         "kinds": {kind: len(chains) for kind, chains in kinds.items()},
         "records": [chain for chains in shown for chain in chains],
+        "steps": _steps(run / "search" / "steps.json", notes),
     }
+
+
+def _steps(path: Path, notes: list[str]) -> list[Record]:
+    """A row for each function that was asked for a step: its counts, and the rules that its steps broke."""
+    if not path.is_file():
+        return []
+    try:
+        counts = json.loads(path.read_text(encoding="utf-8"))
+        return [
+            {
+                "function": name,
+                **{kind: int(counted.get(kind, 0)) for kind in KINDS},
+                "broken": {rule: int(n) for rule, n in counted.items() if rule not in KINDS},
+            }
+            for name, counted in counts.items()
+        ]
+    except (OSError, ValueError, AttributeError, TypeError) as error:
+        notes.append(f"search/steps.json cannot be read: {error}")
+        return []

@@ -32,6 +32,27 @@ const counted = (shown, total, what) =>
 
 function chains(body, run) {
   if (!run.chains) return;
+  const steps = run.chains.steps || [];
+  const own = r => r.asked - r.answered;
+  if (steps.length)
+    add(
+      body,
+      table(
+        "Steps of phase 1, by function",
+        ["", "asked", "stated the answer", "valid at once", "valid", "left out", "rules broken"],
+        steps.map(r => [
+          r.function,
+          num(r.asked),
+          num(r.answered),
+          own(r) ? `${Math.round((100 * r.first) / own(r))} %` : "–",
+          own(r) ? `${Math.round((100 * r.valid) / own(r))} %` : "–",
+          num(r.dropped),
+          Object.entries(r.broken)
+            .map(([rule, n]) => `${rule} ${n}`)
+            .join(", "),
+        ]),
+      ),
+    );
   for (const [kind, total] of Object.entries(run.chains.kinds)) {
     const records = run.chains.records.filter(r => r.kind === kind);
     add(

@@ -3,8 +3,11 @@
 Pure functions on tensors that know neither the trainer nor the engine. Rows of one question stand together,
 `group_size` of them. An estimator sees the batch of all ranks at once.
 
-Process rewards enter every estimator in the same way: what they still add up to from a token on (`process_BT`) is added to
-the token's return, unscaled where an estimator scales the outcome.
+Process rewards enter every estimator in the same way: what `shaping` credits a token with (`process_BT`) is added to the
+token's return, unscaled where an estimator scales the outcome.
+
+Where paths have weights (branch correction), every mean over paths is the weighted one: a baseline is what the policy would
+earn, not the search, and weight times advantage adds up to zero. The weights themselves are multiplied on by the trainer.
 """
 
 from __future__ import annotations
@@ -27,6 +30,7 @@ class ScoredBatch:
         group_size: paths per question; B is a multiple of it.
         beta: weight of the KL, ≥ 0.
         process_BT: process rewards from the token's step to the end of the path, shape (B, T); None for none.
+        weight_B: weight of each path, ≥ 0, shape (B,); None where all have the same.
         node_BT: id of the token's node in the tree of its question, the same in all paths that share it; −1 for tokens of a
             path that shares nothing; shape (B, T); None where no path shares anything.
 
@@ -41,12 +45,17 @@ class ScoredBatch:
     beta: float = 0.0
     process_BT: torch.Tensor | None = None
     node_BT: torch.Tensor | None = None
+    weight_B: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         if self.kl_BT.shape != self.mask_BT.shape or self.rewards_B.shape != self.mask_BT.shape[:1]:
             raise ValueError(
                 f"rewards {tuple(self.rewards_B.shape)}, KL {tuple(self.kl_BT.shape)} and mask "
                 f"{tuple(self.mask_BT.shape)} do not fit: expected (B,), (B, T) and (B, T)"
+            )
+        if self.weight_B is not None and self.weight_B.shape != self.rewards_B.shape:
+            raise ValueError(
+                f"weight_B {tuple(self.weight_B.shape)} does not fit the rewards {tuple(self.rewards_B.shape)}"
             )
         for name in ("process_BT", "node_BT"):
             given = getattr(self, name)
@@ -64,6 +73,21 @@ class ScoredBatch:
     def rewards_QG(self) -> torch.Tensor:
         return self.rewards_B.view(-1, self.group_size)
 
+    @property
+    def weights_QG(self) -> torch.Tensor:
+        """Weights of the paths, 1 where none are given."""
+        given = torch.ones_like(self.rewards_B) if self.weight_B is None else self.weight_B.to(self.rewards_B.dtype)
+        return given.view(-1, self.group_size)
+
+    @property
+    def baseline_Q1(self) -> torch.Tensor:
+        """Weighted mean reward of each group, shape (Q, 1); the plain mean of a group whose weights are all 0."""
+        if self.weight_B is None:
+            return self.rewards_QG.mean(dim=1, keepdim=True)
+        weights_QG = self.weights_QG
+        weights_QG = torch.where(weights_QG.sum(1, keepdim=True) > 0, weights_QG, torch.ones_like(weights_QG))
+        return (weights_QG * self.rewards_QG).sum(1, keepdim=True) / weights_QG.sum(1, keepdim=True)
+
     def spread(self, advantages_QG: torch.Tensor) -> torch.Tensor:
         """Advantages of paths, given to each of their tokens with its process rewards, (B, T)."""
         process_BT = 0 if self.process_BT is None else self.process_BT
@@ -77,6 +101,8 @@ def reinforce_plus_plus(batch: ScoredBatch) -> torch.Tensor:
         G_t = Σ_{s ≥ t} r_s  + process rewards from t on     (γ = 1)
         A_t = (G_t − mean G) / std G                         (over all valid tokens of the batch, population std)
 
+    Mean and std are over tokens with the weights of their paths.
+
     Returns:
         Advantages, shape (B, T); 0 where the mask is 0.
     """
@@ -85,10 +111,12 @@ def reinforce_plus_plus(batch: ScoredBatch) -> torch.Tensor:
     returns_BT = token_rewards_BT.flip(1).cumsum(1).flip(1)
     if batch.process_BT is not None:
         returns_BT = returns_BT + batch.process_BT
-    count = mask_BT.sum().clamp(min=1)
-    mean = (returns_BT * mask_BT).sum() / count
+    weighted_BT = mask_BT if batch.weight_B is None else mask_BT * batch.weights_QG.reshape(-1, 1)
+    count = weighted_BT.sum()
+    count = count.clamp(min=1) if batch.weight_B is None else count.clamp(min=MIN_VARIANCE)
+    mean = (returns_BT * weighted_BT).sum() / count
     centred_BT = (returns_BT - mean) * mask_BT
-    variance = (centred_BT**2).sum() / count
+    variance = (centred_BT**2 * weighted_BT).sum() / count
     return centred_BT * variance.clamp(min=MIN_VARIANCE).rsqrt()
 
 
@@ -104,7 +132,12 @@ def grpo(batch: ScoredBatch) -> torch.Tensor:
     """
     rewards_QG = batch.rewards_QG
     spread_Q1 = rewards_QG.std(dim=1, keepdim=True) if batch.group_size > 1 else torch.zeros_like(rewards_QG)
-    return batch.spread((rewards_QG - rewards_QG.mean(dim=1, keepdim=True)) / (spread_Q1 + 1e-4))
+    if batch.weight_B is not None and batch.group_size > 1:
+        # The same with weights of mean 1: the sample std of the group.
+        weights_QG = batch.weights_QG / batch.weights_QG.sum(1, keepdim=True).clamp(min=MIN_VARIANCE)
+        variance_Q1 = (weights_QG * (rewards_QG - batch.baseline_Q1) ** 2).sum(1, keepdim=True)
+        spread_Q1 = (variance_Q1 * batch.group_size / (batch.group_size - 1)).sqrt()
+    return batch.spread((rewards_QG - batch.baseline_Q1) / (spread_Q1 + 1e-4))
 
 
 def dr_grpo(batch: ScoredBatch) -> torch.Tensor:
@@ -118,7 +151,7 @@ def dr_grpo(batch: ScoredBatch) -> torch.Tensor:
     Returns:
         Advantages, shape (B, T); 0 where the mask is 0.
     """
-    return batch.spread(batch.rewards_QG - batch.rewards_QG.mean(dim=1, keepdim=True))
+    return batch.spread(batch.rewards_QG - batch.baseline_Q1)
 
 
 def rloo(batch: ScoredBatch) -> torch.Tensor:
@@ -136,39 +169,72 @@ def rloo(batch: ScoredBatch) -> torch.Tensor:
     if batch.group_size < 2:
         raise ValueError("rloo needs groups of two paths or more")
     shaped_QG = (batch.rewards_B - batch.penalty_BT.sum(dim=1)).view(-1, batch.group_size)
-    others_QG = (shaped_QG.sum(dim=1, keepdim=True) - shaped_QG) / (batch.group_size - 1)
+    if batch.weight_B is None:
+        others_QG = (shaped_QG.sum(dim=1, keepdim=True) - shaped_QG) / (batch.group_size - 1)
+    else:
+        weights_QG = batch.weights_QG
+        weighted_QG = weights_QG * shaped_QG
+        of_others_QG = (weights_QG.sum(dim=1, keepdim=True) - weights_QG).clamp(min=MIN_VARIANCE)
+        others_QG = (weighted_QG.sum(dim=1, keepdim=True) - weighted_QG) / of_others_QG
     return batch.spread(shaped_QG - others_QG)
 
 
-def tree(batch: ScoredBatch) -> torch.Tensor:
+def tree(batch: ScoredBatch, leaf_weight: bool = False) -> torch.Tensor:
     """Credit by node (TreeRL, Hou et al. 2025, arXiv 2506.11902, section 3.3): global and local advantage of the step.
 
-        V(n) = mean R of the paths through n
+        V(n) = (weighted) mean R of the paths through n
         A_t = (V(n_t) − V(root)) + (V(n_t) − V(parent of n_t))          n_t: the node that token t belongs to
 
     A token that several paths share carries the same advantage in each of them. A path that shares nothing is one node below
     the root.
 
+    It differs from TreeRL in this: TreeRL divides a step's advantage by √(number of leaves below it), since a step counts
+    once for each path through it, which `leaf_weight` does; its trees fork at the tokens of highest entropy, where these
+    fork at functions; and it samples each fork from the policy, where here the search may have chosen (`branches`).
+
+    Args:
+        batch: the paths.
+        leaf_weight: divide the advantage of a token by the square root of the number of paths that share its node.
+
     Returns:
         Advantages, shape (B, T); 0 where the mask is 0.
     """
     advantages_BT = torch.zeros_like(batch.kl_BT)
-    for start in range(0, len(batch.rewards_B), batch.group_size):
+    for group, start in enumerate(range(0, len(batch.rewards_B), batch.group_size)):
         rows = slice(start, start + batch.group_size)
         rewards_G = batch.rewards_B[rows]
-        root = rewards_G.mean()
+        weights_G = None if batch.weight_B is None else batch.weight_B[rows]
+        root = batch.baseline_Q1[group, 0]
         if batch.node_BT is None:
             advantages_BT[rows] = 2 * (rewards_G - root)[:, None]
             continue
         node_GT = batch.node_BT[rows]
-        values = {int(n): rewards_G[(node_GT == n).any(dim=1)].mean() for n in node_GT.unique() if n >= 0}
+        values: dict[int, torch.Tensor] = {}
+        leaves: dict[int, int] = {}
+        for node in node_GT.unique().tolist():
+            through_G = (node_GT == node).any(dim=1)
+            leaves[node] = int(through_G.sum()) if node >= 0 else 1
+            values[node] = _mean(rewards_G[through_G], None if weights_G is None else weights_G[through_G])
         for row, (nodes_T, reward) in enumerate(zip(node_GT, rewards_G, strict=True), start):
             parent = root
             for node in nodes_T.unique_consecutive().tolist():
                 value = values[node] if node >= 0 else reward
-                advantages_BT[row, nodes_T == node] = value - root + value - parent
+                share = leaves[node] ** 0.5 if leaf_weight else 1.0
+                advantages_BT[row, nodes_T == node] = (value - root + value - parent) / share
                 parent = value
     return batch.spread(torch.zeros_like(batch.rewards_QG)) + advantages_BT * batch.mask_BT
+
+
+def treerl(batch: ScoredBatch) -> torch.Tensor:
+    """`tree` with TreeRL's weight by leaves."""
+    return tree(batch, leaf_weight=True)
+
+
+def _mean(rewards_G: torch.Tensor, weights_G: torch.Tensor | None) -> torch.Tensor:
+    """Weighted mean; the plain one without weights, or where all are 0."""
+    if weights_G is None or not weights_G.any():
+        return rewards_G.mean()
+    return (rewards_G * weights_G).sum() / weights_G.sum()
 
 
 def _last_token(mask_BT: torch.Tensor) -> torch.Tensor:

@@ -8,14 +8,15 @@ then read every right path.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 
-from rftt.config import Config
 from rftt.config.sections import AuxiliarySection
 from rftt.errors import UsageError
+from rftt.rl.rollout import Rollout
 from rftt.weighting.annotate import IGNORED
 from rftt.weighting.interface import NO_ROLE
 from rftt.weighting.rft import RFT
@@ -43,23 +44,17 @@ class Auxiliary:
         self.roles = roles
         self.weighting = RFT(tau=settings.tau, detach=settings.detach, fixed=settings.fixed)
 
-    def path_roles(
-        self, paths: Sequence[dict[str, Any]], prompts: Sequence[Ids], mask_BT: torch.Tensor
-    ) -> torch.Tensor:
+    def path_roles(self, rollouts: Sequence[Rollout], mask_BT: torch.Tensor) -> torch.Tensor:
         """Roles of the learnt tokens of right paths, shape (B, T); ``NO_ROLE`` for all others.
 
         Args:
-            paths: rows with ``verdict`` and ``completion_ids``.
-            prompts: ids of their prompts.
+            rollouts: B of them.
             mask_BT: which tokens are in the loss.
         """
         roles_BT = torch.full(mask_BT.shape, NO_ROLE)
-        right = [row for row, path in enumerate(paths) if path["verdict"] == "correct"]
-        found = (
-            self.roles([prompts[row] for row in right], [paths[row]["completion_ids"] for row in right])
-            if right
-            else []
-        )
+        right = [row for row, rollout in enumerate(rollouts) if rollout.verdict == "correct"]
+        asked = [rollouts[row] for row in right]
+        found = self.roles([r.prompt_ids for r in asked], [r.completion_ids for r in asked]) if right else []
         for row, roles in zip(right, found, strict=True):
             roles_BT[row, : len(roles)] = torch.tensor(roles)
         return roles_BT.to(mask_BT.device).masked_fill(mask_BT == 0, NO_ROLE)
@@ -73,38 +68,61 @@ class Auxiliary:
         return rft_loss(logps_BT, roles_BT, self.weighting)
 
 
-def build(config: Config, model: str | Path, tokenizer: Any, functions: FunctionSet = RFTT) -> Auxiliary | None:
-    """The auxiliary loss of ``config.rl.auxiliary``; None where λ is 0.
+@dataclass(frozen=True)
+class RoleSources:
+    """Where the roles of tokens can come from.
 
     Args:
-        config: the run's; SHAD's results stand in its folder.
-        model: that `rftt shad` has compared with the shuffled one, for ``roles: models``.
+        folder: of the results of `rftt shad`.
+        original: the model that `rftt shad` has compared with the shuffled one, for ``roles: models``.
+        dtype: of both models.
+        threshold: tokens that the shuffled model finds harder by more nats than this are reasoning.
+        score_tokens: tokens of a batch that the models read, padding included.
+        boilerplate: regular expressions, for ``roles: regex``.
+        trust_remote_code: whether code in the folders of these models may run.
+    """
+
+    folder: Path
+    original: Path
+    dtype: str = "auto"
+    threshold: float = 0.0
+    score_tokens: int = 8192
+    boilerplate: Sequence[str] = ()
+    trust_remote_code: bool = False
+
+
+def build(
+    settings: AuxiliarySection, sources: RoleSources, tokenizer: Any, functions: FunctionSet = RFTT
+) -> Auxiliary | None:
+    """The auxiliary loss of ``rl.auxiliary``; None where λ is 0.
+
+    Args:
+        settings: λ and where the roles come from.
+        sources: what there is.
         tokenizer: of the policy.
         functions: whose tags are boilerplate to regular expressions.
 
     Raises:
         UsageError: the roles cannot be told, since `rftt shad` has not run.
     """
-    settings = config.rl.auxiliary
     if not settings.weight:
         return None
     if settings.roles == "regex":
-        return Auxiliary(settings, _one_by_one(RegexRoles(tokenizer, config.sft.weighting.boilerplate, functions)))
-    shad = config.folder / "shad"
+        return Auxiliary(settings, _one_by_one(RegexRoles(tokenizer, sources.boilerplate, functions)))
     if settings.roles == "models":
-        for path in (shad / "shuffled", Path(model)):
+        for path in (sources.folder / "shuffled", sources.original):
             if not path.exists():
                 raise UsageError(
                     f"{path}: not there yet; run `rftt shad CONFIG` first, or set rl.auxiliary.roles=table"
                 )
-        return Auxiliary(settings, by_models(shad / "shuffled", Path(model), config, tokenizer.pad_token_id or 0))
-    path = shad / "roles.jsonl" if settings.roles == "table" else Path(settings.roles)
+        return Auxiliary(settings, by_models(sources, tokenizer.pad_token_id or 0))
+    path = sources.folder / "roles.jsonl" if settings.roles == "table" else Path(settings.roles)
     if not path.exists():
         raise UsageError(
             f"{path}: there are no roles yet; run `rftt shad CONFIG` first, or set rl.auxiliary.roles=regex"
         )
     try:
-        return Auxiliary(settings, _one_by_one(RoleTable(read_jsonl(path), config.shad.threshold)))
+        return Auxiliary(settings, _one_by_one(RoleTable(read_jsonl(path), sources.threshold)))
     except ValueError as error:
         raise UsageError(f"{path}: {error}; give another rl.auxiliary.roles") from error
 
@@ -120,10 +138,11 @@ def _one_by_one(source: RoleTable | RegexRoles) -> PathRoles:
     return roles
 
 
-def by_models(shuffled: Path, original: Path, config: Config, pad: int) -> PathRoles:
-    """Roles by SHAD's rule, from both of its models, in batches of ``shad.score_tokens``."""
+def by_models(sources: RoleSources, pad: int) -> PathRoles:
+    """Roles by SHAD's rule, from both of its models."""
     altered, before = (
-        LossReader(str(path), config.model.dtype, config.model.trust_remote_code) for path in (shuffled, original)
+        LossReader(str(path), sources.dtype, sources.trust_remote_code)
+        for path in (sources.folder / "shuffled", sources.original)
     )
 
     def roles(prompts: Sequence[Ids], completions: Sequence[Ids]) -> list[list[int]]:
@@ -132,10 +151,10 @@ def by_models(shuffled: Path, original: Path, config: Config, pad: int) -> PathR
             for prompt, completion in zip(prompts, completions, strict=True)
         ]
         found: list[list[int]] = [[]] * len(samples)
-        for batch in batches([len(s["input_ids"]) for s in samples], config.shad.score_tokens):
+        for batch in batches([len(s["input_ids"]) for s in samples], sources.score_tokens):
             for i, ld in zip(batch, differences([samples[i] for i in batch], altered, before, pad), strict=True):
                 told = ld[len(prompts[i]) :]
-                found[i] = [NO_ROLE if d is None else role_of(d, config.shad.threshold) for d in told]
+                found[i] = [NO_ROLE if d is None else role_of(d, sources.threshold) for d in told]
         return found
 
     return roles

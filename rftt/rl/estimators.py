@@ -51,6 +51,7 @@ ESTIMATORS: Mapping[str, Row] = {
     "dr_grpo": Row("rftt.rl.advantages:dr_grpo", kl_in_reward=False),
     "rloo": Row("rftt.rl.advantages:rloo", kl_in_reward=True),
     "tree": Row("rftt.rl.advantages:tree", kl_in_reward=False),
+    "treerl": Row("rftt.rl.advantages:treerl", kl_in_reward=False),
 }
 
 

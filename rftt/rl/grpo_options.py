@@ -1,11 +1,11 @@
-"""From ``config.rl`` to TRL's `GRPOConfig`: the paper's defaults, the user's options, what cannot be had together."""
+"""From the section ``rl`` to TRL's `GRPOConfig`: the paper's defaults, the user's options, what cannot be had together."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Any
 
-from rftt.config import Config
+from rftt.config.sections import EngineConfig, RLSection
 from rftt.errors import UsageError
 
 # RFTT, section 4.1, where it gives a value. `dapo` divides by the tokens of the whole batch: the mean over all valid
@@ -24,6 +24,7 @@ PAPER: dict[str, Any] = {
     "save_steps": 10,
     "save_total_limit": 2,
     "report_to": "none",
+    "disable_tqdm": True,
 }
 # TRL's option → where the same thing is said here.
 OURS: dict[str, str] = {
@@ -56,47 +57,60 @@ FIXED: dict[str, tuple[Any, str]] = {
 }
 
 
-def uses_vllm(config: Config) -> bool:
+def uses_vllm(settings: RLSection, engine: EngineConfig) -> bool:
     """Whether phase 2 samples on vLLM, else on the trained model itself.
 
     Raises:
         UsageError: the engine cannot sample for a trainer in its process.
     """
-    given = config.rl.trainer.get("use_vllm")
+    given = settings.trainer.get("use_vllm")
     if given is not None:
         return bool(given)
-    if config.engine.name not in ("vllm", "transformers"):
+    if engine.name not in ("vllm", "transformers"):
         raise UsageError(
-            f"engine.name is {config.engine.name}, but phase 2 samples from the weights that it trains, in the "
+            f"engine.name is {engine.name}, but phase 2 samples from the weights that it trains, in the "
             "trainer's process: set engine.name=vllm or transformers for `rftt rl`, or rl.trainer.use_vllm"
         )
-    return config.engine.name == "vllm"
+    return engine.name == "vllm"
 
 
 def grpo_options(
-    config: Config, output_dir: Path, world_size: int, on_gpu: bool, longest_prompt: int
+    settings: RLSection,
+    engine: EngineConfig,
+    output_dir: Path,
+    *,
+    dtype: str,
+    seed: int,
+    world_size: int,
+    on_gpu: bool,
+    longest_prompt: int,
+    trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Options of `GRPOConfig`.
 
     Args:
-        config: of the run.
+        settings: ``rl``.
+        engine: ``engine``.
         output_dir: for checkpoints.
+        dtype: of the model.
+        seed: run seed.
         world_size: number of processes.
         on_gpu: whether an accelerator is there.
         longest_prompt: tokens of the longest training prompt.
+        trust_remote_code: whether code in the model's folder may run.
 
     Raises:
         UsageError: an option that contradicts another; names its key.
     """
-    given = dict(config.rl.trainer)
+    given = dict(settings.trainer)
     for key, remedy in OURS.items():
         if given.get(key) is not None:
             raise UsageError(f"rl.trainer.{key} cannot be set there: {remedy}")
     for key, (value, reason) in FIXED.items():
         if key in given and given[key] != value:
             raise UsageError(f"rl.trainer.{key} is {given[key]!r}, but must be {value!r}: {reason}")
-    options: dict[str, Any] = {**PAPER, "use_vllm": uses_vllm(config)}
-    options["trust_remote_code"] = config.model.trust_remote_code
+    options: dict[str, Any] = {**PAPER, "use_vllm": uses_vllm(settings, engine)}
+    options["trust_remote_code"] = trust_remote_code
     if not on_gpu:
         options |= {
             "use_cpu": True,
@@ -104,38 +118,38 @@ def grpo_options(
             "gradient_checkpointing": False,
             "vllm_gpu_memory_utilization": 0.1,
             # Both sides compute in float32 here: nothing to correct, and a forward pass saved, but for replayed paths.
-            "vllm_importance_sampling_correction": config.model.dtype not in ("auto", "float32") or config.rl.replay,
+            "vllm_importance_sampling_correction": dtype not in ("auto", "float32") or settings.replay,
             "dataloader_pin_memory": False,
         }
     options |= given
-    options |= _batching(config, given, world_size, on_gpu)
-    if config.rl.auxiliary.weight and options.get("use_liger_kernel"):
+    options |= _batching(settings, given, world_size, on_gpu)
+    if settings.auxiliary.weight and options.get("use_liger_kernel"):
         raise UsageError(
             "rl.auxiliary.weight is set, but rl.trainer.use_liger_kernel computes its loss without log-probs that could be "
             "added to: set one of them off"
         )
-    if config.rl.replay and not (options["use_vllm"] and options.get("vllm_importance_sampling_correction", True)):
+    if settings.replay and not (options["use_vllm"] and options.get("vllm_importance_sampling_correction", True)):
         raise UsageError(
             "rl.replay is true, but replayed paths are samples of an earlier policy, which TRL corrects for with vLLM only: "
             "set engine.name=vllm and rl.trainer.vllm_importance_sampling_correction=true, or rl.replay=false"
         )
-    if config.model.dtype != "auto":
-        options["model_init_kwargs"] = {"dtype": config.model.dtype, **(options.get("model_init_kwargs") or {})}
-    room = config.engine.max_model_len - longest_prompt
+    if dtype != "auto":
+        options["model_init_kwargs"] = {"dtype": dtype, **(options.get("model_init_kwargs") or {})}
+    room = engine.max_model_len - longest_prompt
     if room < 1:
         raise UsageError(
-            f"engine.max_model_len is {config.engine.max_model_len}, but the longest prompt has {longest_prompt} "
+            f"engine.max_model_len is {engine.max_model_len}, but the longest prompt has {longest_prompt} "
             "tokens; raise it or leave long questions out"
         )
     longest = min(int(given.get("max_completion_length") or room), room)
     options |= {
         "max_completion_length": longest,
         "vllm_max_model_length": int(given.get("vllm_max_model_length") or longest_prompt + longest),
-        "num_generations": config.rl.rollouts,
-        "shuffle_dataset": config.rl.question_order == "random",
-        "reward_weights": [1.0, config.rl.format_reward] if config.rl.format_reward else None,
+        "num_generations": settings.rollouts,
+        "shuffle_dataset": settings.question_order == "random",
+        "reward_weights": [1.0, settings.format_reward] if settings.format_reward else None,
         "output_dir": str(output_dir),
-        "seed": config.seed,
+        "seed": seed,
         "temperature": 1.0,
         "top_p": 1.0,
         "remove_unused_columns": False,
@@ -143,11 +157,11 @@ def grpo_options(
     return options
 
 
-def _batching(config: Config, given: dict[str, Any], world_size: int, on_gpu: bool) -> dict[str, int]:
+def _batching(settings: RLSection, given: dict[str, Any], world_size: int, on_gpu: bool) -> dict[str, int]:
     """Rows of a micro-batch and micro-batches of a step, so that a step has `questions_per_step × rollouts` rows."""
-    rows, rest = divmod(config.rl.questions_per_step * config.rl.rollouts, world_size)
-    wanted = f"rl.questions_per_step × rl.rollouts = {config.rl.questions_per_step} × {config.rl.rollouts}"
-    if rest or rows % config.rl.rollouts:
+    rows, rest = divmod(settings.questions_per_step * settings.rollouts, world_size)
+    wanted = f"rl.questions_per_step × rl.rollouts = {settings.questions_per_step} × {settings.rollouts}"
+    if rest or rows % settings.rollouts:
         raise UsageError(f"{wanted} is not whole groups for each of {world_size} processes; change questions_per_step")
     size, steps = given.get("per_device_train_batch_size"), given.get("gradient_accumulation_steps")
     if size is None and steps is None:
@@ -163,10 +177,10 @@ def _batching(config: Config, given: dict[str, Any], world_size: int, on_gpu: bo
             f"{world_size}, but must be {wanted}"
         )
     per_generation = given.get("steps_per_generation") or steps
-    if size * per_generation % config.rl.rollouts:
+    if size * per_generation % settings.rollouts:
         raise UsageError(
             f"rl.trainer.steps_per_generation × per_device_train_batch_size = {per_generation} × {size}, "
-            f"but must be a multiple of rl.rollouts = {config.rl.rollouts}"
+            f"but must be a multiple of rl.rollouts = {settings.rollouts}"
         )
     reused = per_generation * (given.get("num_iterations") or 1)
     save_steps = given.get("save_steps", PAPER["save_steps"])
@@ -178,9 +192,33 @@ def _batching(config: Config, given: dict[str, Any], world_size: int, on_gpu: bo
     return {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps}
 
 
-def vllm_options(config: Config, dtype: str, on_gpu: bool, max_model_len: int) -> dict[str, Any]:
+def training_arguments(options: dict[str, Any]) -> Any:
+    """The `GRPOConfig` of these options.
+
+    Raises:
+        UsageError: TRL refuses one.
+    """
+    from trl import GRPOConfig
+
+    try:
+        return GRPOConfig(**options)
+    except (ValueError, TypeError) as error:
+        raise UsageError(f"rl.trainer: {error}") from error
+
+
+def computed_in(args: Any) -> str:
+    """The type that the trainer computes in, which the engine is to share."""
+    dtype = (args.model_init_kwargs or {}).get("dtype", "float32")
+    if dtype in ("float32", "auto") and (args.bf16 or args.fp16):
+        return "bfloat16" if args.bf16 else "float16"
+    return str(dtype)
+
+
+def vllm_options(engine: EngineConfig, dtype: str, on_gpu: bool, max_model_len: int) -> dict[str, Any]:
     """What TRL's vLLM engine gets beside TRL's own choices; ``engine.options`` has the last word."""
-    chosen: dict[str, Any] = {"dtype": dtype, "enable_prefix_caching": True}
+    # TRL asks for the log-probs of what is sampled, which where ids are forbidden is not the policy; else the two are equal,
+    # since RL samples at temperature 1.
+    chosen: dict[str, Any] = {"dtype": dtype, "enable_prefix_caching": True, "logprobs_mode": "raw_logprobs"}
     if not on_gpu:
         # Compiling costs a small model more than it saves; seeded requests must be prefilled in one piece; blocks of
         # 128 tokens, the default, would keep the short prefixes that a tree shares out of the cache.
@@ -190,4 +228,4 @@ def vllm_options(config: Config, dtype: str, on_gpu: bool, max_model_len: int) -
             "max_num_batched_tokens": max(8192, max_model_len),
             "block_size": 32,
         }
-    return chosen | config.engine.options
+    return chosen | engine.options

@@ -8,30 +8,35 @@ The defaults are the paper's, but for process rewards: differences of potentials
 
 from __future__ import annotations
 
-import gc
 import logging
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 from rftt.config import Config
+from rftt.config.sections import EngineConfig, RLSection
 from rftt.data.problems import Problem
 from rftt.errors import UsageError
 from rftt.model import checkpoints, lora
 from rftt.model.checkpoints import step_of
-from rftt.model.vocabulary import check_model, functional_token_ids
+from rftt.model.prefix_sharing.exact import obstacle
+from rftt.model.vocabulary import check_model
 from rftt.rl import grpo_options
+from rftt.rl.auxiliary_loss import RoleSources, build
 from rftt.rl.reward import FormatReward, OutcomeReward
-from rftt.rl.rollout import FunctionalRollout, prompt_of
+from rftt.rl.sampler import FunctionalSampler, prompt_of
 from rftt.runtime import distributed, environment
+from rftt.runtime.own_grading import grading_of
+from rftt.runtime.progress import course, training_progress
 from rftt.runtime.running_scorer import build_scorer
 from rftt.runtime.step_log import MetricsLog, StepLog
+from rftt.runtime.terminal import conclude
 from search.functions import RFTT, FunctionSet
+from search.grading import Grading, grade_math
 from search.judging import Scorer
-from search.loading import load_tokenizer
+from search.loading import load_model_config, load_tokenizer
 from search.prompt import question_ids
 
 log = logging.getLogger(__name__)
@@ -56,7 +61,7 @@ def train_rl(
         problems: training questions with their answers.
         out_folder: for the final model, which transformers and vLLM load as it is; there whole or not at all.
             Checkpoints stand in ``checkpoints`` beside it.
-        config: the run's; `rl`, `prm`, `engine`, `model.dtype` and `seed` are read.
+        config: the run's; nothing below this function sees the whole of it.
         run_folder: ``metrics.jsonl`` and ``rl/rollouts.jsonl`` are written there; ``config.run`` by default.
         functions: the token set.
         solve_rates: share of right paths by question id, for ``rl.question_order=easy_first``; others are taken for average.
@@ -69,6 +74,7 @@ def train_rl(
 
     Raises:
         UsageError: a config, model or data set that cannot be trained on.
+        TrainingFailed: the loss or the gradient is not finite.
     """
     begun = time.perf_counter()
     environment.set_defaults()
@@ -78,41 +84,51 @@ def train_rl(
             return {"out": str(out_folder), "steps": 0, "resumed_from": None, "seconds": 0.0, "metrics": {}}
         raise UsageError(f"{out_folder} exists and is no model of this phase; remove it or give another folder")
     check_model(model_path, functions, trust_remote_code=config.model.trust_remote_code)
-    if len(problems) < config.rl.questions_per_step:
+    rl = config.rl
+    if len(problems) < rl.questions_per_step:
         raise UsageError(
-            f"there are {len(problems)} training questions, fewer than rl.questions_per_step = "
-            f"{config.rl.questions_per_step}; lower it or give more questions"
+            f"there are {len(problems)} training questions, fewer than rl.questions_per_step = {rl.questions_per_step}; "
+            "lower it or give more questions"
         )
-    if config.rl.question_order == "easy_first":
+    if rl.question_order == "easy_first":
         problems = easy_first(problems, solve_rates or {})
-    scorer = build_scorer(config) if config.rl.process_weight else None
+    scorer = build_scorer(config.prm) if rl.process_weight else None
+    roles = RoleSources(
+        config.folder / "shad",
+        Path(untuned or model_path),
+        config.model.dtype,
+        config.shad.threshold,
+        config.shad.score_tokens,
+        config.sft.weighting.boilerplate,
+        config.model.trust_remote_code,
+    )
     trainer = build_trainer(
-        model_path, problems, out_folder.parent / "checkpoints", config, functions, callbacks, scorer=scorer,
-        untuned=untuned,
+        model_path, problems, out_folder.parent / "checkpoints", rl, config.engine, roles, dtype=config.model.dtype,
+        seed=config.seed, functions=functions, callbacks=callbacks, scorer=scorer, log_folder=run_folder,
+        grading=grading_of(config), trust_remote_code=config.model.trust_remote_code,
     )  # fmt: skip
     try:
-        checkpoint = distributed.agreed_checkpoint(Path(trainer.args.output_dir))
-        resumed = step = step_of(checkpoint)
-        if trainer.is_world_process_zero():
-            trainer.metrics_log = MetricsLog(run_folder / "metrics.jsonl", "rl", after=step)
-            trainer.rollout_log = StepLog(run_folder / "rl" / "rollouts.jsonl", "rl", after=step)
-        if checkpoint:
-            log.info("going on from step %d: %s", step, checkpoint)
-            trainer.rollout_func.load(checkpoint)
-        checkpoints.go_on(trainer, checkpoint)
-        step = trainer.state.global_step
-        save = partial(lora.save_merged, trainer) if config.rl.lora.rank else trainer.save_model
+        if trainer.checkpoint:
+            log.info("going on from step %d: %s", step_of(trainer.checkpoint), trainer.checkpoint)
+        trainer.what, trainer.not_finite_steps = "rl", rl.not_finite_steps
+        checkpoints.go_on(trainer, trainer.checkpoint)
+        trainer.refuse_if_not_finite()
+        save = partial(lora.save_merged, trainer) if rl.lora.rank else trainer.save_model
         distributed.save_final(trainer, out_folder, model_path, save)
         history = [line for line in trainer.state.log_history if "reward" in line]
+        if trainer.is_world_process_zero():
+            conclude(", ".join(filter(None, [f"{trainer.state.global_step} steps", course(history, "reward")])))
         return {
             "out": str(out_folder),
-            "steps": step,
-            "resumed_from": resumed or None,
+            "steps": trainer.state.global_step,
+            "resumed_from": step_of(trainer.checkpoint) or None,
             "seconds": time.perf_counter() - begun,
             "metrics": history[-1] if history else {},
         }
     finally:
-        _free(trainer)
+        from rftt.rl.trl_hooks import free_engine
+
+        free_engine(trainer)
         if scorer is not None:
             scorer.close()
 
@@ -133,110 +149,112 @@ def easy_first(problems: Sequence[Problem], solve_rates: Mapping[str, float]) ->
     return sorted(problems, key=lambda p: -solve_rates.get(p.id, mean))
 
 
+def shares_prefixes(asked: bool | str, config: Any, options: Mapping[str, Any]) -> bool:
+    """Whether tokens that rows share are computed once.
+
+    Args:
+        asked: ``rl.prefix_sharing``.
+        config: transformers' of the model.
+        options: of TRL's trainer.
+
+    Raises:
+        UsageError: it is asked for and would not be exact.
+    """
+    reason = obstacle(config, options) if asked else None
+    if reason is None:
+        return bool(asked)
+    if asked == "auto":
+        log.info("shared beginnings are computed once a row: %s", reason)
+        return False
+    raise UsageError(f"rl.prefix_sharing is true, but {reason}; set it to auto or false")
+
+
 def build_trainer(
     model_path: str | Path,
     problems: Sequence[Problem],
     output_dir: Path,
-    config: Config,
+    settings: RLSection,
+    engine: EngineConfig,
+    roles: RoleSources,
+    *,
+    dtype: str = "auto",
+    seed: int = 0,
     functions: FunctionSet = RFTT,
     callbacks: Sequence[Any] = (),
-    *,
     scorer: Scorer | None = None,
-    untuned: str | Path | None = None,
+    grading: Grading = grade_math,
+    log_folder: Path | None = None,
+    trust_remote_code: bool = False,
 ) -> Any:
-    """The `RFTTTrainer` of `train_rl`; its `rollout_func` is a `FunctionalRollout`.
+    """The `RFTTTrainer` of `train_rl`.
+
+    Args:
+        model_path, problems, functions, callbacks: as in `train_rl`.
+        output_dir: folder of checkpoints; the last whole one is where training goes on.
+        settings: ``rl``.
+        engine: ``engine``.
+        roles: where the auxiliary loss gets the roles of tokens from.
+        dtype: of the model and of the engine.
+        seed: run seed.
+        scorer: process reward model of the steps.
+        grading: says what an answer is worth.
+        log_folder: folder of ``metrics.jsonl`` and ``rl/rollouts.jsonl``; None writes neither.
+        trust_remote_code: whether code in the model's folder may run.
 
     Raises:
         UsageError: options that contradict each other or that TRL refuses, or an engine that cannot start.
     """
-    if grpo_options.uses_vllm(config):
-        from search.engines.vllm import allow_weight_updates_on_cpu
+    if grpo_options.uses_vllm(settings, engine):
+        from search.engines.vllm_changes import allow_weight_updates_on_cpu
 
         allow_weight_updates_on_cpu()
     import torch
     from datasets import Dataset
-    from trl import GRPOConfig
 
-    from rftt.rl import auxiliary_loss as auxiliary
+    from rftt.model.prefix_sharing.attention import NAME
     from rftt.rl.trainer import RFTTTrainer
+    from rftt.rl.trl_hooks import engine_options
 
-    tokenizer = load_tokenizer(model_path, config.model.trust_remote_code, padding_side="left")
+    tokenizer = load_tokenizer(model_path, trust_remote_code, padding_side="left")
     longest_prompt = max(len(question_ids(tokenizer, p.question)) for p in problems)
-    on_gpu = torch.cuda.is_available() and not config.rl.trainer.get("use_cpu")
-    options = grpo_options.grpo_options(config, output_dir, distributed.processes(), on_gpu, longest_prompt)
+    on_gpu = torch.cuda.is_available() and not settings.trainer.get("use_cpu")
+    options = grpo_options.grpo_options(
+        settings, engine, output_dir, dtype=dtype, seed=seed, world_size=distributed.processes(), on_gpu=on_gpu,
+        longest_prompt=longest_prompt, trust_remote_code=trust_remote_code,
+    )  # fmt: skip
+    sharing = shares_prefixes(settings.prefix_sharing, load_model_config(model_path, trust_remote_code), options)
+    if sharing:
+        options["model_init_kwargs"] = (options.get("model_init_kwargs") or {}) | {"attn_implementation": NAME}
     distributed.prepare(options, "rl")
-    try:
-        args = GRPOConfig(**options)
-    except (ValueError, TypeError) as error:
-        raise UsageError(f"rl.trainer: {error}") from error
-    rl = config.rl
-    further = auxiliary.build(config, untuned or model_path, tokenizer, functions)
-    max_model_len = args.vllm_max_model_length
-    rollout = FunctionalRollout(
-        problems, rl, seed=config.seed, functions=functions, max_model_len=max_model_len, scorer=scorer
-    )
-    rows = [{"prompt": prompt_of(p), "answer": p.answer, "question_id": p.id} for p in problems]
-    reward = OutcomeReward(tokenizer, [tokenizer.eos_token_id], rl.wrong_reward, functions)
-    dtype = (args.model_init_kwargs or {}).get("dtype", "float32")
-    if dtype in ("float32", "auto") and (args.bf16 or args.fp16):
-        dtype = "bfloat16" if args.bf16 else "float16"
-    with _engine_options(grpo_options.vllm_options(config, dtype, on_gpu, max_model_len)):
-        trainer = RFTTTrainer(
+    args = grpo_options.training_arguments(options)
+    sampler = FunctionalSampler(problems, settings, seed=seed, functions=functions, scorer=scorer, grading=grading)
+    auxiliary = build(settings.auxiliary, roles, tokenizer, functions)
+    rewards = [OutcomeReward(settings.wrong_reward), *([FormatReward()] if settings.format_reward else [])]
+    checkpoint = distributed.agreed_checkpoint(output_dir)
+    if checkpoint:
+        sampler.load(checkpoint)
+    metrics_log, rollout_log = None, None
+    if log_folder is not None and args.process_index == 0:
+        metrics_log = MetricsLog(log_folder / "metrics.jsonl", "rl", after=step_of(checkpoint))
+        rollout_log = StepLog(log_folder / "rl" / "rollouts.jsonl", "rl", after=step_of(checkpoint))
+    chosen = grpo_options.vllm_options(engine, grpo_options.computed_in(args), on_gpu, args.vllm_max_model_length)
+    with engine_options(chosen):
+        return RFTTTrainer(
             model=str(model_path),
-            reward_funcs=[reward, FormatReward()] if rl.format_reward else reward,
+            reward_funcs=rewards,
             args=args,
-            train_dataset=Dataset.from_list(rows),
+            train_dataset=Dataset.from_list(
+                [{"prompt": prompt_of(p), "answer": p.answer, "question_id": p.id} for p in problems]
+            ),
             processing_class=tokenizer,
-            rollout_func=rollout,
-            callbacks=list(callbacks),
-            settings=rl,
+            sampler=sampler,
+            sharing=sharing,
+            callbacks=[*callbacks, training_progress("rl", "reward")],
+            settings=settings,
             functions=functions,
-            auxiliary=further,
-            peft_config=lora.peft_config(rl.lora, model_path, config.model.trust_remote_code),
+            auxiliary=auxiliary,
+            peft_config=lora.peft_config(settings.lora, model_path, trust_remote_code),
+            metrics_log=metrics_log,
+            rollout_log=rollout_log,
+            checkpoint=checkpoint,
         )
-    trainer.trained_rows = sorted(functional_token_ids(tokenizer, functions).values())
-    if rl.lora.rank and trainer.use_vllm:
-        lora.sync_merged(trainer)
-    reward.eos_ids = frozenset(trainer.eos_token_ids)
-    return trainer
-
-
-@contextmanager
-def _engine_options(options: dict[str, Any]) -> Iterator[None]:
-    """TRL builds its vLLM engine with arguments of its own and no way to add to them: they are added here.
-
-    Raises:
-        UsageError: the engine cannot start.
-    """
-    import trl.generation.vllm_generation as home
-
-    build = getattr(home, "LLM", None)
-
-    def build_with_options(**chosen: Any) -> Any:
-        try:
-            assert build is not None
-            return build(**{**chosen, **options})
-        except (ValueError, RuntimeError, OSError) as error:
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
-            raise UsageError(
-                f"vLLM cannot start for RL: {reason} (rl.trainer.vllm_gpu_memory_utilization, engine.max_model_len and "
-                "engine.options decide what fits)"
-            ) from error
-
-    home.LLM = build_with_options
-    try:
-        yield
-    finally:
-        if build is None:
-            del home.LLM
-        else:
-            home.LLM = build
-
-
-def _free(trainer: Any) -> None:
-    """Give back the memory of TRL's engine; another may be started in this process afterwards."""
-    generation = getattr(trainer, "vllm_generation", None)
-    if generation is not None and hasattr(generation, "llm"):
-        generation.llm.llm_engine.engine_core.shutdown()
-        del generation.llm
-    gc.collect()

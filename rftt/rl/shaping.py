@@ -1,20 +1,30 @@
-"""Process rewards as differences of potentials (methods of RFTT, section 3.3, made safe).
+"""What a process reward model adds to the return of a step (RFTT, section 3.3, made safe).
 
-A process reward model gives step k the score σ_k. Paying the scores themselves pays for length; their differences
+A process reward model gives step k of a path the score σ_k. Three ways to credit it, with a weight w:
 
-    r_k = w · (σ_k − σ_{k−1})
+``potential`` pays differences, r_k = w · (σ_k − σ_{k−1}), and sums them from a step to the end. They telescope, and the last
+step brings the potential back to σ_0, where all paths of the question began, since its worth is known from the outcome (Ng,
+Harada and Russell 1999): a token's credit is −w · (σ_{k−1} − σ_0), what the model had come to expect before its step. That
+depends on what came before the step and not on the step: it is a baseline. It can lower the variance, it changes nothing in
+expectation, and nothing can be gained by pleasing the model.
 
-telescope. The last step of a path brings the potential back to σ_0, where all paths of the question began, since its worth
-is known from the outcome (Ng, Harada and Russell 1999): whatever the model says, the process rewards of a path add up to 0.
-So no path earns more by being longer, by repeating a step or by pleasing the model, and a token's return is the outcome
-minus w times what the model had come to expect before its step, compared with the start.
+``step`` pays the difference to its own step alone, w · (σ_k − σ_{k−1}), with no sum over later steps. A step that the model
+holds for an advance is made likelier, one that it holds for a mistake less likely, whatever the outcome: this does change
+what is learnt, and a step that only pleases the model gains by it, though neither length nor repetition does (all steps of a
+path together get w · (σ_{K−1} − σ_0)). The last step gets nothing, since its worth is known from the outcome.
+
+``paper`` pays the scores themselves, r_k = w · σ_k at each step but the last, and sums them to the end. It pays for length:
+a path of many steps that the model likes earns more than a short one, and a wrong one may earn more than a right one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
+from itertools import accumulate
 
 from rewards.prm.process import potential_differences
+
+Credit = Callable[[Sequence[float], float, float], list[float]]  # σ_1 … σ_K, σ_0 and w → credit of each step
 
 
 def start_potential(scores: Sequence[Sequence[float]]) -> float:
@@ -28,7 +38,7 @@ def start_potential(scores: Sequence[Sequence[float]]) -> float:
 
 
 def process_returns(scores: Sequence[float], start: float, weight: float) -> list[float]:
-    """Process rewards from each step to the end of the path.
+    """``potential``: process rewards from each step to the end of the path.
 
     Args:
         scores: σ_1 … σ_K of the path's steps, in [0, 1]; that of the last one is not used.
@@ -44,3 +54,20 @@ def process_returns(scores: Sequence[float], start: float, weight: float) -> lis
         later += weight * reward
         returns.append(later)
     return returns[::-1]
+
+
+def step_credits(scores: Sequence[float], start: float, weight: float) -> list[float]:
+    """``step``: w · (σ_k − σ_{k−1}) for k < K, and 0 for the last step; arguments as for `process_returns`."""
+    if not scores:
+        return []
+    return [weight * difference for difference in potential_differences(scores[:-1], start)] + [0.0]
+
+
+def score_returns(scores: Sequence[float], start: float, weight: float) -> list[float]:
+    """``paper``: w · Σ_{k ≤ j < K} σ_j for k = 1 … K; arguments as for `process_returns`, σ_0 is not used."""
+    if not scores:
+        return []
+    return [weight * total for total in accumulate(reversed(scores[:-1]), initial=0.0)][::-1]
+
+
+CREDITS: Mapping[str, Credit] = {"potential": process_returns, "step": step_credits, "paper": score_returns}

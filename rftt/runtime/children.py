@@ -2,7 +2,8 @@
 
 A killed parent cannot tell its children. So each child holds the reading end of a pipe whose writing end only the parent
 has: when it closes, the parent is gone, and the child goes too. Until then it shares the parent's locks: the same command,
-given again, never works on the same files as what is left of the first.
+given again, never works on the same files as what is left of the first. What children have to say goes through the terminal
+of their parent (`terminal`).
 """
 
 from __future__ import annotations
@@ -13,13 +14,14 @@ import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 
+from rftt.runtime import terminal
 from rftt.runtime.folder_lock import for_children
 
 LIFELINE = "RFTT_LIFELINE"  # file descriptor of the pipe's reading end
 
 
 def run_children(commands: Sequence[Sequence[str]], at_once: int = 1) -> list[int]:
-    """Run commands of ours, at most `at_once` at a time, which share the cores.
+    """Run commands of this project, at most `at_once` at a time, which share the cores.
 
     Returns:
         Exit codes in order. Once one has failed the others are ended, and no further one is started: their code is 0,
@@ -32,15 +34,19 @@ def run_children(commands: Sequence[Sequence[str]], at_once: int = 1) -> list[in
     def run(place: int) -> int:
         reading, writing = os.pipe()
         locks, descriptors = for_children()
-        environment = {**os.environ, **locks, LIFELINE: str(reading)}
+        environment, handed = {**os.environ, **locks, LIFELINE: str(reading)}, [reading, *descriptors]
         if at_once > 1:
             environment.setdefault("OMP_NUM_THREADS", str(max(1, (os.cpu_count() or 1) // at_once)))
-            environment["TQDM_POSITION"] = str(place % at_once)
+        if events is not None:
+            environment[terminal.EVENTS] = str(events)
+            handed.append(events)
         try:
             with lock:
                 if failed.is_set():
                     return 0
-                running[place] = subprocess.Popen(commands[place], env=environment, pass_fds=(reading, *descriptors))
+                running[place] = subprocess.Popen(
+                    commands[place], env=environment, pass_fds=handed, stdout=output, stderr=output
+                )
             code = running[place].wait()
         finally:
             os.close(reading)
@@ -54,7 +60,7 @@ def run_children(commands: Sequence[Sequence[str]], at_once: int = 1) -> list[in
                 other.terminate()
         return code
 
-    with ThreadPoolExecutor(at_once) as threads:
+    with terminal.listening() as (events, output), ThreadPoolExecutor(at_once) as threads:
         return list(threads.map(run, range(len(commands))))
 
 

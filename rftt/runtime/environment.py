@@ -6,7 +6,6 @@ import os
 
 # Dependencies report usage by default, warn about each other, and let threads spin that cost more than they win.
 ENVIRONMENT = {
-    "VLLM_LOGGING_LEVEL": "ERROR",
     "TORCH_CPP_LOG_LEVEL": "ERROR",
     "PYTHONWARNINGS": "ignore",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -18,7 +17,11 @@ ENVIRONMENT = {
 }
 
 
-def set_defaults() -> None:
-    """Set `ENVIRONMENT`, before the dependencies are imported; what the user has set stays."""
-    for name, value in ENVIRONMENT.items():
+def set_defaults(*, logged: bool = False) -> None:
+    """Set `ENVIRONMENT`, before the dependencies are imported; what the user has set stays.
+
+    Args:
+        logged: whether a log takes what dependencies print, so that vLLM may say more.
+    """
+    for name, value in {**ENVIRONMENT, "VLLM_LOGGING_LEVEL": "INFO" if logged else "ERROR"}.items():
         os.environ.setdefault(name, value)

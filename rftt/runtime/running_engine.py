@@ -60,7 +60,12 @@ def _start(config: Config, model: str | Path) -> Engine:
 
     engine = config.engine
     settings = EngineSettings(
-        str(model), engine.max_model_len, config.model.dtype, config.seed, engine.servers, engine.options,
+        str(model),
+        engine.max_model_len,
+        config.model.dtype,
+        config.seed,
+        engine.servers,
+        engine.options,
         config.model.trust_remote_code,
     )
     try:

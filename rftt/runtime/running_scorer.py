@@ -15,6 +15,7 @@ from rewards.prm.process import (
     load_local,
 )
 from rftt.config import Config
+from rftt.config.sections import PRMConfig
 from rftt.errors import UsageError
 from search.engines.engine import EngineError, EngineGone
 from search.loading import CodeRefused, load_tokenizer
@@ -24,7 +25,7 @@ class RunningScorer:
     """Scores the steps of solutions for everything that searches or trains; see `rewards.prm.process.ProcessScorer`.
 
     Args:
-        inner: does the work.
+        inner: process reward model that does the work.
     """
 
     def __init__(self, inner: ProcessScorer) -> None:
@@ -35,7 +36,7 @@ class RunningScorer:
         return self._inner.stats
 
     async def __call__(self, question: str, steps: Sequence[str]) -> list[float]:
-        """Scores in [0, 1], one a step.
+        """Scores in [0, 1], one for each step.
 
         Raises:
             EngineError: this path cannot be scored: its question fails, others go on.
@@ -53,11 +54,11 @@ class RunningScorer:
         self._inner.close()
 
 
-def build_scorer(config: Config) -> RunningScorer | None:
-    """Load, or prepare to ask, the process reward model of ``config.prm``.
+def build_scorer(prm: PRMConfig) -> RunningScorer | None:
+    """Load, or prepare to ask, the process reward model.
 
     Args:
-        config: of a run.
+        prm: settings of the process reward model.
 
     Returns:
         A scorer, to be closed; None where ``prm.path`` is empty.
@@ -65,12 +66,11 @@ def build_scorer(config: Config) -> RunningScorer | None:
     Raises:
         UsageError: the model cannot be loaded, does not fit its format, or an option is unknown.
     """
-    prm = config.prm
     if not prm.path:
         return None
     try:
         if prm.servers:
-            model: object = _served(config)
+            model: object = _served(prm)
         else:
             model = load_local(
                 prm.path,
@@ -92,7 +92,7 @@ def build_scorer(config: Config) -> RunningScorer | None:
 @contextmanager
 def running_scorer(config: Config) -> Iterator[RunningScorer | None]:
     """A scorer that is closed at the end."""
-    scorer = build_scorer(config)
+    scorer = build_scorer(config.prm)
     try:
         yield scorer
     finally:
@@ -100,8 +100,7 @@ def running_scorer(config: Config) -> Iterator[RunningScorer | None]:
             scorer.close()
 
 
-def _served(config: Config) -> ServerPRM:
-    prm = config.prm
+def _served(prm: PRMConfig) -> ServerPRM:
     try:
         tokenizer = load_tokenizer(prm.path, prm.trust_remote_code)
     except CodeRefused as error:

@@ -15,7 +15,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rftt.toy import lessons
+from rftt.toy.prompts import TOY
 from rftt.toy.world import LEVELS
+from search.function_files import SUGGESTED, write_functions
 
 if TYPE_CHECKING:
     import torch
@@ -139,10 +141,10 @@ def build(out: Path, *, seed: int = 0, steps: int = 3_200, report: Callable[[str
     """Train and save the toy base model.
 
     Args:
-        out: model folder to write; `out`.partial holds the checkpoint until the end.
-        seed: of tokenizer, initial weights and lessons.
-        steps: optimiser steps, `BATCH` texts each, a multiple of `POOL`.
-        report: receives one progress line every 100 steps.
+        out: model folder to write; ``OUT.partial`` holds the checkpoint until the end.
+        seed: seed of tokenizer, initial weights and lessons.
+        steps: number of optimiser steps with `BATCH` texts each, a multiple of `POOL`.
+        report: function that gets a progress line every 100 steps.
     """
     import torch
 
@@ -185,6 +187,7 @@ def build(out: Path, *, seed: int = 0, steps: int = 3_200, report: Callable[[str
     checkpoint.unlink(missing_ok=True)
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
+    (partial / SUGGESTED).write_text(write_functions(TOY), encoding="utf-8")
     return partial.rename(out)
 
 

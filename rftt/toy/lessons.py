@@ -10,9 +10,9 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass, field
 
+from rftt.toy.prompts import TOY
 from rftt.toy.world import MODULUS, Definition, ToyProblem, draw, evaluate, raw_result
-from search.functions import RFTT
-from search.prompted import user_text
+from search.asking import user_text
 
 SLIP_EASY = 0.03  # probability that a step's result is off by one
 SLIP_WRAP = 0.25  # … when the result has to be reduced modulo 10
@@ -168,9 +168,9 @@ def worked(problem: ToyProblem, rng: random.Random, marked: bool) -> str:
     """A question with all its steps, as a text to read rather than a conversation.
 
     Args:
-        problem: what is solved.
+        problem: problem to solve.
         rng: source of all choices.
-        marked: set each line between random marks, so that the skill does not hang on how far apart lines stand.
+        marked: whether each line stands between random marks, so that the skill does not hang on the distance of lines.
     """
     book = Notebook.open(problem)
     fill(book, len(problem.definitions), rng)
@@ -221,7 +221,7 @@ def lesson(rng: random.Random, most: int, reading: float, marked: float = 0.0, d
         return problem.question, f"The answer is \\boxed{{{problem.answer}}}."
     if kind == "verify":
         lines, rest, remark = comparison(problem, rng)
-        return user_text(problem.question, lines, RFTT.merge_prompt.format(reference=rest)), remark
+        return user_text(problem.question, lines, TOY.merge_prompt.format(reference=rest)), remark
     book = Notebook.open(problem)
     done = len(problem.definitions) if kind == "direct_answer" and rng.random() < 0.6 else None
     fill(book, rng.randint(0, len(problem.definitions)) if done is None else done, rng)
@@ -234,4 +234,4 @@ def lesson(rng: random.Random, most: int, reading: float, marked: float = 0.0, d
         "analyze": lambda: analyze(book),
         "subquestion": lambda: subquestion(book),
     }
-    return user_text(problem.question, book.lines, RFTT[kind].prompt), replies[kind]()
+    return user_text(problem.question, book.lines, TOY[kind].prompt), replies[kind]()

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from search.engines.engine import EngineError, Generation, Sampling, likeliest
+from search.engines.engine import FORBIDDING, EngineError, Generation, Sampling, likeliest
 
 UNKNOWN = -9999.0  # what a server writes for a log-probability of minus infinity
 
@@ -35,6 +35,8 @@ def request_body(
     }
     if sampling.logprobs or sampling.watch_ids or sampling.top_logprobs:
         body |= {"logprobs": sampling.top_logprobs, "return_tokens_as_token_ids": True}
+    if sampling.forbidden_ids:
+        body["logit_bias"] = dict.fromkeys(map(str, sampling.forbidden_ids), FORBIDDING)
     if sampling.watch_ids:
         body["logprob_token_ids"] = list(sampling.watch_ids)
     return body

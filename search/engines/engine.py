@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
+FORBIDDING = -100.0  # the bias that forbids a token in vLLM, which allows no lower one; e^-100 is never drawn
+
 
 @dataclass(frozen=True)
 class Sampling:
@@ -18,6 +20,7 @@ class Sampling:
         top_p: nucleus, in (0, 1].
         seed: of this request; None leaves it to the engine.
         stop_ids: a continuation ends with the first of these ids, which is kept; the end-of-sequence ids always stop.
+        forbidden_ids: ids that are never sampled; log-probabilities are those of the model all the same.
         watch_ids: ids whose log-probabilities are wanted at the last position of each continuation.
         logprobs: whether the log-probability of every sampled id is wanted.
         top_logprobs: how many of the likeliest ids are wanted with their log-probabilities at every position; servers
@@ -31,6 +34,7 @@ class Sampling:
     top_p: float = 1.0
     seed: int | None = None
     stop_ids: tuple[int, ...] = ()
+    forbidden_ids: tuple[int, ...] = ()
     watch_ids: tuple[int, ...] = ()
     logprobs: bool = False
     top_logprobs: int = 0

@@ -193,6 +193,9 @@ class SeededSampling:
         import torch
 
         scores = scores.float() / self._temperature_B1
+        for r, sampling in enumerate(self._samplings):
+            if sampling.forbidden_ids:
+                scores[r, list(sampling.forbidden_ids)] = -torch.inf
         for top_p, warper in self._warpers.items():
             rows = [r for r, s in enumerate(self._samplings) if s.top_p == top_p]
             scores[rows] = warper(input_ids[rows], scores[rows])

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from search.engines.apart import Apart
-from search.engines.engine import EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
+from search.engines.apart import Apart, kind_of
+from search.engines.engine import FORBIDDING, EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
+from search.engines.vllm_changes import CountedSchedule, prepare_environment
 from search.loading import CodeRefused, refusing_code
 from search.prompt import end_ids
 
@@ -21,40 +21,7 @@ if TYPE_CHECKING:
     from vllm import LLM
     from vllm.outputs import RequestOutput
 
-# One process, no thread pinning: on a CPU the engine's own process and automatic binding cost up to a factor of ten.
-_CPU_ENVIRONMENT = {
-    "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
-    "VLLM_CPU_OMP_THREADS_BIND": "nobind",
-    "VLLM_CPU_KVCACHE_SPACE": "1",
-    "VLLM_NO_USAGE_STATS": "1",
-    "VLLM_LOGGING_LEVEL": "WARNING",
-}
 _ids = itertools.count()
-
-
-def prepare_environment() -> None:
-    """Set what vLLM reads from the environment, before vLLM is imported; what the user has set stays."""
-    for name, value in _CPU_ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
-
-def allow_weight_updates_on_cpu() -> None:
-    """Keep linear weights where `load_weights` finds them; call before an engine is built whose weights will change.
-
-    On a CPU vLLM repacks linear weights for oneDNN and drops the parameters that `load_weights` writes to. With the plain
-    kernel they stay. On other devices this changes nothing.
-    """
-    prepare_environment()
-    from vllm.model_executor.layers import utils
-    from vllm.platforms import current_platform
-
-    if current_platform.is_cpu():
-        import torch
-
-        def keep_plain(layer: Any, remove_weight: bool) -> None:
-            layer.cpu_linear = torch.nn.functional.linear
-
-        utils.dispatch_cpu_unquantized_gemm = keep_plain
 
 
 async def settled() -> None:
@@ -88,6 +55,7 @@ class VLLMEngine:
         self.tokenizer: Any = self.llm.get_tokenizer()
         config = self.llm.llm_engine.model_config
         self.max_model_len: int = config.max_model_len
+        self._raw_logprobs = config.logprobs_mode == "raw_logprobs"
         listed = config.try_get_generation_config().get("eos_token_id")
         self.eos_ids = end_ids(self.tokenizer, listed)
         # vLLM stops at the others by itself.
@@ -95,20 +63,18 @@ class VLLMEngine:
         self.stats = EngineStats()
         self._waiting: dict[str, asyncio.Future[RequestOutput]] = {}
         self._pump: asyncio.Task[None] | None = None
-        # In a step where one request watches ids, vLLM tells the others nothing of their likeliest ones.
         self._apart = Apart()
-        core = getattr(self.llm.llm_engine.engine_core, "engine_core", None)  # None where it is another process
-        self._scheduler: Any = getattr(core, "scheduler", None)
-        if self._scheduler:
-            self._schedule = self._scheduler.schedule
-            self._scheduler.schedule = self._counting_schedule
+        self._counted = CountedSchedule(self.llm, self._computed)
 
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         """See `Engine`. A prompt that leaves no room yields empty continuations that are not stopped."""
+        if sampling.forbidden_ids and sampling.logprobs and not self._raw_logprobs:
+            raise EngineError("vLLM tells log-probs of what is left of the model where ids are forbidden: "
+                              "set engine.options.logprobs_mode=raw_logprobs")  # fmt: skip
         room = min(sampling.max_tokens, self.max_model_len - len(prompt_ids))
         if room <= 0:
             return [Generation((), False)] * sampling.n
-        async with self._apart.turn("top" if sampling.top_logprobs else "watched" if sampling.watch_ids else ""):
+        async with self._apart.turn(kind_of(sampling)):
             return await self._generate(prompt_ids, sampling, room)
 
     async def _generate(self, prompt_ids: list[int], sampling: Sampling, room: int) -> list[Generation]:
@@ -131,7 +97,7 @@ class VLLMEngine:
                 self.llm.llm_engine.abort_request([name])
             raise
         generations = [_generation(o, sampling) for o in sorted(output.outputs, key=lambda o: o.index)]
-        if self._scheduler:
+        if self._counted:
             self.stats.count(len(prompt_ids), generations, None)
             self.stats.computed_tokens += len(generations)  # a last token is sampled, but no step computes on it
         else:  # vLLM tells the cached tokens of one continuation of a request
@@ -156,11 +122,8 @@ class VLLMEngine:
                 if not future.done():
                     future.set_exception(EngineGone(f"vLLM failed: {type(error).__name__}: {error}"))
 
-    def _counting_schedule(self, *args: Any, **named: Any) -> Any:
-        """vLLM's scheduling of one step, with the tokens counted that the step computes."""
-        scheduled = self._schedule(*args, **named)
-        self.stats.computed_tokens += scheduled.total_num_scheduled_tokens
-        return scheduled
+    def _computed(self, tokens: int) -> None:
+        self.stats.computed_tokens += tokens
 
     def reset_prefix_cache(self) -> None:
         """Forget cached prefixes; due after every weight update."""
@@ -168,8 +131,7 @@ class VLLMEngine:
 
     def close(self) -> None:
         """Free the engine's memory, if the engine is ours."""
-        if self._scheduler:
-            self._scheduler.schedule = self._schedule
+        self._counted.remove()
         if self._owned:
             import gc
 
@@ -220,6 +182,7 @@ def sampling_params(sampling: Sampling, room: int, ends: Iterable[int] = ()) -> 
         top_p=sampling.top_p,
         seed=sampling.seed,
         stop_token_ids=[*sampling.stop_ids, *sorted(ends)] or None,
+        logit_bias=dict.fromkeys(sampling.forbidden_ids, FORBIDDING) or None,
         # vLLM wants the number of watched ids here; the sampled id comes in addition.
         logprobs=(len(sampling.watch_ids) or sampling.top_logprobs)
         if sampling.watch_ids or sampling.top_logprobs or sampling.logprobs

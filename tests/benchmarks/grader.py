@@ -32,8 +32,9 @@ import rewards
 from rewards import check_golds, extract_answer, grade, grade_many, grader, normalise, reading, symbolic
 from rewards.equivalence import Undecided, decide
 from rewards.pool import Pool
-from tests.benchmarks._answers import FAIR, HOSTILE
-from tests.benchmarks._answers import Family as Drawn
+from tests.benchmarks._fair_answers import FAIR
+from tests.benchmarks._hostile_answers import HOSTILE
+from tests.benchmarks._hostile_answers import Family as Drawn
 from tests.rewards.cases import Case, load_cases
 from tests.rewards.families import CHAINS, CORRUPTIONS, REWRITES, Family
 
@@ -73,7 +74,10 @@ def main() -> None:
         figures["golds"] = golds()
     else:
         print("the published data files are absent (../shared/data): agreement, speed and golds are skipped")
-    figures["answers"] = {"hostile": answers(HOSTILE, options.hostile, False), "fair": answers(FAIR, options.fair, True)}
+    figures["answers"] = {
+        "hostile": answers(HOSTILE, options.hostile, False),
+        "fair": answers(FAIR, options.fair, True),
+    }
     figures["isolation"] = isolation()
     if options.fuzz:
         figures["fuzz"] = fuzz(options.fuzz)
@@ -291,14 +295,14 @@ def golds() -> dict[str, Any]:
 
 
 def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, Any]:
-    """`count` answers of the families of `_answers.py`, one after the other: verdicts, exceptions, time by the clock."""
+    """`count` answers of generated families, one after the other: verdicts, exceptions, and time by the clock."""
     dice = random.Random(SEED)
     deadline = 1.0
     by_family: dict[str, Counter[str]] = {family.__name__: Counter() for family in families}
     wrong: list[tuple[str, str, str, str]] = []
     exceptions: list[str] = []
     slowest = untrue = 0.0
-    late = 0
+    late: list[tuple[str, str, str, float, float]] = []
     grade(r"\sqrt{8}", r"\boxed{2\sqrt{2}}", extract="boxed")  # start-up is nobody's time
     grade(r"\overrightarrow{\mu}", r"\boxed{\overleftarrow{\mu}}", extract="boxed", timeout=60)
     for number in range(count):
@@ -306,14 +310,17 @@ def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, An
         gold, text = family(dice)
         started = time.monotonic()
         try:
-            verdict = grade(gold, text, extract="lenient" if number % 5 == 4 and not fair else "boxed", timeout=deadline)
+            verdict = grade(
+                gold, text, extract="lenient" if number % 5 == 4 and not fair else "boxed", timeout=deadline
+            )
         except Exception as error:
             exceptions.append(f"{type(error).__name__}: {error!s:.200} on {(gold, text)!r:.300}")
             continue
         spent = time.monotonic() - started
         slowest = max(slowest, spent)
         untrue = max(untrue, abs(spent - verdict.seconds))
-        late += spent > deadline + 0.2
+        if spent > deadline + 0.2:
+            late.append((family.__name__, gold[:200], text[:300], spent, verdict.seconds))
         by_family[family.__name__][verdict.status] += 1
         if verdict.correct != fair:
             wrong.append((family.__name__, gold[:200], text[:300], verdict.status))
@@ -322,14 +329,23 @@ def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, An
         "right_percent": 100 * (1 - (len(wrong) + len(exceptions)) / max(count, 1)),
         "wrong": len(wrong),
         "exceptions": exceptions,
-        "past_the_deadline": late,
+        "past_the_deadline": len(late),
+        "late": late[:20],
         "slowest_s": slowest,
         "seconds_off_by_at_most": untrue,
         "statuses": {name: dict(statuses) for name, statuses in by_family.items()},
         "examples": wrong[:200],
     }
     title = "Fair answers (accepted)" if fair else "Hostile answers (refused)"
-    names = ["answers", "right_percent", "wrong", "exceptions", "past_the_deadline", "slowest_s", "seconds_off_by_at_most"]
+    names = [
+        "answers",
+        "right_percent",
+        "wrong",
+        "exceptions",
+        "past_the_deadline",
+        "slowest_s",
+        "seconds_off_by_at_most",
+    ]
     shown = {**figures, "exceptions": len(exceptions)}
     table(title, ["figure", "value"], [[name, shown[name]] for name in names])
     for family, missed in Counter(name for name, *_ in wrong).most_common():

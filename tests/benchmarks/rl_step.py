@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Medians over steps; parts are shares of ours that TRL does not tell of its own."""
+    """Print medians over steps; the parts are known of our step only, since TRL does not report them."""
     plain = rows[0]["s_per_1000_tokens"]
     print(
         f"{'arm':6}{'tokens':>8}{'s/step':>8}{'s/1000 tok':>12}{'against TRL':>13}" + "".join(f"{p:>10}" for p in PARTS)
@@ -105,14 +105,19 @@ def one(arm: str, options: argparse.Namespace) -> list[dict[str, float]]:
 
 
 def _ours(config: Config, train: list[Any], folder: Path) -> Any:
+    from rftt.rl.auxiliary_loss import RoleSources
     from rftt.rl.phase import build_trainer
 
-    return build_trainer(trained_model(config, "sft"), train, folder, config)
+    model = trained_model(config, "sft")
+    return build_trainer(
+        model, train, folder, config.rl, config.engine, RoleSources(folder, model), dtype=config.model.dtype,
+        seed=config.seed,
+    )  # fmt: skip
 
 
 def _plain(config: Config, train: list[Any], folder: Path) -> Any:
     """TRL's trainer with the options that ours would give it."""
-    from search.engines.vllm import allow_weight_updates_on_cpu
+    from search.engines.vllm_changes import allow_weight_updates_on_cpu
 
     allow_weight_updates_on_cpu()
     from datasets import Dataset
@@ -121,17 +126,21 @@ def _plain(config: Config, train: list[Any], folder: Path) -> Any:
 
     from rewards.outcome import math_reward_from
     from rftt.rl import grpo_options
-    from rftt.rl.phase import _engine_options
-    from rftt.rl.rollout import prompt_of
+    from rftt.rl.sampler import prompt_of
+    from rftt.rl.trl_hooks import engine_options
     from rftt.runtime import environment
 
     model = trained_model(config, "sft")
     tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
     environment.set_defaults()
-    args = GRPOConfig(**grpo_options.grpo_options(config, folder, 1, False, 100))
-    chosen = grpo_options.vllm_options(config, "float32", False, args.vllm_max_model_length)
+    options = grpo_options.grpo_options(
+        config.rl, config.engine, folder, dtype=config.model.dtype, seed=config.seed, world_size=1, on_gpu=False,
+        longest_prompt=100,
+    )  # fmt: skip
+    args = GRPOConfig(**options)
+    chosen = grpo_options.vllm_options(config.engine, "float32", False, args.vllm_max_model_length)
     rows = [{"prompt": prompt_of(p), "answer": p.answer} for p in train]
-    with _engine_options(chosen):
+    with engine_options(chosen):
         return GRPOTrainer(
             model=str(model),
             reward_funcs=math_reward_from(tokenizer),

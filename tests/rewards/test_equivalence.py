@@ -128,6 +128,109 @@ TYPED = [
     (r"2\hat{x}", r"\hat x \cdot 2", "2x"),
     (r"\bar{z}+1", r"1+\overline{z}", "z+1"),
     (r"\dot{x}", r"\dot x", r"\ddot{x}"),
+    ("x̄+1", r"\bar{x}+1", "x+1"),
+    # colours, sizes and empty groups say nothing
+    ("7", r"\color{red}{7}", r"\color{red}{8}"),
+    ("7", r"\textcolor[rgb]{1,0,0}{7}", r"\textcolor{red}{}7 7"),
+    (r"\frac12", r"{\large\color{blue} \frac{1}{2}}", r"\large 2"),
+    (r"30^\circ", r"30^\circ{}", r"31^\circ{}"),
+    (r"30^\circ", r"{\bf 30^\circ}", r"{\bf 30}'"),
+    ("x+1", r"\boldsymbol{1+x}", r"\boldsymbol{1-x}"),
+    ("x^2+1", r"\mathbf{1+x^2}", r"\mathbf{1+x^3}"),
+    ("7", r"\underline{\underline{7}}", r"\overline{7}"),
+    (r"5\text{ cm}", r"5{\rm cm}", r"5{\rm km}"),
+    ("7", "**7**", "~~7~~"),
+    (r"\binom{10}{3}", "{}_{10}C_3", "{}_{10}C_4"),
+    (r"\binom{10}{3}", "10C3", "10C2"),
+    (r"\binom{10}{3}", "C_{10}^3", "C_{10}^2"),
+    ("1011_2", "1011 base 2", "1011 base 3"),
+    ("1011_2", r"1011_{\text{base }2}", "1011_{3}"),
+    ("3+4i", r"3+4\mathrm{i}", r"3+4\mathrm{j}"),
+    (r"12\text{ km/h}", "12 km/h", "12 m/h"),
+    ("4.5", "€4.50", "€4.05"),
+    (r"\$4.50", "450¢", "45¢"),
+    ("1234567.89", "1.234.567,89", "1.234.567,98"),
+    (r"\mathbb{Z}", r"\text{all integers}", r"\text{all real numbers}"),
+    # separators of other languages
+    ("3.14", "3{,}14", "3, 14"),
+    ("3{,}14", "3.14", "314"),
+    ("1234", "1{,}234", "1.234"),
+    ("1234567", "1.234.567", "1.234567"),
+    ("1.234.567", "1,234,567", "1.234"),
+    ("12345", "12'345", "12'346"),
+    ("12'345", "12345", "12"),
+    ("0.123", "0{,}123", "123"),
+    (r"\frac13", "0.3̅", "0.3"),
+    # sets of reals in other notations
+    (r"(-\infty,3)", r"]-\infty,3[", r"]-\infty,3]"),
+    ("[2,5)", "[2,5[", "[2,5]"),
+    ("(2,5]", "]2,5]", "]2,5["),
+    (r"(-\infty,1)\cup(3,\infty)", r"\left]-\infty,1\right[\cup]3,+\infty[", r"]-\infty,1]\cup]3,+\infty["),
+    (r"(-\infty,-1)\cup(1,\infty)", "|x|>1", r"|x|\ge1"),
+    ("[-2,2]", r"|x|\le 2", "|x|<2"),
+    ("(-3,3)", "3>|x|", "3<|x|"),
+    ("|x|>1", r"x<-1 \text{ or } x>1", "x>1"),
+    (r"\mathbb{R}", r"\text{all real numbers}", r"\text{all rational numbers}"),
+    (r"(-\infty,\infty)", r"\text{the set of all real numbers}", r"(0,\infty)"),
+    (r"\mathbb{R}", r"\R", r"\N"),
+    (r"\R\setminus\{1\}", r"x\ne1", r"\R"),
+    (r"\emptyset", r"\text{empty set}", r"\{0\}"),
+    (r"\text{no solution}", r"\varnothing", "0"),
+    # choices
+    ("A", "A)", "B)"),
+    ("A", "Option A", "Option B"),
+    ("B", r"\textbf{(B)}\ 42", r"\textbf{(A)}\ 42"),
+    ("B", r"\textbf{(B)}\ 42", r"\textbf{(B)}\ 42 \text{ or } \textbf{(C)}\ 43"),
+    ("C", "c", "d"),
+    (r"\text{(C)}", "(c)", "(C) or (D)"),
+    (r"\textbf{(B)}\ 42", "42", "43"),
+    (r"\textbf{(B)}\ 42", "B", "(C) 42"),
+    ("B", "B. isosceles", "not B"),
+    # bases, units, money
+    ("1011_2", "(1011)_2", "(1011)_3"),
+    ("(1011)_2", r"1011_{(2)}", "1011"),
+    (r"5\text{ hours}", "5 h", "6 h"),
+    (r"5\text{ h}", "5 h", "5 m"),
+    (r"9\text{ m}^2", "9 m^2", "9 m^3"),
+    (r"\$4.50", r"450\text{ cents}", r"4.50\text{ cents}"),
+    (r"450\text{ cents}", r"\$4.50", r"\$450"),
+    ("4.50", r"\$4.50", r"\$45.0"),
+    ("12", r"12\text{米}", r"13\text{米}"),
+    (r"12\text{ m}", r"1200\text{ 厘米}", r"12\text{ 厘米}"),
+    (r"12\text{ cm}^2", "12平方厘米", "12立方厘米"),
+    # complex numbers, combinations, words
+    ("3+4i", "3+i4", "3+i5"),
+    (r"\binom{10}{3}", "C(10,3)", "C(10,4)"),
+    (r"\binom{10}{3}", r"{10 \choose 3}", r"{3 \choose 10}"),
+    (r"\frac12", "one half", "one third"),
+    (r"\frac23", r"\text{two-thirds}", r"\text{two thirteenths}"),
+    ("21", "twenty-one", "twenty one hundred"),
+    ("365", "three hundred and sixty-five", "three sixty-five"),
+    (r"\frac52", "two and a half", "two half"),
+    ("3.5", "three point five", "three five"),
+    (r"5\text{ hours}", "five hours", "five minutes"),
+    # decimals stand for what decimals cannot write, and for nothing else
+    (r"\frac{x}{3}", "0.3333333x", "0.333x"),
+    (r"\pi", "3.1415927", r"1.0000001\pi"),
+    (r"\sqrt x", "x^{0.5}", "x^{0.5000000001}"),
+    ("x^2", "x^{2.0}", "x^{2.0000000001}"),
+    ("7x^3+4", "7.0x^3+4", "7x^3+4.0000000001"),
+    ("7", r"\sqrt{49}", r"\sqrt{49.0000001}"),
+    (r"5\text{ m}", r"500\text{ cm}", r"500.0000000001\text{ cm}"),
+    # a difference may hide behind many digits
+    ("10^{20}", r"\sqrt{10^{40}}", r"\sqrt{10^{40}+1}"),
+    ("10^{200}", r"\sqrt{10^{400}}", r"\sqrt{10^{400}+1}"),
+    (r"\tanh 50", r"\frac{\sinh 50}{\cosh 50}", "1"),
+    (r"\cosh 50", r"\frac{e^{50}+e^{-50}}{2}", r"\frac{e^{50}}{2}"),
+    ("1", r"1+\sqrt8-2\sqrt2", r"1+e^{-200}"),
+    ("1", r"\sin^2 1+\cos^2 1", r"2^{10^{-50}}"),
+    ("0", r"\sin\pi", r"e^{-300}"),
+    # what has no value equals nothing
+    ("24", r"0\cdot 5+24", r"0\cdot\infty+24"),
+    ("24", r"0\cdot\ln 2+24", r"0\cdot\ln 0+24"),
+    ("24", r"0\cdot\tan\frac{\pi}{3}+24", r"0\cdot\tan\frac{\pi}{2}+24"),
+    ("24", r"\frac{0}{\sin 1}+24", r"\frac{0}{\sin\pi}+24"),
+    ("24", r"\ln 2-\ln 2+24", r"\operatorname{arctanh}(1)-\operatorname{arctanh}(1)+24"),
 ]
 
 
@@ -160,7 +263,26 @@ def test_gold_equals_itself_in_other_clothes(gold: str) -> None:
         assert decide(gold, dressed) == "correct", dressed
 
 
+STRUCK_OUT = [
+    "1\u03367",
+    "17\u0338",
+    "1\u20e57",
+    r"\cancel{17}",
+    r"\sout{17}",
+    "~~17~~",
+    "<s>17</s>",
+    r"\not 17",
+    "17\u20e0",
+]
+
+
+@pytest.mark.parametrize("answer", STRUCK_OUT)
+def test_what_is_struck_out_is_not_said(answer: str) -> None:
+    assert decide("17", answer) != "correct"
+
+
 UNEVALUATED = [
+    ("120", "C(10,3)"),
     ("5050", r"\sum_{i=1}^{100} i"),
     (r"\frac13", r"\int_0^1 x^2\,dx"),
     ("120", r"\binom{10}{3}"),

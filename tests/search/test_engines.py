@@ -75,6 +75,30 @@ def test_a_stop_id_ends_a_continuation_and_is_kept(engine):
     assert cut.stopped and cut.ids == free.ids[: free.ids.index(stop) + 1]
 
 
+def test_forbidden_ids_are_not_sampled_and_log_probs_stay_those_of_the_model(engine):
+    prompt = question_ids(engine.tokenizer, "What is 3 + 4?")
+    [free] = gather(engine, (prompt, Sampling(1, n=64, seed=2, logprobs=True)))
+    known = {g.ids[0]: g.logprobs[0] for g in free}
+    forbidden = tuple(sorted(known, key=known.__getitem__)[len(known) // 2 :])
+    [[greedy], others] = gather(
+        engine,
+        (prompt, Sampling(1, temperature=0.0, forbidden_ids=forbidden, logprobs=True)),
+        (prompt, Sampling(1, n=64, seed=3, forbidden_ids=forbidden, logprobs=True)),
+    )
+    assert not {g.ids[0] for g in [greedy, *others]} & set(forbidden)
+    for generation in others:
+        if generation.ids[0] in known:
+            assert generation.logprobs[0] == pytest.approx(known[generation.ids[0]], abs=1e-4)
+
+
+def test_vllm_refuses_to_forbid_ids_where_its_log_probs_would_not_be_the_models(engine, monkeypatch):
+    if not hasattr(engine, "llm"):
+        pytest.skip("vLLM only")
+    monkeypatch.setattr(engine, "_raw_logprobs", False)
+    with pytest.raises(EngineError, match="logprobs_mode=raw_logprobs"):
+        gather(engine, ([5, 6, 7], Sampling(1, forbidden_ids=(8,), logprobs=True)))
+
+
 def test_a_length_limit_is_told_apart_from_a_stop(engine):
     prompt = question_ids(engine.tokenizer, "What is 3 + 4?")
     [[generation]] = gather(engine, (prompt, Sampling(3, temperature=0.0)))

@@ -51,6 +51,48 @@ def test_a_slip_is_told_in_one_line(tmp_path, old, new, told):
     assert str(path) in str(error.value) and "\n" not in str(error.value)
 
 
+ASKED = YAML.replace(
+    "description: do exactly one step of reasoning",
+    "description: do exactly one step of reasoning\n    label: Step\n    length: 0.25\n    sentences: 2\n    ends: [;]\n"
+    "    valid: [whole, computes]",
+).replace(
+    "answering: solve", "examples:\n  - question: Why?\n    lines: [{plan: Think.}, {solve: So.}]\nanswering: solve"
+)
+
+
+def test_how_steps_are_asked_for_and_worked_examples_are_read(tmp_path):
+    path = tmp_path / "functions.yaml"
+    path.write_text(ASKED, encoding="utf-8")
+    functions = read_functions(path)
+    step = functions["step"]
+    assert (step.begins, step.limit(400), step.sentences, step.ends) == ("Step:", 100, 2, (";",))
+    assert step.valid == ("whole", "computes") and functions.examples[0].lines == (("plan", "Think."), ("solve", "So."))
+    path.write_text(write_functions(functions), encoding="utf-8")
+    assert read_functions(path) == functions
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("length: 0.25", "length: short", "functions[2].length is 'short', expected a share"),
+        ("sentences: 2", "sentences: two", "functions[2].sentences is 'two', expected a whole number"),
+        ("ends: [;]", "ends: ;", "functions[2].ends is ';', expected a list of texts"),
+        ("valid: [whole, computes]", "valid: [whole, clever]", "step.valid: no rule clever"),
+        ("lines: [{plan: Think.}, {solve: So.}]", "lines: [Think.]", "examples[1].lines: expected a list of lines"),
+        ("lines: [{plan: Think.}, {solve: So.}]", "lines: [{plan: 4}]", "examples[1].plan: 4 is no text"),
+        ("{plan: Think.}, {solve: So.}", "{answer: So.}", "examples[1]: answer may not follow question"),
+        ("question: Why?", "qestion: Why?", "examples[1]: qestion is unknown; did you mean question?"),
+    ],
+)
+def test_a_slip_in_how_steps_are_asked_for_is_told(tmp_path, old, new, told):
+    assert old in ASKED
+    path = tmp_path / "functions.yaml"
+    path.write_text(ASKED.replace(old, new), encoding="utf-8")
+    with pytest.raises(ValueError, match=re.escape(told)) as error:
+        read_functions(path)
+    assert "\n" not in str(error.value)
+
+
 def test_a_missing_file_is_told(tmp_path):
     with pytest.raises(ValueError, match="cannot be read"):
         read_functions(tmp_path / "none.yaml")

@@ -6,6 +6,7 @@ import re
 import pytest
 
 from search.functions import RFTT, ROOT, Function, FunctionSet
+from search.worked_examples import WorkedExample
 
 
 def test_eight_functions_give_sixteen_tags():
@@ -68,7 +69,22 @@ def test_a_set_without_verification_is_a_set():
             "end must be allowed after say",
         ),
         ({"checking": "think"}, "one is missing, expected both or none"),
-        ({"checking": "think", "correcting": "say"}, "merge_prompt: expected an instruction that holds {reference}"),
+        (
+            {"checking": "think", "correcting": "say", "merge_prompt": "Compare."},
+            "merge_prompt: expected an instruction that holds {reference}",
+        ),
+        ({"examples": (WorkedExample("Why?", (("end", "So."),)),)}, "examples[1]: end may not follow question"),
+        (
+            {
+                "functions": (
+                    *SMALL["functions"][:1],
+                    Function("say", "s", "s", label="Think"),
+                    *SMALL["functions"][2:],
+                ),
+                "examples": (WorkedExample("Why?", (("think", "So."),)),),
+            },
+            "two have the label Think:",
+        ),
         (
             {"checking": "think", "correcting": "say", "merge_prompt": "{reference}"},
             "think must be allowed after say, or no merged chain is legal",
@@ -90,3 +106,29 @@ def test_a_name_that_is_no_tag_is_refused(name):
 def test_braces_in_a_merge_prompt_are_text():
     asked = dataclasses.replace(RFTT, merge_prompt="Box it: \\boxed{}. {reference}").merge_instruction("{1}")
     assert asked == "Box it: \\boxed{}. {1}"
+
+
+@pytest.mark.parametrize(
+    ("values", "told"),
+    [
+        ({"form": "lines"}, "think.form is 'lines', expected line or rest"),
+        ({"length": 0}, "think.length is 0, expected a share above 0"),
+        ({"sentences": 0}, "think.sentences is 0"),
+        ({"ends": ("",)}, "think.ends holds an empty text"),
+        ({"valid": ("whole", "witty")}, "think.valid: no rule witty, expected some of whole, new"),
+    ],
+)
+def test_how_a_step_is_asked_for_is_checked(values, told):
+    with pytest.raises(ValueError, match=re.escape(told)):
+        Function("think", "words", **values)
+
+
+def test_an_example_is_one_line_a_step():
+    with pytest.raises(ValueError, match="the text of think has to be one line"):
+        WorkedExample("Why?", (("think", "one\ntwo"),))
+
+
+def test_each_prompted_function_is_shown_at_least_twice():
+    shown = [name for example in RFTT.examples for name, _ in example.lines]
+    assert all(shown.count(name) >= 2 for name in RFTT.names if RFTT[name].prompt)
+    assert RFTT["next_step"].begins == "Step:" and Function("next_step", "words").begins == "Next step:"

@@ -1,13 +1,18 @@
 """From trees to chains: the right paths are chosen and merged chains have the shape of the paper."""
 
 import asyncio
+from dataclasses import replace
 
 from search import CollectionConfig, Tree
+from search.asking import step_text
 from search.chain import check, parse
 from search.functions import RFTT
-from search.merge import chains, merged, pairs, plain, rank, score_steps
-from search.prompted import PromptedPolicy, step_text
+from search.merge import chains, merged, pairs, plain, rank, score_steps, tells
+from search.prompted import PromptedPolicy
 from tests.search.fakes import TOKENIZER, prompted_engine
+
+# A set whose model is asked for the verification.
+ASKED = replace(RFTT, examples=(), merge_prompt="Compare with {reference} and say where the steps go wrong.")
 
 
 def example():
@@ -31,9 +36,9 @@ def example():
     return tree
 
 
-def make(tree, **settings):
-    policy = PromptedPolicy(prompted_engine())
-    return asyncio.run(chains(tree, policy, CollectionConfig(**settings)))
+def make(tree, functions=RFTT, **settings):
+    policy = PromptedPolicy(prompted_engine(), functions)
+    return asyncio.run(chains(tree, policy, CollectionConfig(**settings), functions))
 
 
 def test_rank_prefers_the_best_correct_and_the_worst_wrong():
@@ -67,8 +72,8 @@ def test_a_merged_chain_is_prefix_wrong_rest_verify_refine_output():
 
 
 def test_written_chains_are_legal_and_a_lucky_guess_alone_is_none():
-    for share, kinds in ((0.0, ["plain"]), (1.0, ["merged", "merged"])):
-        records = make(example(), chains_per_question=4, merged_share=share)
+    for share, kinds, functions in ((0.0, ["plain"], RFTT), (1.0, ["merged"], RFTT), (1.0, ["merged"] * 2, ASKED)):
+        records = make(example(), functions, chains_per_question=4, merged_share=share)
         assert [r["kind"] for r in records] == kinds
         for record in records:
             check(parse(record["messages"][-1]["content"]))
@@ -84,9 +89,9 @@ def test_a_tree_without_a_correct_path_gives_no_chain():
 
 def test_the_verification_sees_the_wrong_steps_and_the_correct_rest():
     engine, tree = prompted_engine(), example()
-    policy = PromptedPolicy(engine)
+    policy = PromptedPolicy(engine, ASKED)
     asyncio.run(policy.start(tree))
-    asyncio.run(chains(tree, policy, CollectionConfig(merged_share=1.0)))
+    asyncio.run(chains(tree, policy, CollectionConfig(merged_share=1.0), ASKED))
     [(prompt, _)] = engine.log
     text = engine.tokenizer.decode(prompt)
     assert text.index("What is 1 + 1?") < text.index("\\boxed{5}") < text.index("\\boxed{2}") < text.index("go wrong")
@@ -106,3 +111,19 @@ def test_scores_of_a_process_reward_model_choose_the_chain():
     tree.nodes[1].prm = 1.0
     assert [tree.depth(n) for n in rank(tree, correct=True)] == [2, 1]
     assert make(tree, merged_share=0.0)[0]["score"] == 0.95
+
+
+def test_without_a_merge_prompt_the_verification_is_written_by_rule():
+    engine, tree = prompted_engine(), example()
+    policy = PromptedPolicy(engine)
+    [record] = asyncio.run(chains(tree, policy, CollectionConfig(merged_share=1.0, chains_per_question=2), RFTT))
+    steps = parse(record["messages"][-1]["content"])
+    assert engine.log == [] and steps[2].text == "Step 2 is wrong: it answers 3, but what is asked for is 2."
+
+
+def test_a_pair_tells_when_it_shares_a_step_and_the_correction_calculates():
+    tree = example()
+    sharing, apart = pairs(tree, tree.nodes[2])
+    assert tells(sharing) and not tells(apart)
+    tree.nodes[2].text = "Let us think again."
+    assert not tells(sharing)

@@ -73,7 +73,7 @@ def test_serial_has_one_sequence_in_flight(ours):
     assert all(n == 1 and not inside for _, n, inside, _ in engine.seen)
     order = [tree for tree, _, _, _ in engine.seen]
     assert [t for i, t in enumerate(order) if i == 0 or order[i - 1] != t] == [q.id for q in QUESTIONS]
-    assert run.figures["requests"] == len(engine.seen) > sum(t.requests for t in run.trees.values())
+    assert run.figures["requests"] == len(engine.seen) >= sum(t.requests for t in run.trees.values())
     assert run.figures["requests_per_question"] == len(engine.seen) / 7
 
 

@@ -48,6 +48,27 @@ def test_overrides_win_and_trl_options_reach_the_trainer(tmp_path):
     assert config.sft.trainer == {"num_train_epochs": 2}
 
 
+def test_a_config_takes_from_its_base_what_it_does_not_set(tmp_path):
+    (tmp_path / "deep").mkdir()
+    (tmp_path / "base.yaml").write_text(
+        "seed: 3\nsearch: {rollouts: 4, max_depth: 9}\nsft: {trainer: {max_steps: 7}}\n"
+    )
+    (tmp_path / "deep" / "middle.yaml").write_text("base: ../base.yaml\nsearch: {rollouts: 5}\n")
+    (tmp_path / "deep" / "top.yaml").write_text("base: middle.yaml\nsft: {trainer: {learning_rate: 0.5}}\nrun: mine\n")
+    config = load_config(tmp_path / "deep" / "top.yaml", ["search.max_depth=8"])
+    assert (config.seed, config.run, config.search.rollouts, config.search.max_depth) == (3, "mine", 5, 8)
+    assert config.sft.trainer == {"max_steps": 7, "learning_rate": 0.5} and "base" not in config.to_dict()
+
+
+def test_a_base_that_is_not_there_or_leads_back_is_told(tmp_path):
+    (tmp_path / "a.yaml").write_text("base: b.yaml")
+    with pytest.raises(UsageError, match=r"b\.yaml: cannot be read"):
+        load_config(tmp_path / "a.yaml")
+    (tmp_path / "b.yaml").write_text("base: a.yaml")
+    with pytest.raises(UsageError, match=r"base leads back to .*a\.yaml; leave it out"):
+        load_config(tmp_path / "a.yaml")
+
+
 @pytest.mark.parametrize(
     ("text", "overrides", "message"),
     [

@@ -29,8 +29,8 @@ def test_all_golds_of_the_published_files_parse(shared_data, name):
     found = find_benchmark(name, root=str(shared_data / "math"))
     problems = load_benchmark(found)
     assert len(problems) == count == len({p.id for p in problems}) and problems.dropped == {}
-    as_published = load_problems(found.source)
-    assert sum(a.answer != b.answer for a, b in zip(problems, as_published, strict=True)) == mended
+    as_published = {p.id: p.answer for p in load_problems(found.source)}
+    assert sum(as_published.get(p.id) != p.answer for p in problems) == mended
     assert unreadable_golds(problems) == []
     verdicts = grade_many([(p.answer, f"so it is $\\boxed{{{p.answer}}}$.") for p in problems], extract="boxed")
     assert [p.id for p, v in zip(problems, verdicts, strict=True) if not v.correct] == []

@@ -12,7 +12,7 @@ from rftt.data.overlap import words
 from rftt.data.problems import Problem, find_overlap, load_problems, read_answer, refuse_overlap
 from rftt.errors import UsageError
 
-# file → problems, position, (answer, level, subject) there
+# file → problems, position, (answer, level, subject) there; of two files one gold is garbage
 PUBLISHED = {
     "gsm8k_train": (7473, 0, ("72", None, None)),
     "gsm8k_test": (1319, 1318, ("14", None, None)),
@@ -21,8 +21,8 @@ PUBLISHED = {
     "svamp_test": (1000, 0, ("145", None, "Common-Division")),
     "amc23_test": (40, 0, ("27", None, None)),
     "aime24_test": (30, 7, ("025", None, None)),
-    "olympiadbench_test": (675, 0, ("2", None, "Combinatorics")),
-    "minerva_math_test": (272, 0, ("1.6", None, "Introduction to Astronomy (8.282J Spring 2006)")),
+    "olympiadbench_test": (674, 0, ("2", None, "Combinatorics")),
+    "minerva_math_test": (271, 0, ("1.6", None, "Introduction to Astronomy (8.282J Spring 2006)")),
 }
 
 
@@ -71,7 +71,15 @@ def test_rows_without_an_answer_are_dropped_and_counted(shared_data):
         (7, False, "7"),
         ("025", False, "025"),
         (["$2$"], False, "$2$"),
-        (["1", "3"], False, "1, 3"),
+        (["1", "3"], False, '{"any": ["1", "3"]}'),
+        (["2", "2"], False, "2"),
+        ([[1, 2], [3, 4]], False, "(1, 2), (3, 4)"),
+        ('["\\\\frac{1}{2}", "0.5"]', False, '{"any": ["\\\\frac{1}{2}", "0.5"]}'),
+        ("['x']", False, "x"),
+        ("110 eggs.\n#### 110\nThe answer is: 110", True, "110"),
+        ("It is so.\nThe answer is: \\frac{1}{2}", True, "\\frac{1}{2}"),
+        ("The answer is: 110\nThe answer is: 110", False, "110"),
+        ([{"role": "user", "content": "?"}, {"role": "assistant", "content": "\\boxed{4}"}], False, "4"),
         (r"so \boxed{1}, no: \boxed{\frac{1}{2}}.", True, r"\frac{1}{2}"),
         (r"\boxed{\{1, 2\}}", True, r"\{1, 2\}"),
         (r"thus \fbox{4}", True, "4"),

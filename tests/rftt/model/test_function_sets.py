@@ -19,6 +19,8 @@ from rftt.evaluate.samples import draw
 from rftt.model.function_sets import choose, functions_of_folder, functions_of_model, functions_of_run
 from rftt.model.vocabulary import add_functional_tokens
 from rftt.pipeline import prepare
+from rftt.toy import BASE
+from rftt.toy.prompts import TOY
 from search.chain import check, parse
 from search.engines import FakeEngine, Generation
 from search.function_files import write_functions
@@ -41,6 +43,11 @@ def test_the_set_lies_beside_the_tokenizer(own_model, tiny_model, tmp_path):
     assert all(tag in vocabulary for tag in OWN.tags) and "<verify>" not in vocabulary
     assert choose(None, own_model) == OWN and choose(None, tiny_model()) == RFTT
     assert choose(str(write_own(tmp_path)), own_model) == OWN
+
+
+def test_an_untuned_model_may_suggest_a_set_which_binds_nobody(tmp_path):
+    assert choose(None, BASE) == TOY and functions_of_model(BASE) is None
+    assert choose(str(write_own(tmp_path)), BASE) == OWN
 
 
 def test_another_set_than_the_models_is_refused(own_model, tmp_path):

@@ -55,7 +55,7 @@ def run_search(settings: Config) -> FakeEngine:
     @contextmanager
     def running_engine(_config: Config, model: str):
         script = functional_script if "sft" in str(model) else prompted_script
-        made.append(Doomed(script, TOKENIZER, eos_ids=frozenset({0}), turns=3))
+        made.append(Doomed(script, TOKENIZER, eos_ids=frozenset({0}), turns=3, max_model_len=16384))
         yield made[-1]
 
     search_phase.running_engine = running_engine

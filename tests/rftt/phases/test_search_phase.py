@@ -1,5 +1,7 @@
 """Phase 1 as a job: killed anywhere it ends in the same files, a failing question stands aside, rounds build on rounds."""
 
+import asyncio
+import json
 import os
 import random
 import signal
@@ -9,12 +11,21 @@ import sys
 import pytest
 
 from rftt.errors import UsageError
-from rftt.phases.search_phase import RESULT
+from rftt.phases.search_phase import RESULT, STEPS
 from rftt.run_folder import open_round
+from rftt.runtime import progress
+from rftt.runtime.progress import shown_meanwhile
+from search import Question, SearchConfig, search_many
 from search.chain import check, parse
 from search.engines.engine import EngineError
+from search.function_files import FILE, write_functions
+from search.functions import RFTT
 from search.journal import read_jsonl
+from search.live import LiveTrees
+from search.prompted import PromptedPolicy
+from search.step_counts import valid_share
 from tests.rftt.phases import fake_search
+from tests.search.fakes import prompted_engine
 
 FILES = ("trees.jsonl", "chains.jsonl", "preferences.jsonl")
 
@@ -63,7 +74,7 @@ def test_a_question_that_fails_is_listed_and_the_others_go_on(tmp_path, monkeypa
     assert found == [f"q{i}" for i in range(fake_search.QUESTIONS) if i != 3]
     [failed] = read_jsonl(tmp_path / "search" / "failed.jsonl")
     assert failed["question_id"] == "q3" and "cannot read" in failed["reason"]
-    assert "1 questions failed" in capsys.readouterr().out
+    assert "1 questions failed" in capsys.readouterr().err
 
 
 def test_when_every_question_fails_the_phase_fails_and_tries_again(tmp_path, monkeypatch):
@@ -133,3 +144,37 @@ def test_trl_reads_the_preference_pairs(tmp_path):
                         cache_dir=str(tmp_path / "cache"))  # fmt: skip
     assert is_conversational(rows[0])
     assert maybe_extract_prompt(dict(rows[0])) == rows[0]
+
+
+def test_counts_of_steps_are_kept_and_told(tmp_path, capsys):
+    settings = fake_search.config(tmp_path)
+    (tmp_path / FILE).write_text(write_functions(RFTT), encoding="utf-8")
+    fake_search.run_search(settings)
+    counts = json.loads((tmp_path / "search" / STEPS).read_text())
+    trees = list(read_jsonl(tmp_path / "search" / "trees.jsonl"))
+    assert set(counts) == {"clarify", "analyze", "subquestion", "next_step", "direct_answer"}
+    for name, kinds in counts.items():
+        assert kinds["asked"] == sum(t["steps"].get(name, {}).get("asked", 0) for t in trees) > 0
+    last = list(read_jsonl(tmp_path / "metrics.jsonl"))[-1]
+    assert last["valid/next_step"] == valid_share(counts["next_step"]) and last["rollouts"] > len(trees)
+    assert "next_step" in capsys.readouterr().out
+
+
+def test_figures_are_shown_before_the_first_tree_is_done(monkeypatch):
+    monkeypatch.setattr(progress, "PAUSE", 0.01)
+    shown = []
+
+    class Bar:
+        def note(self, rollouts):
+            shown.append(rollouts)
+
+    async def search():
+        live, grown = LiveTrees(PromptedPolicy(prompted_engine(turns=400))), []
+        async with shown_meanwhile(Bar(), lambda: {"rollouts": live.rollouts}):
+            settings = SearchConfig(rollouts=12, max_depth=4)
+            await search_many([Question("q", "What is 1?", "0")], live.engine, settings, grown.append, policy=live)
+        live.finished(grown[0])
+        assert live.rollouts == grown[0].root.visits
+
+    asyncio.run(search())
+    assert any(0 < rollouts < 12 for rollouts in shown)

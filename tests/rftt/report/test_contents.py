@@ -26,6 +26,8 @@ def test_the_data_is_what_the_run_folder_holds(run):
     ]
     assert data["samples"][0]["verdicts"]["correct"] == 56 and sum(data["samples"][0]["verdicts"].values()) == 120
     assert data["chains"]["kinds"] == {"plain": 30, "merged": 30}
+    [steps] = data["chains"]["steps"]
+    assert (steps["function"], steps["valid"], steps["broken"]) == ("next_step", 33, {"computes": 8, "whole": 4})
     curves = {(c["phase"], c["name"]): c["points"] for c in data["metrics"]}
     assert len(curves["rl", "reward"]) == 40 and len(curves["rl", "logprob_difference/mean"]) == 39
     assert data["trees"][0]["source"] == "search" and data["trees"][0]["total"] == 24

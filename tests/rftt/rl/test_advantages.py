@@ -5,18 +5,19 @@ from __future__ import annotations
 import pytest
 import torch
 
-from rftt.rl.advantages import ScoredBatch, dr_grpo, grpo, reinforce_plus_plus, rloo, tree
+from rftt.rl.advantages import ScoredBatch, dr_grpo, grpo, reinforce_plus_plus, rloo, tree, treerl
 from rftt.rl.estimators import ESTIMATORS, load_estimator
 
 MASK = torch.tensor([[1.0, 1.0], [1.0, 0.0]])
 
 
-def batch(rewards, kl=None, mask=None, group_size=2, beta=0.0, process=None, nodes=None) -> ScoredBatch:
+def batch(rewards, kl=None, mask=None, group_size=2, beta=0.0, process=None, nodes=None, weights=None) -> ScoredBatch:
     mask_BT = torch.ones(len(rewards), 2) if mask is None else mask
     kl_BT = torch.zeros_like(mask_BT) if kl is None else torch.tensor(kl)
     process_BT = None if process is None else torch.tensor(process)
     node_BT = None if nodes is None else torch.tensor(nodes)
-    return ScoredBatch(torch.tensor(rewards), kl_BT, mask_BT, group_size, beta, process_BT, node_BT)
+    weight_B = None if weights is None else torch.tensor(weights)
+    return ScoredBatch(torch.tensor(rewards), kl_BT, mask_BT, group_size, beta, process_BT, node_BT, weight_B)
 
 
 def test_reinforce_plus_plus_whitens_returns_over_all_valid_tokens():
@@ -94,6 +95,41 @@ def test_shared_tokens_have_one_credit_and_plain_groups_that_of_their_outcome():
     torch.testing.assert_close(tree(plain), 2 * dr_grpo(plain))
 
 
+def test_treerl_divides_by_the_root_of_the_number_of_leaves():
+    nodes = [[1, 2], [1, 3], [4, 4], [-1, -1]]
+    one = batch([1.0, 0.0, 0.0, 1.0], group_size=4, nodes=nodes)
+    one.rewards_B[1] = 0.5  # so that the shared node is worth something
+    plain, found = tree(one), treerl(one)
+    torch.testing.assert_close(found[0, 0], plain[0, 0] / 2**0.5)
+    torch.testing.assert_close(found[:, 1], plain[:, 1])
+    assert plain[0, 0] > 0 and found[0, 0] == found[1, 0]
+
+
+@pytest.mark.parametrize("name", list(ESTIMATORS))
+def test_weights_make_the_baseline_that_of_the_policy(name):
+    compute, rewards = load_estimator(name).compute, [1.0, 0.0, 0.3, 0.3]
+    same = compute(batch(rewards, group_size=4, weights=[0.7] * 4))
+    torch.testing.assert_close(same, compute(batch(rewards, group_size=4)))
+    weights = torch.tensor([0.2, 2.0, 0.9, 0.9])
+    found = compute(batch(rewards, group_size=4, weights=weights.tolist()))
+    if name != "rloo":
+        torch.testing.assert_close((weights[:, None] * found).sum(), torch.tensor(0.0), atol=1e-5, rtol=0)
+    twice = compute(batch([1.0, 0.0, 0.0], group_size=3))
+    once = compute(batch([1.0, 0.0, 9.0], group_size=3, weights=[1.0, 2.0, 0.0]))
+    if (
+        name != "rloo"
+    ):  # which leaves a path out of its own baseline, and so cannot tell two paths from one that counts double
+        factor = twice[0, 0] / once[0, 0]
+        torch.testing.assert_close(once[:2] * factor, twice[:2])
+    nothing = compute(batch(rewards, group_size=4, weights=[0.0] * 4))
+    assert torch.isfinite(nothing).all()
+
+
+def test_rloo_weighs_the_others():
+    found = rloo(batch([1.0, 0.0, 0.4], group_size=3, weights=[1.0, 3.0, 1.0]))
+    torch.testing.assert_close(found[:, 0], torch.tensor([1.0 - 0.1, 0.0 - 0.7, 0.4 - 0.25]))
+
+
 @pytest.mark.parametrize("name", [n for n in ESTIMATORS if n != "reinforce++"])
 def test_process_rewards_are_added_to_the_return_of_each_token(name):
     process = [[-0.3, 0.2], [0.0, 0.5]]
@@ -124,5 +160,7 @@ def test_what_does_not_fit_is_refused():
         ScoredBatch(torch.zeros(2), torch.zeros(2, 3), torch.zeros(2, 2), 1)
     with pytest.raises(ValueError, match="node_BT"):
         batch([1.0, 0.0], nodes=[[1], [1]])
+    with pytest.raises(ValueError, match="weight_B"):
+        batch([1.0, 0.0], weights=[1.0])
     with pytest.raises(ValueError, match="two paths"):
         rloo(batch([1.0, 0.0], group_size=1))

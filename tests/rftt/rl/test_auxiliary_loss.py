@@ -14,9 +14,9 @@ from rftt.errors import UsageError
 from rftt.phases import plan
 from rftt.rl import auxiliary_loss as auxiliary
 from rftt.rl import train_rl
-from rftt.rl.phase import build_trainer
-from rftt.rl.rollout import prompt_of
+from rftt.rl.sampler import prompt_of
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
+from tests.rftt.rl.trainers import role_sources, trainer_of
 
 pytestmark = pytest.mark.weighting
 
@@ -44,7 +44,7 @@ def rows_of(problems, *questions: int) -> list[dict]:
 
 
 def trainer_with(config, chain_model, problems, folder):
-    trainer = build_trainer(chain_model, problems, folder, config)
+    trainer = trainer_of(config, chain_model, problems, folder)
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = trainer.args.gradient_accumulation_steps
     trainer.state.max_steps = 4
@@ -58,12 +58,12 @@ def test_the_loss_grows_by_lambda_times_the_mean_over_right_paths(
     trainer = trainer_with(config, chain_model, problems, tmp_path)
     rows = rows_of(problems, 0, 1)
     batch = trainer._generate_and_score_completions(rows)
-    right = [row for row, path in enumerate(rows) if path["verdict"] == "correct"]
+    right = [row for row, asked in enumerate(rows) if asked["rollout"].verdict == "correct"]
     assert 0 < len(right) < len(rows) and batch["right_paths"] == len(right)
     roles_BT = batch["path_roles"]
     assert (roles_BT != NO_ROLE).any(1).nonzero().flatten().tolist() == right, "tokens of wrong paths have a role"
     for row in right:
-        ids = trainer._paths[row]["completion_ids"]
+        ids = rows[row]["rollout"].completion_ids
         digits = [trainer.processing_class.decode([i]).strip().isdigit() for i in ids]
         assert roles_BT[row, : len(ids)].tolist() == [REASONING if d else BOILERPLATE for d in digits]
 
@@ -119,7 +119,7 @@ def test_the_models_of_shad_tell_roles_as_shad_itself_does(rl_config, chain_mode
     shutil.copytree(chain_model, config.folder / "shad" / "shuffled")
     untuned = chain_model.parent / "untuned"
     tokenizer = AutoTokenizer.from_pretrained(chain_model)
-    found = auxiliary.build(config, untuned, tokenizer)
+    found = auxiliary.build(config.rl.auxiliary, role_sources(config, untuned), tokenizer)
     prompts = [tokenizer.encode("What is 1 + 3?"), tokenizer.encode("What?")]
     completions = [tokenizer.encode(f"<output>\n\\boxed{{{n}}}\n</output>\n") for n in (4, 123)]
     roles = found.roles(prompts, completions)
@@ -135,10 +135,10 @@ def test_what_is_missing_is_said_before_training(rl_config, chain_model, problem
     for roles, path in (("table", "shad/roles.jsonl"), ("models", "shad/shuffled"), (str(tmp_path / "no"), "no")):
         config = rl_config(auxiliary={"weight": 0.1, "roles": roles})
         with pytest.raises(UsageError, match=f"{path}: .*run `rftt shad CONFIG`"):
-            build_trainer(chain_model, problems, tmp_path, config)
+            trainer_of(config, chain_model, problems, tmp_path)
     with pytest.raises(UsageError, match="use_liger_kernel"):
         config = rl_config(auxiliary={"weight": 0.1, "roles": "regex"}, use_liger_kernel=True)
-        build_trainer(chain_model, problems, tmp_path, config)
+        trainer_of(config, chain_model, problems, tmp_path)
     with pytest.raises(UsageError, match=r"rl.auxiliary.weight: -1.0 is not allowed"):
         rl_config(auxiliary={"weight": -1.0})
     with pytest.raises(UsageError, match=r"rl.auxiliary.tau: 0.0 is not allowed"):

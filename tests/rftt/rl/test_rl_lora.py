@@ -7,8 +7,10 @@ import json
 
 import pytest
 
-from rftt.rl.phase import _free, build_trainer, train_rl
+from rftt.rl import train_rl
+from rftt.rl.trl_hooks import free_engine
 from tests.rftt.model.test_lora import RANK, check_rows, tag_rows, weights
+from tests.rftt.rl.trainers import trainer_of
 
 pytestmark = pytest.mark.lora
 
@@ -54,8 +56,8 @@ def test_the_reference_sees_neither_adapters_nor_moved_rows(policy, problems, rl
     import torch
     from transformers import AutoModelForCausalLM
 
-    trainer = build_trainer(
-        policy, problems, tmp_path, rl_config(lora=RANK, max_steps=2, save_strategy="no", learning_rate=1e-1)
+    trainer = trainer_of(
+        rl_config(lora=RANK, max_steps=2, save_strategy="no", learning_rate=1e-1), policy, problems, tmp_path
     )
     seen = []
     ours = trainer._get_per_token_logps_and_entropies
@@ -99,7 +101,7 @@ def test_vllm_has_the_merged_weights_row_by_row(policy, problems, rl_config, tmp
 
     from search.engines import Sampling, VLLMEngine
 
-    trainer = build_trainer(policy, problems, tmp_path, rl_config("vllm", lora=RANK, max_steps=2, save_strategy="no"))
+    trainer = trainer_of(rl_config("vllm", lora=RANK, max_steps=2, save_strategy="no"), policy, problems, tmp_path)
     try:
         trainer.train()
         tags = tag_rows(policy)
@@ -122,4 +124,4 @@ def test_vllm_has_the_merged_weights_row_by_row(policy, problems, rl_config, tmp
         assert apart().amax() < 1e-4
         assert all(torch.equal(p, frozen[n]) for n, p in trainer.model.named_parameters() if n in frozen)
     finally:
-        _free(trainer)
+        free_engine(trainer)

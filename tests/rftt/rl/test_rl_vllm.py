@@ -7,8 +7,10 @@ import json
 
 import pytest
 
-from rftt.rl.phase import _free, build_trainer, train_rl
+from rftt.rl import train_rl
+from rftt.rl.trl_hooks import free_engine
 from search.functions import RFTT
+from tests.rftt.rl.trainers import trainer_of
 
 pytestmark = [pytest.mark.vllm, pytest.mark.slow]
 
@@ -27,7 +29,7 @@ def test_after_a_step_every_row_of_the_functional_tokens_is_in_sync(chain_model,
 
     from search.engines import VLLMEngine
 
-    trainer = build_trainer(chain_model, problems, tmp_path, rl_config("vllm", max_steps=2, save_strategy="no"))
+    trainer = trainer_of(rl_config("vllm", max_steps=2, save_strategy="no"), chain_model, problems, tmp_path)
     forgotten = []
     llm = trainer.vllm_generation.llm
     forget = llm.reset_prefix_cache
@@ -51,7 +53,7 @@ def test_after_a_step_every_row_of_the_functional_tokens_is_in_sync(chain_model,
         assert apart().amax(1).tolist() == pytest.approx([0.0] * len(tags), abs=1e-4), "input rows are out of sync"
         assert apart().amax(0).tolist() == pytest.approx([0.0] * len(tags), abs=1e-4), "output rows are out of sync"
     finally:
-        _free(trainer)
+        free_engine(trainer)
 
 
 def test_the_phase_runs_on_vllm_and_its_model_starts_in_vllm(chain_model, problems, rl_config):

@@ -85,6 +85,11 @@ def test_a_finished_phase_is_left_alone(trained, chain_model, problems):
     assert again["out"] == result["out"] and len(lines(config)) == 3
 
 
+def options_of(config, folder, world_size=1, on_gpu=False) -> dict:
+    return grpo_options(config.rl, config.engine, folder, dtype="float32", seed=0, world_size=world_size, on_gpu=on_gpu,
+                        longest_prompt=20)  # fmt: skip
+
+
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
@@ -104,15 +109,15 @@ def test_a_finished_phase_is_left_alone(trained, chain_model, problems):
 def test_options_that_contradict_the_search_are_refused_by_name(rl_config, tmp_path, settings, named):
     base = {"per_device_train_batch_size": None} | settings
     with pytest.raises(UsageError, match=named):
-        grpo_options(rl_config(**base), tmp_path, 1, False, 20)
+        options_of(rl_config(**base), tmp_path)
 
 
 def test_a_step_holds_whole_groups_on_every_rank(rl_config, tmp_path):
     config = rl_config(questions_per_step=6, rollouts=4, per_device_train_batch_size=None)
-    options = grpo_options(config, tmp_path, 3, True, 20)
+    options = options_of(config, tmp_path, 3, True)
     assert options["per_device_train_batch_size"] * options["gradient_accumulation_steps"] * 3 == 24
     with pytest.raises(UsageError, match="whole groups"):
-        grpo_options(config, tmp_path, 4, True, 20)
+        options_of(config, tmp_path, 4, True)
 
 
 def test_what_cannot_be_trained_on_is_refused_before_anything_is_written(rl_config, chain_model, problems, tmp_path):

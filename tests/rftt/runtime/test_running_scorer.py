@@ -88,14 +88,14 @@ def test_config_slips(values, message):
 
 
 def test_no_path_is_no_scorer_and_a_server_that_is_gone_ends_the_search(prm):
-    assert build_scorer(from_dict({})) is None
+    assert build_scorer(from_dict({}).prm) is None
     served = {"path": prm, "servers": [f"127.0.0.1:{free_port()}"], "options": {"attempts": 2, "backoff": 0.01}}
-    scorer = build_scorer(from_dict({"prm": served}))
+    scorer = build_scorer(from_dict({"prm": served}).prm)
     with pytest.raises(EngineGone, match="2 attempts failed"):
         asyncio.run(scorer("q", ["a"]))
     scorer.close()
     with pytest.raises(UsageError, match="prm.options: .*atempts"):
-        build_scorer(from_dict({"prm": served | {"options": {"atempts": 2}}}))
+        build_scorer(from_dict({"prm": served | {"options": {"atempts": 2}}}).prm)
 
 
 def test_one_path_that_cannot_be_scored_is_no_end_of_the_search():

@@ -10,10 +10,13 @@ from rftt.cli import main
 from rftt.config import from_dict
 from rftt.errors import UsageError
 from rftt.runtime.running_scorer import build_scorer
-from rftt.toy import lessons
+from rftt.toy import BASE, lessons
+from rftt.toy.prompts import TOY
 from rftt.toy.step_labels import label_steps, read_problem
 from rftt.toy.train_prm import area, solutions
 from rftt.toy.world import LEVELS, MODULUS, SPLITS, Definition, draw, evaluate, problems, rows
+from search.function_files import SUGGESTED, read_functions
+from search.functions import RFTT
 from search.journal import read_jsonl, write_jsonl
 
 
@@ -164,8 +167,18 @@ def test_a_process_reward_model_is_trained_measured_and_read_by_the_scorer(tmp_p
         and 0 <= result["auc"] <= 1
         and 0 < result["share_right"] < 1
     )
-    scorer = build_scorer(from_dict({"prm": {"path": str(out)}}))
+    scorer = build_scorer(from_dict({"prm": {"path": str(out)}}).prm)
     scores = asyncio.run(scorer("Work modulo 10:k=3,l=k+4,m=l*2.(l,m)=?", ["l=k+4=3+4=7", "m=l*2=7*2=5"]))
     assert len(scores) == 2 and all(0 < s < 1 for s in scores)
     assert main(command) == 2, "nothing is overwritten"
     assert main(["toy", "prm", str(out)]) == 2 and main(["toy", "build", str(run), str(tmp_path / "x")]) == 2
+
+
+def test_the_base_suggests_the_prompts_of_its_lessons():
+    assert read_functions(BASE / SUGGESTED) == TOY
+    assert TOY.names == RFTT.names and TOY.functional == RFTT.functional and TOY.prompted == RFTT.prompted
+    assert not TOY.examples and not any(f.valid for f in TOY.functions)
+    assert {f.limit(32) for f in TOY.functions} == {32}
+    users = {lessons.lesson(random.Random(i), 3, 0.0)[0] for i in range(200)}
+    for function in TOY.functions:
+        assert not function.prompt or any(user.endswith(function.prompt) for user in users)

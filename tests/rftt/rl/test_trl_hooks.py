@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import logging
+from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -11,11 +12,11 @@ import pytest
 import torch
 
 from rftt.rl.estimators import load_estimator
-from rftt.rl.phase import build_trainer
-from rftt.rl.replay import SolvedPaths
-from rftt.rl.rollout import prompt_of
-
-PATH_FIELDS = ("verdict", "status", "origin", "starts", "nodes", "texts", "weight", "question_id")
+from rftt.rl.replay import SolvedRollouts
+from rftt.rl.rollout import Rollout
+from rftt.rl.sampler import prompt_of
+from search.engines import TransformersEngine
+from tests.rftt.rl.trainers import trainer_of
 
 
 @pytest.fixture(scope="module")
@@ -32,7 +33,7 @@ def trainer(chain_model, problems, tmp_path_factory):
     }
     folder = tmp_path_factory.mktemp("hooks")
     config = from_dict({"run": str(folder), "engine": {"name": "transformers", "max_model_len": 160}, "rl": rl})
-    trainer = build_trainer(chain_model, problems, folder, config)
+    trainer = trainer_of(config, chain_model, problems, folder)
     trainer.model.train()
     trainer.current_gradient_accumulation_steps = 1  # transformers sets it when an epoch begins
     return trainer
@@ -72,10 +73,8 @@ def test_rollout_func_gets_repeated_prompts_as_messages_and_its_fields_reach_the
     [(prompts, given)] = seen
     assert given is trainer and prompts == [row["prompt"] for row in inputs], "TRL: rollout_func(prompts, trainer)"
     [fields] = rewarded
-    for name in PATH_FIELDS:
-        assert fields[name] == [row[name] for row in inputs], (
-            f"TRL: the rollout's field {name} no longer reaches rewards"
-        )
+    assert all(isinstance(found, Rollout) for found in fields["rollout"]), "TRL: rollouts no longer reach rewards"
+    assert all(a is row["rollout"] for a, row in zip(fields["rollout"], inputs)), "TRL copies the rollouts"
     assert fields["answer"] == [row["answer"] for row in inputs], "TRL: columns no longer reach rewards"
 
 
@@ -134,8 +133,10 @@ def test_vllm_correction_scales_the_advantages_of_tokens(trainer, problems, monk
     monkeypatch.setattr(trainer, "rollout_func", other_logprobs)
     plain = trainer._generate_and_score_completions(rows_of(problems, 0, 1))
     assert "importance_sampling_ratio" not in plain
-    inner._calls = (-1, 0)
-    monkeypatch.setattr(inner, "make_engine", _engine_of(trainer, inner))
+    # The trainer's own model as the engine, although the trainer believes that it has vLLM.
+    own = TransformersEngine(trainer.model, tokenizer=trainer.processing_class, max_model_len=160)
+    trainer.sampler._calls = (-1, 0)
+    monkeypatch.setattr(trainer, "engine", lambda: nullcontext(own))
     monkeypatch.setattr(trainer, "use_vllm", True)
     monkeypatch.setattr(trainer, "vllm_importance_sampling_correction", True)
     monkeypatch.setattr(trainer, "vllm_importance_sampling_mode", mode)
@@ -156,19 +157,10 @@ def test_vllm_correction_scales_the_advantages_of_tokens(trainer, problems, monk
     torch.testing.assert_close(loss, by_hand)
 
 
-def _engine_of(trainer, rollout):
-    """The trainer's own model as the engine, although the trainer believes that it has vLLM."""
-    from search.engines import TransformersEngine
-
-    return lambda _: TransformersEngine(
-        trainer.model, tokenizer=trainer.processing_class, max_model_len=rollout.max_model_len
-    )
-
-
 def with_settings(trainer, monkeypatch, **changed):
     settings = replace(trainer.settings, **changed)
     monkeypatch.setattr(trainer, "settings", settings)
-    monkeypatch.setattr(trainer.rollout_func, "settings", settings)
+    monkeypatch.setattr(trainer.sampler, "settings", settings)
     monkeypatch.setattr(trainer, "estimator", load_estimator(settings.advantage))
 
 
@@ -178,8 +170,8 @@ def test_masked_tokens_are_out_of_the_loss(trainer, problems, monkeypatch):
     found = trainer._generate_and_score_completions(inputs)
     chosen_BT = torch.zeros_like(found["completion_mask"], dtype=torch.bool)
     for row, path in enumerate(inputs):
-        if path["origin"] == "tree":
-            chosen_BT[row, torch.tensor(path["starts"])] = True
+        if path["rollout"].origin == "tree":
+            chosen_BT[row, torch.tensor(path["rollout"].starts)] = True
     assert chosen_BT.any() and (found["tool_mask"][chosen_BT] == 0).all(), "TRL: env_mask no longer reaches the batch"
     assert (found["tool_mask"][(found["completion_mask"] == 1) & ~chosen_BT] == 1).all()
     assert (found["advantages"][chosen_BT] == 0).all()
@@ -192,10 +184,10 @@ def test_branch_weights_multiply_the_advantages_of_their_paths(trainer, problems
     found = []
     for correction in ("none", "importance"):
         with_settings(trainer, monkeypatch, branch_correction=correction, advantage="dr_grpo")
-        trainer.rollout_func._calls = (-1, 0)
+        trainer.sampler._calls = (-1, 0)
         inputs = rows_of(problems, 2, 3)
         found.append(trainer._generate_and_score_completions(inputs)["advantages"])
-    weights_B = torch.tensor([row["weight"] for row in inputs])
+    weights_B = torch.tensor([row["rollout"].weight for row in inputs])
     assert (weights_B != 1).any() and found[0].abs().sum() > 0
     torch.testing.assert_close(found[1], found[0] * weights_B[:, None])
 
@@ -205,11 +197,12 @@ def test_steps_that_paths_share_have_one_credit_with_the_tree_estimator(trainer,
     inputs = rows_of(problems, 4, 5)
     found = trainer._generate_and_score_completions(inputs)["advantages"]
     credits: dict[tuple, set] = {}
-    for row, path in enumerate(inputs):
-        for node, start in zip(path["nodes"], path["starts"]):
-            credits.setdefault((path["question_id"], node), set()).add(round(found[row, start].item(), 5))
+    for row, path in enumerate(asked["rollout"] for asked in inputs):
+        for node, start in zip(path.nodes, path.starts):
+            credits.setdefault((path.question_id, node), set()).add(round(found[row, start].item(), 5))
     assert all(len(values) == 1 for values in credits.values())
-    assert len({row["nodes"][0] for row in inputs if row["nodes"]}) < len(inputs), "no two paths share a step here"
+    firsts = [asked["rollout"].nodes[0] for asked in inputs if asked["rollout"].nodes]
+    assert len(set(firsts)) < len(inputs), "no two paths share a step here"
 
 
 def test_the_rollouts_question_takes_the_place_of_the_data_sets(trainer, problems, monkeypatch):
@@ -287,25 +280,42 @@ def test_grpo_advantages_are_those_of_trl(trainer, problems, monkeypatch):
     torch.testing.assert_close(found["advantages"], expected)
 
 
-def test_rows_put_together_by_length_give_the_same_gradient(trainer, batch):
+def test_rows_put_together_give_the_same_gradient(trainer, batch):
     from trl.trainer.utils import split_tensor_dict
 
-    from rftt.rl.batches import regroup
+    from rftt.rl.batches import of_equal_work, of_one_length, of_one_tree, regroup
 
     trainer.current_gradient_accumulation_steps = 2
     trainer.args.steps_per_generation = 2
     try:
         gradients = []
         parts = split_tensor_dict({**batch, "advantages": torch.randn(batch["completion_ids"].shape)}, 2)
-        for micro_batches in (parts, regroup(parts, 2)):
+        for arrange in (None, of_one_length, of_one_tree, of_equal_work):
+            micro_batches = parts if arrange is None else regroup(parts, 2, arrange)
             trainer.model.zero_grad()
             sum(trainer._compute_loss(trainer.model, part) for part in micro_batches).backward()
             gradients.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]))
-        torch.testing.assert_close(gradients[0], gradients[1], atol=1e-6, rtol=1e-4)
+        for regrouped in gradients[1:]:
+            torch.testing.assert_close(regrouped, gradients[0], atol=1e-6, rtol=1e-4)
         assert gradients[0].norm() > 0
     finally:
         trainer.current_gradient_accumulation_steps = trainer.args.steps_per_generation = 1
         trainer.model.zero_grad()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("top_entropy_quantile", 0.2), ("_entropy_bonus_enabled", True), ("loss_type", "bnpo")]
+)
+def test_rows_stay_where_trl_drew_them_if_the_loss_depends_on_it(trainer, problems, monkeypatch, name, value):
+    assert not trainer.draws_micro_batches
+    assert hasattr(trainer, name), f"TRL: {name} has another name"
+    monkeypatch.setattr(trainer, name, value)
+    monkeypatch.setattr(trainer, "_buffered_inputs", None)
+    monkeypatch.setattr(trainer.args, "steps_per_generation", 2)
+    monkeypatch.setattr(
+        "rftt.rl.batches.regroup", lambda *_: pytest.fail("rows were regrouped, and the loss depends on their groups")
+    )
+    trainer._prepare_inputs(rows_of(problems, 0, 1))
 
 
 def test_generation_does_not_leave_the_model_in_evaluation_mode(trainer, batch):
@@ -317,7 +327,7 @@ def test_published_generation_settings_do_not_bend_the_samples(trainer, problems
     sampled = []
     for penalty in (None, 2.0):
         monkeypatch.setattr(trainer.model.generation_config, "repetition_penalty", penalty)
-        inner._calls = (-1, 0)
+        trainer.sampler._calls = (-1, 0)
         sampled.append(inner([row["prompt"] for row in rows_of(problems, 0, 1)], trainer)["completion_ids"])
     assert sampled[0] == sampled[1], "a repetition penalty of generation_config.json reaches the rollouts"
     assert trainer.model.generation_config.repetition_penalty == 2.0
@@ -327,7 +337,7 @@ def test_trl_builds_its_engine_from_a_name_that_can_be_given_options():
     import trl.generation.vllm_generation as home
 
     assert "self.llm = LLM(" in inspect.getsource(home.VLLMGeneration._init_vllm), (
-        "TRL builds its vLLM engine elsewhere: rftt.rl.phase._engine_options no longer reaches it"
+        "TRL builds its vLLM engine elsewhere: rftt.rl.trl_hooks.engine_options no longer reaches it"
     )
 
 
@@ -345,12 +355,12 @@ def test_the_rollouts_state_goes_into_every_checkpoint(trainer, problems, monkey
         "transformers saves its random state elsewhere: what a rollout remembers is no longer part of a checkpoint"
     )
     with_settings(trainer, monkeypatch, replay=True)
-    rollout = trainer.rollout_func
-    monkeypatch.setattr(rollout, "solved", SolvedPaths())
+    sampler = trainer.sampler
+    monkeypatch.setattr(sampler, "solved", SolvedRollouts())
     trainer._generate_and_score_completions(rows_of(problems, 0, 1))
-    assert len(rollout.solved)
+    assert len(sampler.solved)
     trainer._save_rng_state(str(tmp_path))
-    known = rollout.solved.to_json()
-    monkeypatch.setattr(rollout, "solved", SolvedPaths())
-    rollout.load(tmp_path)
-    assert rollout.solved.to_json() == known
+    known = sampler.solved.to_json()
+    monkeypatch.setattr(sampler, "solved", SolvedRollouts())
+    sampler.load(tmp_path)
+    assert sampler.solved.to_json() == known

@@ -1,0 +1,158 @@
+"""The rollouts of one question: what its tree yields, and what fills the group up.
+
+A sampler says where the first rollouts come from: a tree (``uct``, ``puct``, ``priority``) or nowhere (``flat``, ``walk``).
+What the group lacks is filled up with samples of the policy: separate ones (``plain``), or draws that walk what is known of
+the question's tokens and generate only the rest (``walk``, `search.shared_prefix`). Weights say what a rollout counts for
+(`branches`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+from rftt.config.sections import RLSection
+from rftt.data.problems import Problem
+from rftt.rl import branches
+from rftt.rl.rollout import Rollout, plain_rollout, tree_rollout
+from search import Question, SearchConfig, Tree
+from search.driver import grow_tree
+from search.engines import Engine, Generation, Sampling
+from search.functional import tag_ids
+from search.functions import FunctionSet
+from search.grading import Asked, Grading, grade_math
+from search.judging import GoldJudge
+from search.mcts import Policy, derived_seed
+from search.priority import sample as priority_sample
+from search.shared_prefix import draw, known_tokens
+from search.token_trie import TokenTrie
+
+TREES = ("uct", "puct", "priority")  # samplers that grow a tree
+
+
+@dataclass(frozen=True)
+class Group:
+    """The rollouts of one question.
+
+    Args:
+        rollouts: those of the tree first, in the order in which they were finished.
+        tree: None for samplers without one.
+        short: whether the tree yielded fewer paths than were wanted of it.
+        filled: tokens that were generated to fill the group up.
+    """
+
+    rollouts: list[Rollout]
+    tree: Tree | None
+    short: bool
+    filled: int
+
+
+class GroupSampler:
+    """Samples groups on one engine.
+
+    Args:
+        engine: holds the policy.
+        policy: proposes children of trees.
+        config: how trees grow; `rollouts` is the size of a group.
+        settings: sampler, fill, branch correction and its cap are read.
+        functions: the token set.
+        grading: says what an answer is worth.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        policy: Policy,
+        config: SearchConfig,
+        settings: RLSection,
+        functions: FunctionSet,
+        grading: Grading = grade_math,
+    ) -> None:
+        self.engine = engine
+        self.policy = policy
+        self.config = config
+        self.settings = settings
+        self.functions = functions
+        self.grading = grading
+        self.tags = tag_ids(engine.tokenizer, list(functions.tags))
+
+    async def group(self, problem: Problem, prompt_ids: list[int]) -> Group:
+        """A whole group.
+
+        Args:
+            problem: the question with its answer.
+            prompt_ids: its templated prompt.
+        """
+        tree, weights = await self._grown(problem)
+        leaves = tree.leaves()
+        trie = self._known(tree) if "walk" in (self.settings.fill, self.settings.sampler) else None
+        # The paths of a priority sample tell of all there is where they are too few: what fills up counts for nothing.
+        of_fill = 0.0 if self.settings.sampler == "priority" else 1.0
+        if self.settings.branch_correction == "strata":
+            trie = self._known(tree)
+            found, of_fill = branches.strata(trie, [tree.path_ids(leaf) for leaf in leaves], self.config.rollouts)
+            weights = {leaf.id: weight for leaf, weight in zip(leaves, found, strict=True)}
+            if not of_fill:
+                trie = self._known(tree)  # in which nothing is set aside
+        rollouts = [tree_rollout(tree, leaf, weights.get(leaf.id, 1.0)) for leaf in leaves]
+        found_before = {tuple(rollout.completion_ids): rollout for rollout in rollouts}
+        filling, generated = await self._fill(problem, prompt_ids, trie, self.config.rollouts - len(rollouts))
+        for generation in filling:
+            known = found_before.get(generation.ids)
+            rollout = replace(known, nodes=[]) if known else await self._judged(problem, prompt_ids, generation)
+            rollouts.append(replace(rollout, origin="plain" if trie is None else "walk", weight=of_fill))
+        has_tree = self.settings.sampler in TREES
+        return Group(rollouts, tree if has_tree else None, has_tree and len(leaves) < self._of_tree, generated)
+
+    @property
+    def _of_tree(self) -> int:
+        """Paths that are wanted of a tree; strata need samples of the policy beside them."""
+        whole = self.config.rollouts
+        return whole - whole // 2 if self.settings.branch_correction == "strata" else whole
+
+    async def _grown(self, problem: Problem) -> tuple[Tree, dict[int, float]]:
+        """The tree of the sampler and the weights of its leaves; without a tree, one that has only a root."""
+        tree = Tree(problem.id, problem.question, problem.answer)
+        if self.settings.sampler == "priority":
+            tree.made_by = {"policy": self.policy.name, "sampler": "priority", "rollouts": self.config.rollouts,
+                            "seed": self.config.seed}  # fmt: skip
+            found = await priority_sample(
+                tree, self.policy, GoldJudge(problem.answer, grading=self.grading), rollouts=self.config.rollouts,
+                seed=self.config.seed, parallel=self.config.parallel_rollouts,
+            )  # fmt: skip
+            return tree, {leaf: self.config.rollouts * weight for leaf, weight in found.items()}
+        if self.settings.sampler not in TREES:
+            return tree, {}
+        question = Question(problem.id, problem.question, problem.answer)
+        tree = await grow_tree(
+            question, self.policy, replace(self.config, rollouts=self._of_tree), grading=self.grading
+        )
+        importance = self.settings.branch_correction == "importance"
+        return tree, branches.weights(tree, self.settings.branch_cap) if importance else {}
+
+    def _known(self, tree: Tree) -> TokenTrie:
+        return known_tokens(tree, {f.name: self.tags[f.open] for f in self.functions.functions})
+
+    async def _fill(
+        self, problem: Problem, prompt_ids: list[int], trie: TokenTrie | None, count: int
+    ) -> tuple[list[Generation], int]:
+        """Independent samples of the policy, and how many tokens they took: nothing is chosen by the search."""
+        if not count:
+            return [], 0
+        sampling = Sampling(
+            self.config.max_depth * self.config.max_step_tokens,
+            temperature=self.config.temperature,
+            top_p=self.config.top_p,
+            seed=derived_seed(self.config.seed, problem.id, "plain"),
+            logprobs=True,
+        )
+        if trie is None:
+            found = await self.engine.generate(prompt_ids, replace(sampling, n=count))
+            return found, sum(len(generation.ids) for generation in found)
+        draws = await draw(trie, self.engine, prompt_ids, sampling, count, self.config.parallel_rollouts)
+        return [one.generation for one in draws], sum(one.generated for one in draws)
+
+    async def _judged(self, problem: Problem, prompt_ids: list[int], generation: Generation) -> Rollout:
+        asked = Asked(problem.id, problem.question, problem.answer)
+        return await plain_rollout(
+            prompt_ids, generation, asked, self.engine.tokenizer, self.tags, self.functions, self.grading
+        )
