@@ -1,6 +1,6 @@
 """Kills at random moments: a search and an RL that are killed again and again, against ones that nobody killed.
 
-    python -m tests.benchmarks.kills --json OUT [--part search rl] [--engine transformers vllm] [--kills 30 10] [--run runs/toy]
+    python -m tests.benchmarks.kills --json OUT [--part search rl] [--engine transformers vllm] [--kills 30 10]
 
 Each command runs once straight. Then it is started in a fresh folder and killed at a moment drawn from the time that it
 takes, with SIGTERM, SIGINT and SIGKILL in turn, three times for each folder, and goes on with the same command to its end.
