@@ -151,8 +151,8 @@ def run(options: argparse.Namespace, model: str, known: dict[str, Any]) -> None:
             begun = time.monotonic()
             found: Verdicts = {}
             for chosen_config in arm.runs:
-                solutions = samples.get(chosen_config) or solved(
-                    engine, questions, chosen_config, arm.strategy, scorer if arm.scored else None
+                solutions = samples.get(chosen_config) or asks(
+                    questions, chosen_config, arm.strategy, scorer if arm.scored else None
                 )
                 if arm.name in SAMPLED:
                     samples[chosen_config] = solutions
