@@ -55,6 +55,7 @@ class VLLMEngine:
         self.tokenizer: Any = self.llm.get_tokenizer()
         config = self.llm.llm_engine.model_config
         self.max_model_len: int = config.max_model_len
+        self._raw_logprobs = config.logprobs_mode == "raw_logprobs"
         listed = config.try_get_generation_config().get("eos_token_id")
         self.eos_ids = end_ids(self.tokenizer, listed)
         # vLLM stops at the others by itself.
@@ -67,6 +68,9 @@ class VLLMEngine:
 
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         """See `Engine`. A prompt that leaves no room yields empty continuations that are not stopped."""
+        if sampling.forbidden_ids and sampling.logprobs and not self._raw_logprobs:
+            raise EngineError("vLLM tells log-probs of what is left of the model where ids are forbidden: "
+                              "set engine.options.logprobs_mode=raw_logprobs")  # fmt: skip
         room = min(sampling.max_tokens, self.max_model_len - len(prompt_ids))
         if room <= 0:
             return [Generation((), False)] * sampling.n
