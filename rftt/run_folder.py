@@ -37,9 +37,9 @@ def results_of(config: Config, name: str, benchmark: str = "") -> Path:
     """Where the figures of a measured model stand.
 
     Args:
-        config: of the run.
-        name: base, sft or rl.
-        benchmark: one of `benchmarks`; ``""`` for `data.eval`.
+        config: settings of the run.
+        name: name of the model: base, sft or rl.
+        benchmark: name of the benchmark; ``""`` for `data.eval`.
     """
     return config.folder / "eval" / benchmark / f"{name}.json"
 

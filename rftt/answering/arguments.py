@@ -10,11 +10,14 @@ if TYPE_CHECKING:
 
 
 def add_answering(parser: argparse.ArgumentParser) -> None:
-    """Add them to a command."""
+    """Add these options to a command."""
     add = parser.add_argument
     add("--model", required=True, metavar="M", help="model folder or hub name")
     add(
-        "--strategy", default="mcts", help="greedy, majority, best_of_n, beam, dvts, mcts (default), or module:function"
+        "--strategy",
+        default="auto",
+        help="best_first, mcts, greedy, majority, best_of_n, beam, dvts, or module:function (default: best_first, or mcts "
+        "by prompting for a model without functional tokens)",
     )
     add("--rollouts", type=int, default=16, help="budget in paths (default: 16)")
     add("--budget-tokens", type=int, help="budget in generated tokens; stops at the one reached first")
@@ -31,7 +34,7 @@ def add_answering(parser: argparse.ArgumentParser) -> None:
 
 
 def answering_config(arguments: argparse.Namespace) -> Config:
-    """The config that they say.
+    """The config that these options ask for.
 
     Raises:
         UsageError: a value does not fit, or the model cannot be found.

@@ -29,7 +29,7 @@ class Asking:
     """How a model is asked.
 
     Args:
-        system: text of the system turn of conversations that have none; None for what the template does.
+        system: text of the system turn of conversations that have none; None leaves it to the template.
         kwargs: variables of the chat template, e.g. ``{"enable_thinking": False}``.
     """
 
@@ -46,9 +46,9 @@ def ask_as_configured(tokenizer: Any, model: ModelConfig, where: str) -> None:
     A model that was trained to be asked in some way keeps to it.
 
     Args:
-        tokenizer: is changed.
-        model: the section of the config.
-        where: names the tokenizer's model in messages.
+        tokenizer: tokenizer to change.
+        model: section ``model`` of the config.
+        where: name of the tokenizer's model, for messages.
 
     Raises:
         UsageError: the model was trained to be asked otherwise; the file of a template cannot be read; or there is no

@@ -18,7 +18,7 @@ from typing import Any
 
 from rftt.config.sections import ModelConfig
 from rftt.errors import UsageError
-from rftt.model.checkpoints import put_in_place
+from rftt.model.checkpoints import put_in_place, telling_a_full_disk
 from rftt.model.function_sets import functions_of_model, refuse_difference
 from rftt.model.templates import ask_as_configured
 from search.function_files import FILE as FUNCTIONS
@@ -54,14 +54,14 @@ def add_functional_tokens(
 
     Args:
         model_path: model folder, or the name of a model on the hub.
-        out: folder to write; may exist if it is empty or was made by this function, and is then replaced.
+        out: folder to write; one that is empty or was made by this function is replaced.
         functions: the functional tokens; the whole set is written into the folder as ``functions.yaml``.
         seed: seed of the noise.
         dtype: floating point type to convert to, e.g. ``"bfloat16"``; by default the checkpoint's own.
         pad_token: entry of the vocabulary to pad with, for a model that has no padding token or pads with its eos.
         noise: standard deviation of the noise on a new row, as a share of that of the rows it is the mean of.
         asking: chat template, system turn and variables of the template with which every model made of this one is asked.
-        trust_remote_code: run code that comes with the model.
+        trust_remote_code: whether code that comes with the model may run.
 
     Returns:
         Summary: ``message`` (one line for people), ``model``, ``out``, ``ids`` (tag → token id), ``added`` and ``kept``
@@ -117,12 +117,13 @@ def add_functional_tokens(
         "dtype": str(model.dtype).removeprefix("torch."),
         "seed": seed,
     }
-    _save(model, tokenizer, source, target, summary, pad_token, functions)
+    with telling_a_full_disk(target):
+        _save(model, tokenizer, source, target, summary, pad_token, functions)
     return summary
 
 
 def functional_token_ids(tokenizer: Any, functions: FunctionSet = RFTT) -> dict[str, int]:
-    """Tag → token id, in vocabulary order.
+    """Token ids by tag, in vocabulary order.
 
     Args:
         tokenizer: a transformers tokenizer.
@@ -155,9 +156,9 @@ def check_model(
 
     Args:
         model_path: model folder, or the name of a model on the hub.
-        functions: functional tokens that the vocabulary must hold already; None to demand none.
+        functions: functional tokens that the vocabulary must hold already; None demands none.
         pad_token, asking: as in `add_functional_tokens`.
-        trust_remote_code: run code that comes with the model.
+        trust_remote_code: whether code that comes with the model may run.
 
     Raises:
         UsageError: as `add_functional_tokens`, a functional token is missing, or a prompt holds tokens that have no row in
@@ -197,10 +198,10 @@ def _initialise_rows(model: Any, described_ids: Mapping[int, Sequence[int]], see
     """Set the rows of new token ids in place; returns whether the head is tied to the input embedding.
 
     Args:
-        model: the model, already large enough.
-        described_ids: new token id → ids of the words that describe it.
+        model: model that is already large enough.
+        described_ids: ids of the describing words by new token id.
         seed: seed of the noise.
-        noise: its standard deviation, as a share of that of the described rows.
+        noise: standard deviation of the noise, as a share of that of the described rows.
     """
     import torch
 

@@ -25,6 +25,7 @@ from rftt.model.checkpoints import write_whole
 from rftt.model.function_sets import functions_of_run
 from rftt.run_folder import MODELS, model_path, needed, open_round, round_folder
 from rftt.runtime.children import run_children
+from rftt.runtime.own_grading import grading_of
 from rftt.runtime.progress import progress_bar, shown_meanwhile
 from rftt.runtime.running_engine import running_engine
 from rftt.runtime.running_scorer import running_scorer
@@ -54,10 +55,10 @@ PARTS: dict[str, Callable[[Record], Iterable[Record]]] = {
 @dataclass(frozen=True)
 class Round:
     """Args:
-    number: from 1.
-    folder: of its results.
-    model: searches.
-    policy: ``"prompted"`` in the first round, ``"functional"`` once a model is tuned.
+    number: number of the round, from 1.
+    folder: folder of the results.
+    model: model that searches.
+    policy: name of the policy: ``"prompted"`` in the first round, ``"functional"`` once a model is tuned.
     before: results of the round before, whose solved questions are kept; None in the first.
     todo: questions to search.
     """
@@ -80,8 +81,8 @@ def search(config: Config, share: int | None = None) -> None:
     """Search in the first round that has no chains yet, and write its trees, chains and, if wanted, preference pairs.
 
     Args:
-        config: of the run.
-        share: search only every ``search.processes``-th question from this one on, and leave the rest to others.
+        config: settings of the run.
+        share: place, from 0, of the share to search: every ``search.processes``-th question from there on; None is all.
 
     Raises:
         PhaseFailed: a process that searched a share ended with an error.
@@ -177,7 +178,9 @@ async def _search(config: Config, work: Round, share: int) -> None:
 
         questions = [Question(p.id, p.question, p.answer) for p in left]
         async with shown_meanwhile(bar, shown):
-            await search_many(questions, engine, settings, keep, policy=live, on_failure=fail)
+            await search_many(
+                questions, engine, settings, keep, policy=live, grading=grading_of(config), on_failure=fail
+            )
         bar.close()
     if failed and not len(journal):
         raise EngineError(f"no question could be searched; the first: {next(iter(failed.values()))}")

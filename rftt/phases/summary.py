@@ -63,7 +63,7 @@ def _remarks(results: dict[str, dict[str, Any]]) -> list[str]:
 
 
 def table(models: dict[str, dict[str, dict[str, float]]]) -> str:
-    """The results as a text table: one row a metric, one column a model."""
+    """The results as a text table: one row for each metric, one column for each model."""
     names = list(models)
     metrics = list(dict.fromkeys(m for results in models.values() for m in results))
     width = max([14, *(len(metric) + 2 for metric in metrics)])

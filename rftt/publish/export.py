@@ -43,8 +43,8 @@ def export(run: Path, out: Path, *, model: str = "rl", dtype: str | None = None,
 
     Args:
         run: run folder.
-        out: folder to write; must not be there.
-        model: ``sft`` or ``rl``.
+        out: folder to write, which must not exist.
+        model: name of the model: ``sft`` or ``rl``.
         dtype: floating point type to convert to; by default the weights stay bit-identical.
         license: identifier of the license; by default that of the base model's card, if it is at hand.
 
@@ -131,9 +131,9 @@ def push(folder: Path, repo: str, *, private: bool = True, api: Any = None) -> s
     """Upload a folder to a new repository on the hub.
 
     Args:
-        folder: from `export`.
-        repo: ``owner/name``.
-        private: whether others may not see it.
+        folder: folder that `export` has written.
+        repo: repository on the hub, as ``owner/name``.
+        private: whether the repository is hidden from others.
         api: a ``huggingface_hub.HfApi``.
 
     Returns:
@@ -194,9 +194,9 @@ def card(
         config: resolved settings of the run, without secrets.
         summary: ``summary.json`` of the run; empty if it was not evaluated.
         functions: the token set.
-        ids: tag → token id.
-        about: ``name``, ``run``, ``stage`` and ``weights``, as they are to be shown.
-        license: its identifier; None for that of the base model's card.
+        ids: token ids by tag.
+        about: texts to show under ``name``, ``run``, ``stage`` and ``weights``.
+        license: identifier of the license; None takes that of the base model's card.
     """
     from huggingface_hub import ModelCardData
     from jinja2 import Environment, FileSystemLoader, StrictUndefined
@@ -241,7 +241,7 @@ def card(
 
 
 def result_tables(summary: Mapping[str, Any], title: str) -> list[dict[str, Any]]:
-    """The figures of a summary as tables: one row a metric, value with interval and tokens for each model."""
+    """The figures of a summary as tables: one row for each metric, with value, interval and tokens of each model."""
     measured = {title: summary.get("models", {}), **summary.get("benchmarks", {})}
     tables = []
     for name, models in measured.items():

@@ -21,7 +21,7 @@ LIFELINE = "RFTT_LIFELINE"  # file descriptor of the pipe's reading end
 
 
 def run_children(commands: Sequence[Sequence[str]], at_once: int = 1) -> list[int]:
-    """Run commands of ours, at most `at_once` at a time, which share the cores.
+    """Run commands of this project, at most `at_once` at a time, which share the cores.
 
     Returns:
         Exit codes in order. Once one has failed the others are ended, and no further one is started: their code is 0,

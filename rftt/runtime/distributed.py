@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rftt.errors import UsageError
-from rftt.model.checkpoints import PARTIAL, last_whole, publish
+from rftt.model.checkpoints import PARTIAL, last_whole, publish, telling_a_full_disk
 from rftt.runtime import terminal
 from search.function_files import FILE as FUNCTIONS
 
@@ -49,8 +49,8 @@ def prepare(options: Mapping[str, Any], section: str) -> None:
     launcher trains in this process alone, e.g. with optimiser states offloaded from a single GPU.
 
     Args:
-        options: of the trainer; ``deepspeed`` and ``use_cpu`` are read.
-        section: of the config that they come from, for messages.
+        options: options of the trainer; ``deepspeed`` and ``use_cpu`` are read.
+        section: section of the config that they come from, for messages.
 
     Raises:
         UsageError: DeepSpeed is asked for and absent or of no use, or its settings cannot be read.
@@ -103,15 +103,16 @@ def save_final(trainer: Any, out: Path, source: str | Path, save: Callable[[str]
     Args:
         trainer: a transformers trainer.
         out: folder of the final model.
-        source: model folder it was trained from; its published generation settings and its token set stay.
-        save: writes model and tokenizer into a folder, as far as it is this process's part.
+        source: model folder that the training began with; its generation settings and its token set are kept.
+        save: function that writes this process's part of model and tokenizer into a folder.
     """
     partial = out.with_name(out.name + PARTIAL)
     if trainer.is_world_process_zero():
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     trainer.accelerator.wait_for_everyone()
-    save(str(partial))
+    with telling_a_full_disk(partial):
+        save(str(partial))
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
         for kept in (Path(source) / "generation_config.json", Path(source) / FUNCTIONS):

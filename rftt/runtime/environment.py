@@ -21,7 +21,7 @@ def set_defaults(*, logged: bool = False) -> None:
     """Set `ENVIRONMENT`, before the dependencies are imported; what the user has set stays.
 
     Args:
-        logged: whether a log takes what they print, so that vLLM may say more.
+        logged: whether a log takes what dependencies print, so that vLLM may say more.
     """
     for name, value in {**ENVIRONMENT, "VLLM_LOGGING_LEVEL": "INFO" if logged else "ERROR"}.items():
         os.environ.setdefault(name, value)

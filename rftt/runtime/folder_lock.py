@@ -49,9 +49,9 @@ def holding(folder: Path, command: str, part: str | None = None) -> Iterator[Non
     Of processes that train together, the first one holds them for all.
 
     Args:
-        folder: the run folder; made if it is not there, and removed again if it is still empty at the end.
-        command: one of `LOCKS`.
-        part: of the work, e.g. one share of a search, that others may do other parts of at the same time.
+        folder: run folder; it is made if it is not there, and removed again if it is still empty at the end.
+        command: name of the command, a key of `LOCKS`.
+        part: name of a part of the work, such as a share of a search, beside which others may do other parts.
 
     Raises:
         UsageError: another process holds one of them, or the folder cannot be written to.
@@ -101,8 +101,8 @@ def locked(path: Path, *, shared: bool = False) -> Iterator[None]:
     """Hold the lock on one file, unless the process that started this one holds it for it.
 
     Args:
-        path: the file; made, and removed at the end when nobody else has it.
-        shared: together with others who want it shared.
+        path: file to lock; it is made, and removed at the end when nobody else has it.
+        shared: whether others may hold it too who want it shared.
 
     Raises:
         UsageError: another process holds it; the line names that process.

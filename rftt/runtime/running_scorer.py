@@ -25,7 +25,7 @@ class RunningScorer:
     """Scores the steps of solutions for everything that searches or trains; see `rewards.prm.process.ProcessScorer`.
 
     Args:
-        inner: does the work.
+        inner: process reward model that does the work.
     """
 
     def __init__(self, inner: ProcessScorer) -> None:
@@ -36,7 +36,7 @@ class RunningScorer:
         return self._inner.stats
 
     async def __call__(self, question: str, steps: Sequence[str]) -> list[float]:
-        """Scores in [0, 1], one a step.
+        """Scores in [0, 1], one for each step.
 
         Raises:
             EngineError: this path cannot be scored: its question fails, others go on.
@@ -58,7 +58,7 @@ def build_scorer(prm: PRMConfig) -> RunningScorer | None:
     """Load, or prepare to ask, the process reward model.
 
     Args:
-        prm: settings of the model.
+        prm: settings of the process reward model.
 
     Returns:
         A scorer, to be closed; None where ``prm.path`` is empty.

@@ -38,16 +38,17 @@ class Part:
     def advance(self, done: int, now: float) -> None:
         """Take down that `done` units are done at time `now`, in seconds."""
         self.done = done
-        self._marks.append((now, done))
-        while len(self._marks) > 2 and now - self._marks[1][0] > WINDOW:
+        if not self._marks or self._marks[-1][1] != done:
+            self._marks.append((now, done))
+        while len(self._marks) > 3 and now - self._marks[1][0] > WINDOW:
             self._marks.popleft()
 
     def rate(self, now: float) -> float:
-        """Units per second over the last minute; 0 as long as it is not known."""
+        """Units per second over the last minute, or over the last two units if they took longer; 0 until two are done."""
         if not self._marks:
             return 0.0
         since, before = self._marks[0]
-        return (self.done - before) / (now - since) if now > since else 0.0
+        return (self.done - before) / (now - since) if self.done - before > 1 and now > since else 0.0
 
 
 def status_line(phase: str, seconds: float, parts: Iterable[Part], now: float) -> str:
@@ -68,8 +69,8 @@ def status_line(phase: str, seconds: float, parts: Iterable[Part], now: float) -
 
 
 def head(phase: str, seconds: float) -> str:
-    """The columns that every line of a phase begins with."""
-    return f"{phase:<{NAME}}{duration(seconds):>{TIME}}   "
+    """The columns that every line of a phase begins with; nothing without a phase."""
+    return f"{phase:<{NAME}}{duration(seconds):>{TIME}}   " if phase else ""
 
 
 def duration(seconds: float) -> str:

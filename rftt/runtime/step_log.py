@@ -12,12 +12,12 @@ from rftt.model.checkpoints import write_whole
 
 
 class StepLog:
-    """Appends one line a call: ``{"phase", "step", "time", …}``.
+    """Appends one line for each call: ``{"phase", "step", "time", …}``.
 
     Args:
-        path: the file; several phases share it.
-        phase: of the lines written here.
-        after: when a phase goes on from a checkpoint, its lines of later steps are dropped first.
+        path: file to append to; several phases share it.
+        phase: name of the phase in the lines that are written.
+        after: step of the checkpoint that a phase goes on from; its lines of later steps are dropped.
     """
 
     def __init__(self, path: Path, phase: str, *, after: int | None = None) -> None:

@@ -226,7 +226,7 @@ def attached(*, verbose: bool = False) -> Iterator[None]:
     """Say things in the manner of this module, and keep dependencies off the terminal.
 
     Args:
-        verbose: whether to show what they print as well.
+        verbose: whether to show what dependencies print as well.
     """
     if _State.reporter is not None:
         yield

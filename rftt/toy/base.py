@@ -141,10 +141,10 @@ def build(out: Path, *, seed: int = 0, steps: int = 3_200, report: Callable[[str
     """Train and save the toy base model.
 
     Args:
-        out: model folder to write; `out`.partial holds the checkpoint until the end.
-        seed: of tokenizer, initial weights and lessons.
-        steps: optimiser steps, `BATCH` texts each, a multiple of `POOL`.
-        report: receives one progress line every 100 steps.
+        out: model folder to write; ``OUT.partial`` holds the checkpoint until the end.
+        seed: seed of tokenizer, initial weights and lessons.
+        steps: number of optimiser steps with `BATCH` texts each, a multiple of `POOL`.
+        report: function that gets a progress line every 100 steps.
     """
     import torch
 

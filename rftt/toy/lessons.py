@@ -168,9 +168,9 @@ def worked(problem: ToyProblem, rng: random.Random, marked: bool) -> str:
     """A question with all its steps, as a text to read rather than a conversation.
 
     Args:
-        problem: what is solved.
+        problem: problem to solve.
         rng: source of all choices.
-        marked: set each line between random marks, so that the skill does not hang on how far apart lines stand.
+        marked: whether each line stands between random marks, so that the skill does not hang on the distance of lines.
     """
     book = Notebook.open(problem)
     fill(book, len(problem.definitions), rng)

@@ -29,9 +29,9 @@ IGNORED = -100
 @dataclass(frozen=True)
 class Solution:
     """Args:
-    question: its text.
+    question: text of the question.
     steps: texts of the steps.
-    labels: 1 right, 0 wrong, -100 for a step that another solution of the same tree holds already.
+    labels: label of each step: 1 for right, 0 for wrong, -100 where another solution of the same tree holds it already.
     """
 
     question: str
@@ -44,7 +44,7 @@ def solutions(run: Path, split: str) -> list[Solution]:
 
     Args:
         run: run folder after `rftt search`.
-        split: the one that all questions must be of.
+        split: name of the split that all questions must be from.
 
     Raises:
         UsageError: there are no trees, or a question is of another split or of another world.
@@ -88,11 +88,11 @@ def train_prm(
     """Train on the solutions of a run, save the model, and measure it.
 
     Args:
-        run: run folder on training questions.
+        run: run folder with trees of training questions.
         out: model folder to write.
-        held_out: run folder on validation questions; None measures nothing.
-        seed: of the order and the new head.
-        steps: optimiser steps of 32 solutions.
+        held_out: run folder with trees of validation questions; None measures nothing.
+        seed: seed of the order of samples and of the new head.
+        steps: number of optimiser steps with 32 solutions each.
 
     Returns:
         What was trained on, and the figures of `measure`.

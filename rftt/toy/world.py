@@ -33,7 +33,7 @@ class Definition:
 
 @dataclass(frozen=True)
 class ToyProblem:
-    """``first=value`` followed by definitions; asked are the last two names."""
+    """``first=value`` followed by definitions; the last two names are asked for."""
 
     first: str
     value: int
@@ -86,12 +86,12 @@ def draw(rng: random.Random, definitions: int) -> ToyProblem:
 
 
 def problems(split: str, seed: int, levels: range = LEVELS) -> Iterator[ToyProblem]:
-    """Endless, without repetition, levels in turn.
+    """An endless stream of problems without repetition, with the levels in turn.
 
     Args:
-        split: ``"train"``, ``"validation"`` or ``"test"``.
-        seed: of the generator; splits stay disjoint whatever the seed.
-        levels: numbers of definitions.
+        split: name of the split: ``"train"``, ``"validation"`` or ``"test"``.
+        seed: seed of the generator; splits are disjoint whatever the seed.
+        levels: possible numbers of definitions.
     """
     if split not in SPLITS:
         raise ValueError(f"split {split!r}: expected one of {', '.join(SPLITS)}")

@@ -40,11 +40,11 @@ class Hostile:
     """One request.
 
     Args:
-        kind: names it in the figures.
-        raw: bytes that are sent.
-        right: statuses that are right.
+        kind: name of the kind in the figures.
+        raw: bytes to send.
+        right: status codes that are right.
         hang_up: seconds after which the client hangs up; None waits for the answer.
-        pieces: the bytes are sent in so many pieces with pauses between them.
+        pieces: number of pieces in which the bytes are sent, with pauses between them.
     """
 
     kind: str
@@ -58,7 +58,7 @@ class Attacker:
     """Draws requests.
 
     Args:
-        seed: of the generator.
+        seed: seed of the generator.
         model: name of the model that is served.
         key: API key of the server.
     """

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rftt.rl.lockstep import Lockstep
-from search import Question, SearchConfig, Tree, search_many
+from search import Question, SearchConfig, Solver, Tree, search_many, solve_many
 from search.accounting import CountedEngine
 from search.engines import Engine, EngineStats, FakeEngine, Generation, Sampling
 from search.engines.engine import EngineAround
@@ -86,6 +86,13 @@ def ours(questions: Iterable[Question], engine: Engine, config: SearchConfig) ->
     return Run(trees, counted.figures())
 
 
+def answered(questions: Iterable[Question], engine: Engine, config: SearchConfig) -> dict[str, float]:
+    """What best-first search of the questions took."""
+    counted = CountedEngine(engine)
+    asyncio.run(solve_many(questions, Solver(counted, config, "best_first"), lambda solution: None))
+    return counted.figures()
+
+
 def lockstep(questions: Sequence[Question], engine: Engine, config: SearchConfig) -> Run:
     """One rollout a tree and one request a rollout; the next batch waits for the last answer of the one before."""
     counted, trees = CountedEngine(engine), {}
@@ -123,7 +130,7 @@ def _grow(
 
 
 def chains(prompts: Sequence[list[int]], each: int, tokens: int, sampling: Sampling) -> list[Request]:
-    """`each` continuations of every prompt, as long as each other to one token, of `tokens` tokens together."""
+    """`each` continuations of every prompt, `tokens` tokens together, whose lengths differ by one token at most."""
     count = each * len(prompts)
     lengths = [tokens // count + (i < tokens % count) for i in range(count)]
     return [
@@ -205,14 +212,14 @@ class StepEngine:
     engine's. The defaults are about those of a 7B model on one large GPU.
 
     Args:
-        script: the answers.
-        tokenizer: encodes and decodes for the policies.
+        script: function that gives the answers.
+        tokenizer: tokenizer of the policies.
         eos_ids: end-of-sequence ids.
-        step_seconds: of a step that is bound by reading the weights.
-        token_seconds: of each token that a step computes; it takes this long where that is more.
-        fresh: tokens at the end of a prompt that are computed; the cache holds what is before.
-        max_num_seqs: sequences in a batch.
-        max_model_len: reported to the policies.
+        step_seconds: seconds of a step that is bound by reading the weights.
+        token_seconds: seconds of each token that a step computes; they count where they are more.
+        fresh: number of tokens at the end of a prompt that are computed; the cache holds the others.
+        max_num_seqs: largest number of sequences in a batch.
+        max_model_len: longest context that the policies are told.
     """
 
     def __init__(
@@ -296,10 +303,10 @@ class StepEngine:
 
 
 class BlockEngine(FakeEngine):
-    """A scripted model that takes no time and counts what an engine computes whose cache holds whole blocks of all it saw.
+    """A scripted model that takes no time and counts what an engine with a cache of every whole block would compute.
 
     Args:
-        block: tokens in a block; more as for `FakeEngine`.
+        block: number of tokens in a block; the other arguments are those of `FakeEngine`.
     """
 
     def __init__(self, script: Script, tokenizer: Any, *, block: int, eos_ids: frozenset[int]) -> None:
@@ -332,8 +339,8 @@ def scripted(tokenizer: Any, longer_by: tuple[int, int] = (0, 0)) -> Script:
     """The scripted un-tuned model of the tests in the tokens of `tokenizer`.
 
     Args:
-        tokenizer: knows printable ASCII.
-        longer_by: every continuation begins with so many random letters, at least and at most.
+        tokenizer: tokenizer that knows printable ASCII.
+        longer_by: least and largest number of random letters that every continuation begins with.
     """
     letters = encode(tokenizer, "abcdefghijklmnopqrstuvwxyz")
 

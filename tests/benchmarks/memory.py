@@ -38,11 +38,11 @@ class Setting:
 
     Args:
         weight: bytes of a weight in the model.
-        rank: of LoRA; 0 tunes everything.
-        stage: of ZeRO; 0 without DeepSpeed.
-        processes: that train together.
-        checkpointing: activations of a layer are computed again in the backward pass.
-        offload: optimiser states, and under ZeRO-3 weights, are held in the host's memory.
+        rank: rank of LoRA; 0 tunes everything.
+        stage: stage of ZeRO; 0 is training without DeepSpeed.
+        processes: number of processes that train together.
+        checkpointing: whether the activations of a layer are computed again in the backward pass.
+        offload: whether optimiser states, and under ZeRO-3 weights, are held in the host's memory.
     """
 
     weight: int = 4
@@ -69,10 +69,10 @@ class Shape:
     """Size of a model and of what one process computes at once.
 
     Args:
-        layers, hidden, inner, heads, kv_heads, rows: of a Qwen2 model; `rows` of the vocabulary.
+        layers, hidden, inner, heads, kv_heads, rows: sizes of a Qwen2 model; `rows` is that of the vocabulary.
         tied: whether the head is the input embedding.
-        tokens: of a micro-batch, padding included.
-        sampled: tokens that are in the KV cache at once while RL samples.
+        tokens: number of tokens in a micro-batch, padding included.
+        sampled: number of tokens that are in the KV cache at once while RL samples.
     """
 
     layers: int

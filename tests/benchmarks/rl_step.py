@@ -51,7 +51,7 @@ def main() -> None:
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
-    """Medians over steps; parts are shares of ours that TRL does not tell of its own."""
+    """Print medians over steps; the parts are known of our step only, since TRL does not report them."""
     plain = rows[0]["s_per_1000_tokens"]
     print(
         f"{'arm':6}{'tokens':>8}{'s/step':>8}{'s/1000 tok':>12}{'against TRL':>13}" + "".join(f"{p:>10}" for p in PARTS)

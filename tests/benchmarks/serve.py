@@ -195,7 +195,7 @@ def _cpu(server: psutil.Process) -> float:
 
 
 async def clock(questions: list[str], clients: int, ask: Ask, server: psutil.Process) -> Row:
-    """Ask all questions, so many at a time.
+    """Ask all questions, a number of them at a time.
 
     Returns:
         Requests and tokens per second, latencies in seconds, generated tokens, CPU seconds of the server per request.

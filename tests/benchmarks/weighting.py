@@ -66,11 +66,11 @@ class Task:
     Args:
         model: folder of the model before SFT.
         rows: samples with `messages`, those to learn from first.
-        held_out: how many of the last rows are only measured.
-        judge: question of a held-out row or problem, text → (correct, well formed).
-        questions: asked after training: what `judge` takes, and the question's text.
-        known: roles of the words of the held-out answers, where they are known; else SHAD's are taken.
-        sft, shad: settings.
+        held_out: number of the last rows that are only measured.
+        judge: function from the question of a held-out row or problem, and a text, to (correct, well formed).
+        questions: questions that are asked after training: what `judge` takes, with the question's text.
+        known: roles of the words of the held-out answers, where they are known; without them SHAD's are taken.
+        sft, shad: settings of these phases.
     """
 
     name: str
@@ -87,7 +87,7 @@ class Task:
 
 
 def agent_task(folder: Path, kind: str, learn: int, scale: float) -> Task:
-    """So many conversations with a tool; right is an answer with the tool and all values that were asked for."""
+    """A number of conversations with a tool; right answers name the tool and all values that were asked for."""
     model = folder / "lookup-model"
     if not model.exists():
         agents.train_base(model, steps=600)
@@ -112,7 +112,7 @@ def agent_task(folder: Path, kind: str, learn: int, scale: float) -> Task:
 
 
 def toy_task(run: Path, scale: float) -> Task:
-    """The chains of a finished run; right is what the grader calls so."""
+    """The chains of a finished run; the grader says what is right."""
     rows = list(read_jsonl(run / "search" / "chains.jsonl"))
     held_out = len(rows) // 5
     problems = list(read_jsonl(run / "data" / "eval.jsonl"))[: round(200 * scale)]

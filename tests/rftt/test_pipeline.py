@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -34,6 +35,7 @@ def test_questions_to_report(engine, tmp_path):
     options = ["engine.options={}", "search.processes=1", "eval.processes=1"] if engine == "transformers" else []
     done = subprocess.run(command("run", run, f"engine.name={engine}", *options), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
+    only_ours_on_the_terminal(done, run)
     summary = json.loads((run / "summary.json").read_text())
     for model in ("base", "sft", "rl"):
         results = summary["models"][model]
@@ -53,6 +55,21 @@ def test_questions_to_report(engine, tmp_path):
     assert again.returncode == 0 and again.stdout.count("done before") == len(PHASES) - 1
 
 
+def only_ours_on_the_terminal(done, run):
+    """One line for each phase, then the table; progress on standard error; all that dependencies say in the log."""
+    lines = done.stdout.splitlines()
+    for name, line in zip(("tokens", "search", "sft", "rl", "eval"), lines[:5], strict=True):
+        assert re.fullmatch(rf"{name} +(\d+ min )?\d+ s   \S.*", line), line
+    assert lines[5] == "" and {"greedy", "pass@1"} <= {line.split()[0] for line in lines[6:] if line}
+    assert lines[-3:-1] == [f"report: {run / 'report.html'}", f"log: {run / 'log.txt'}"] and "s: tokens" in lines[-1]
+    progress = r"(tokens|search|sft|rl|eval) .*(starting|\d+/\d+).*"
+    told = [line for line in done.stderr.splitlines() if not re.fullmatch(progress, line)]
+    assert all(line.startswith("left out") for line in told), told
+    assert "\r" not in done.stdout + done.stderr
+    log = (run / "log.txt").read_text()
+    assert "Loading weights" in log and "'loss':" in log and "rftt" in log
+
+
 def test_a_run_goes_on_with_other_servers_but_not_with_other_settings(tmp_path):
     small = [f"run={tmp_path / 'run'}", "data.train_limit=2", "data.eval_limit=2"]
     path = prepare(load_config("configs/toy.yaml", small))
@@ -62,9 +79,28 @@ def test_a_run_goes_on_with_other_servers_but_not_with_other_settings(tmp_path):
     prepare(load_config("configs/toy.yaml", [*small, *servers]))
     saved = load_config(path)
     assert saved.engine.servers == ("http://node1:8000",) and saved.search.live_trees == 3
-    with pytest.raises(UsageError, match="begun with another search.rollouts"):
+    (tmp_path / "run" / "search").mkdir()
+    (tmp_path / "run" / "search" / "questions-0.jsonl").write_text("")
+    with pytest.raises(UsageError, match="begun with another search.rollouts, and its search depended on it"):
         prepare(load_config("configs/toy.yaml", [*small, *servers, "search.rollouts=3"]))
     assert load_config(path) == saved
+
+
+def test_settings_of_phases_to_come_may_change(tmp_path):
+    small = [f"run={tmp_path / 'run'}", "data.train_limit=2", "data.eval_limit=2"]
+    path = prepare(load_config("configs/toy.yaml", small))
+    prepare(load_config("configs/toy.yaml", [*small[:2], "data.eval_limit=3", "search.rollouts=3"]))
+    assert len((tmp_path / "run" / "data" / "eval.jsonl").read_text().splitlines()) == 3, "other questions are read"
+    for begun in ("search/chains.jsonl", "sft/final"):
+        (tmp_path / "run" / begun).mkdir(parents=True)
+        later = [*small[:2], "data.eval_limit=3", "search.rollouts=3", "rl.learning_rate=1e-6", "eval.samples=2"]
+        later += ["sft.learning_rate=1e-5"]
+        prepare(load_config("configs/toy.yaml", later))
+        assert load_config(path).sft.trainer["learning_rate"] == 1e-5
+    for frozen in ("sft.learning_rate=2e-5", "search.rollouts=4", "data.eval_limit=4", "seed=9", "model.system=x"):
+        with pytest.raises(UsageError, match=f"begun with another {frozen.partition('=')[0].split('.')[0]}"):
+            prepare(load_config("configs/toy.yaml", [*later, frozen]))
+    assert load_config(path).sft.trainer["learning_rate"] == 1e-5
 
 
 @pytest.mark.slow

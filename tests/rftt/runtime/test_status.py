@@ -56,5 +56,11 @@ def test_work_done_in_an_earlier_sitting_does_not_count_as_speed():
 
 
 def test_a_rate_forgets_what_was_long_ago():
-    made = part("a", "b", 1000, [(0, 0), *((t, 100) for t in range(1, 101)), (200, 110)])
-    assert made.rate(200) == pytest.approx(0.1, rel=0.02)
+    made = part("a", "b", 1000, [(0, 0), (1, 100), (100, 101), (150, 103), (200, 110)])
+    assert made.rate(200) == pytest.approx(9 / 100)
+
+
+def test_one_unit_makes_no_rate_but_slow_ones_do():
+    made = part("a", "b", 10, [(0, 0), (80, 1), (100, 1)])
+    assert made.rate(100) == 0 and "left" not in status_line("a", 100, [made], 100)
+    assert part("a", "b", 10, [(0, 0), (300, 1), (600, 2), (900, 3)]).rate(900) == pytest.approx(1 / 300)
