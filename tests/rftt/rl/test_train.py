@@ -120,6 +120,16 @@ def test_a_step_holds_whole_groups_on_every_rank(rl_config, tmp_path):
         options_of(config, tmp_path, 4, True)
 
 
+def test_micro_batches_are_large_only_where_their_rollouts_share_tokens(rl_config, tmp_path):
+    config = rl_config(questions_per_step=32, per_device_train_batch_size=None)
+    sizes = [
+        grpo_options(config.rl, config.engine, tmp_path, dtype="float32", seed=0, world_size=1, on_gpu=on_gpu,
+                     sharing=sharing, longest_prompt=20)["per_device_train_batch_size"]
+        for on_gpu, sharing in ((False, True), (False, False), (True, True))
+    ]  # fmt: skip
+    assert sizes == [64, 8, 8]
+
+
 def test_what_cannot_be_trained_on_is_refused_before_anything_is_written(rl_config, chain_model, problems, tmp_path):
     config = rl_config()
     with pytest.raises(UsageError, match="rl.questions_per_step"):
