@@ -50,10 +50,10 @@ _STRUCK = "\u0336"  # a mark that no parser takes
 _DRESS = re.compile(
     r"\\(?:textcolor|color|colorbox)(?![A-Za-z])\s*(?:\[[^\[\]{}]*\]\s*)?\{[^{}]*\}"
     r"|\\(?:tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge|scriptstyle|scriptscriptstyle"
-    r"|bfseries|underline|mathopen|mathclose|mathord|mathbin|mathrel|mathpunct|mathinner|centering|noindent|ensuremath)(?![A-Za-z])"
+    r"|bfseries|boldsymbol|bm|underline|mathopen|mathclose|mathord|mathbin|mathrel|mathpunct|mathinner|centering|noindent|ensuremath)(?![A-Za-z])"
 )
 _NUMBERS = re.compile(r"\\(?:([RNZQC])|[Rr]eals|(?:Bbb|mathds)\s*\{?\s*([A-Z])\s*\}?)(?![A-Za-z])")
-_FONT_GROUP = re.compile(r"\{\s*\\(?:bf|rm|it|tt|sf|em)(?![A-Za-z])\s*([^{}\\]*)\}")
+_FONT_GROUP = re.compile(r"\{\s*\\(?:bf|rm|it|tt|sf|em)(?![A-Za-z])\s*(?:([A-Za-z ]{2,})\})?")
 _MARKDOWN = re.compile(r"\s*(?:\*\*([^*]+)\*\*|`([^`]+)`)\s*")
 # A number in words of its base, and the number of combinations in other notations.
 _BASE_IN_WORDS = re.compile(
@@ -179,8 +179,8 @@ def _ascii(text: str) -> str:
 
 
 def _in_font(match: re.Match[str]) -> str:
-    """`{\\rm cm}` is text, `{\\bf 7}` a group."""
-    return rf"\text{{{match[1]}}}" if re.fullmatch(r"[A-Za-z ]{2,}", match[1]) else f"{{{match[1]}}}"
+    r"""`{\rm cm}` is text, `{\bf 7}` a group."""
+    return rf"\text{{{match[1]}}}" if match[1] else "{"
 
 
 def _binomial(match: re.Match[str]) -> str:

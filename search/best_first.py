@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from search.chain import Step
 from search.chain_tree import Path, add_path
 from search.engines.engine import Generation, Sampling
-from search.frontier import Branch, Chain, Frontier, Order
+from search.frontier import TINY, Branch, Chain, Frontier, Order
 from search.solution import Candidate, Solution
 from search.tree import Tree
 from search.voting import Poll
@@ -226,6 +226,8 @@ class _Search:
         )
         functions = sum(chain.ids[place] in self.solver.openings for place in forced)
         weight = self.config.sharpness * logprob + functions * math.log(self.config.forced_weight)
+        if candidate.score is not None:
+            weight += math.log(max(candidate.score, TINY))
         path = Path(
             chain.ids, chain.logprobs, candidate.answer, stopped, math.exp(min(weight, 0.0)), candidate.score, spent
         )

@@ -110,9 +110,15 @@ class Solver:
     def begin(self, question: Question, vote: str | None = None) -> Solution:
         """An empty solution, whose vote is `vote`, or that of the settings."""
         if vote is None:
-            own = "content" if self.strategy == "best_first" else "majority"
-            vote = own if self.config.vote == "auto" else self.config.vote
+            vote = self._own_vote() if self.config.vote == "auto" else self.config.vote
         return Solution(question.id, question.text, self.strategy, vote)
+
+    def _own_vote(self) -> str:
+        """The vote that suits the strategy."""
+        if self.strategy == "best_first":
+            return "content"
+        scored = self.strategy == "mcts" and self.scorer is not None and not self.config.early_stop
+        return "prm" if scored else "majority"
 
     def seed(self, question: Question, *place: object) -> int:
         return derived_seed(self.config.seed, question.id, self.strategy, *place)

@@ -93,19 +93,15 @@ def _first_lines(source: Path, target: Path, most: int) -> Path:
 
 
 def _fetch(arguments: argparse.Namespace, folder: Path) -> None:
-    machine = wheels.Machine(arguments.python, wheels.read_present(arguments.present))
-    wanted = [text for text in WANTED if not _suits(machine, text)]
-    if arguments.vllm != "none":
-        wanted.append(f"vllm=={arguments.vllm}")
-    for told in wheels.closure(machine, wanted, folder, arguments.without, arguments.pip):
-        print(f"note: {told}", file=sys.stderr)
-
-
-def _suits(machine: wheels.Machine, text: str) -> bool:
-    """Whether the machine has what a requirement asks for; an unknown version is taken for a suitable one."""
-    requirement = wheels.Requirement(text)
-    version = machine.present.get(wheels.canonicalize_name(requirement.name))
-    return version is not None and (not version or requirement.specifier.contains(version.partition("+")[0]))
+    """The wheels that the machine lacks; says what is carried although the machine has another version."""
+    present = wheels.read_present(arguments.present)
+    wanted = [*WANTED, *([] if arguments.vllm == "none" else [f"vllm=={arguments.vllm}"])]
+    needed = wheels.missing(wheels.resolve(wanted, present, arguments.python), present)
+    for name, version in sorted(needed.items()):
+        if before := present.get(name):
+            print(f"note: {name} {version} is carried, the machine has {before}", file=sys.stderr)
+    left_out = set(arguments.without)
+    wheels.fetch({n: v for n, v in needed.items() if n not in left_out}, folder, arguments.python, arguments.pip)
 
 
 if __name__ == "__main__":

@@ -25,9 +25,9 @@ from typing import Any
 import pieces
 
 HERE = Path(__file__).resolve().parent
-# Shares of the time; what a phase leaves over goes to the later ones. The first phase is short, but nothing goes on without it.
+# Shares of the time; what a phase leaves over goes to the later ones. The first one is short, but all depend on it.
 SHARES = {"tokens": 0.30, "search": 0.17, "sft": 0.12, "rl": 0.22, "eval": 0.19}
-GRACE = {"search": 12.0, "sft": 20.0, "rl": 20.0}  # seconds for the end of a phase: collecting, saving the model
+GRACE = {"search": 25.0, "sft": 20.0, "rl": 20.0}  # seconds for the end of a phase: collecting, saving the model
 MODELS = ("base", "sft", "rl")
 
 
@@ -113,9 +113,9 @@ class Sitting:
                 self.row(phase, begun, "see the table of models")
                 continue
             grace = min(GRACE.get(phase, 0.0), share / 3)
-            config = str(HERE / "once.yaml")
-            command = [sys.executable, str(HERE / "boxed.py"), phase, config, f"{share - grace:.1f}", *settings]
-            code = self._start(phase, command, environment, share + grace)
+            code = self._boxed(phase, phase, environment, settings, begun + share - grace, grace)
+            if phase == "search" and code:
+                code = self._boxed(phase, "collect", environment, settings, begun + share, grace)
             text = _what_came_out(phase, self.run)
             self.row(phase, begun, text if code == 0 else f"{text}; ended with code {code}, see {phase}.log")
             if code and phase == "tokens":
@@ -146,11 +146,16 @@ class Sitting:
                 process.wait()
             log.close()
 
-    def _start(self, phase: str, command: Sequence[str], environment: Mapping[str, str], seconds: float) -> int:
+    def _boxed(
+        self, phase: str, what: str, environment: Mapping[str, str], settings: Sequence[str], end: float, grace: float
+    ) -> int:
+        """Run a phase until `end`; a training has `grace` seconds more for its last step and its model."""
+        command = [sys.executable, str(HERE / "boxed.py"), what, str(HERE / "once.yaml"), f"{end:.1f}", *settings]
+        more = 0.0 if what == "search" else grace
         with open(self.out / f"{phase}.log", "ab") as log:
             process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
             try:
-                return process.wait(seconds)
+                return process.wait(max(1.0, end + more - time.monotonic()))
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 return process.wait()
@@ -237,7 +242,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument("overrides", nargs="*", metavar="section.key=value", help="settings that win over once.yaml")
     parser.add_argument("--minutes", type=float, default=9.0, help="time for everything (default: 9)")
     parser.add_argument("--work", type=Path, default=Path("once-work"), help="folder to join into (default: once-work)")
-    arguments = parser.parse_args(argv)
+    arguments = parser.parse_intermixed_args(argv)  # settings may stand behind options
     if importlib.util.find_spec("torch") is None:
         parser.error("this Python has no torch; start the script with the one that has it")
     sitting = Sitting(arguments.work.resolve(), arguments.results.resolve(), arguments.minutes, arguments.overrides)

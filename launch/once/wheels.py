@@ -1,137 +1,94 @@
-"""Wheels that another machine lacks, with everything that they need and that is not there either.
+"""Wheels that another machine lacks: what is asked for, resolved together with what the machine has.
 
-The machine is described by the names of its packages. What is there stays as it is: a version that does not suit a wheel is
-told and left to the reader, since a machine for a quarter of an hour is not the place to change its torch.
+uv resolves for that machine's Python and platform. Its torch and triton stay as they are; its other packages are kept
+where they fit, and those that do not are carried in a version that does. pip downloads, one wheel for each package.
 """
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
-import zipfile
-from collections.abc import Iterable, Mapping
-from email.parser import HeaderParser
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
-from packaging.markers import default_environment
-from packaging.requirements import Requirement
-from packaging.utils import canonicalize_name, parse_wheel_filename
+from packaging.utils import canonicalize_name
 
-PLATFORMS = ("manylinux_2_17_x86_64", "manylinux_2_24_x86_64", "manylinux_2_27_x86_64", "manylinux_2_28_x86_64",
-             "manylinux_2_31_x86_64", "manylinux_2_34_x86_64", "manylinux_2_35_x86_64", "manylinux2014_x86_64",
-             "manylinux2010_x86_64", "manylinux1_x86_64", "linux_x86_64")  # fmt: skip
-
-
-class Machine:
-    """The machine that the wheels are for: Linux on x86-64.
-
-    Args:
-        python: its version of Python, e.g. ``3.12``.
-        present: versions of its packages by name; an empty version is an unknown one.
-    """
-
-    def __init__(self, python: str, present: Mapping[str, str]) -> None:
-        self.python = python
-        self.present = {canonicalize_name(name): version for name, version in present.items()}
-        self.markers: dict[str, str] = {
-            **{k: str(v) for k, v in default_environment().items()},
-            "python_version": python,
-            "python_full_version": f"{python}.0",
-            "sys_platform": "linux",
-            "platform_system": "Linux",
-            "platform_machine": "x86_64",
-            "os_name": "posix",
-        }
-
-    def needs(self, wheel: Path, extras: Iterable[str]) -> list[Requirement]:
-        """What a wheel asks for on this machine, with some of its extras."""
-        with zipfile.ZipFile(wheel) as archive:
-            [name] = [n for n in archive.namelist() if n.count("/") == 1 and n.endswith(".dist-info/METADATA")]
-            metadata = HeaderParser().parsestr(archive.read(name).decode())
-        asked = map(Requirement, metadata.get_all("Requires-Dist") or ())
-        return [
-            r
-            for r in asked
-            if r.marker is None or any(r.marker.evaluate({**self.markers, "extra": e}) for e in ("", *extras))
-        ]
-
-    def fetch(self, requirement: Requirement, folder: Path, pip: Iterable[str] = ()) -> Path:
-        """Download one wheel with pip, without what it needs.
-
-        Args:
-            requirement: name and versions of the wheel.
-            folder: folder for the wheel.
-            pip: further options of pip, e.g. an index.
-
-        Raises:
-            subprocess.CalledProcessError: pip finds no wheel that fits; it has said why.
-        """
-        before = set(folder.glob("*.whl"))
-        platforms = [word for name in PLATFORMS for word in ("--platform", name)]
-        subprocess.run(
-            [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps",
-             "--only-binary=:all:", "--implementation", "cp", "--python-version", self.python, *platforms, "-d", str(folder),
-             *pip, f"{requirement.name}{requirement.specifier}"],
-            check=True,
-        )  # fmt: skip
-        wanted = canonicalize_name(requirement.name)
-        new = set(folder.glob("*.whl")) - before
-        return next(iter(new or {w for w in before if parse_wheel_filename(w.name)[0] == wanted}))
+FIXED = ("torch", "torchvision", "torchaudio", "triton")  # built for each other, and for the machine's CUDA
+PLATFORM = "x86_64-manylinux_2_35"
+TAGS = ("manylinux_2_17", "manylinux_2_24", "manylinux_2_27", "manylinux_2_28", "manylinux_2_31", "manylinux_2_34",
+        "manylinux_2_35", "manylinux2014", "manylinux2010", "manylinux1", "linux")  # fmt: skip
 
 
-def closure(
-    machine: Machine, wanted: Iterable[str], folder: Path, without: Iterable[str] = (), pip: Iterable[str] = ()
-) -> list[str]:
-    """Download `wanted` and all that it needs and the machine lacks.
+class ResolutionError(RuntimeError):
+    """What is asked for cannot be had together; the message is uv's."""
+
+
+def resolve(wanted: Sequence[str], present: Mapping[str, str], python: str) -> dict[str, str]:
+    """Versions of all packages that are needed, by name.
 
     Args:
-        machine: target.
         wanted: requirements, e.g. ``vllm==0.26.0``.
-        folder: folder for the wheels, which is created.
-        without: names of packages to leave out although they are asked for.
-        pip: further options of pip.
+        present: versions of the machine's packages by name; an empty version is an unknown one.
+        python: version of Python on the machine, e.g. ``3.12``.
 
-    Returns:
-        What is not as it is asked for: packages that were left out, and present ones of an unsuitable version.
+    Raises:
+        ResolutionError: there is no solution with the machine's torch, or uv is not installed.
+    """
+    if (uv := shutil.which("uv", path=f"{Path(sys.executable).parent}:/usr/local/bin:/usr/bin")) is None:
+        uv = shutil.which("uv")
+    if uv is None:
+        raise ResolutionError("uv is not there; pip install uv")
+    pins = {canonicalize_name(name): version.partition("+")[0] for name, version in present.items() if version}
+    with tempfile.TemporaryDirectory() as folder:
+        asked, fixed, out = (Path(folder) / name for name in ("asked.txt", "fixed.txt", "out.txt"))
+        asked.write_text("\n".join(wanted) + "\n", encoding="utf-8")
+        fixed.write_text("".join(f"{n}=={pins[n]}\n" for n in FIXED if n in pins), encoding="utf-8")
+        out.write_text("".join(f"{n}=={v}\n" for n, v in pins.items()), encoding="utf-8")  # kept where they fit
+        done = subprocess.run(
+            [uv, "pip", "compile", str(asked), "-c", str(fixed), "-o", str(out), "--python-version", python,
+             "--python-platform", PLATFORM, "--no-header", "--no-annotate", "--no-python-downloads", "-q"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+        if done.returncode:
+            raise ResolutionError(done.stderr.strip())
+        return {canonicalize_name(name): version for name, version in read_present(out).items()}
+
+
+def missing(needed: Mapping[str, str], present: Mapping[str, str]) -> dict[str, str]:
+    """Packages that must be carried: what the machine lacks or has in another version; unknown versions are taken to fit."""
+    there = {canonicalize_name(name): version.partition("+")[0] for name, version in present.items()}
+    return {name: version for name, version in needed.items() if there.get(name, "-") not in (version, "")}
+
+
+def fetch(packages: Mapping[str, str], folder: Path, python: str, pip: Iterable[str] = ()) -> None:
+    """Download one wheel for each package, without what it needs.
+
+    Args:
+        packages: versions by name.
+        folder: folder for the wheels; those that are there are not downloaded again.
+        python: version of Python on the machine.
+        pip: further options of pip, e.g. an index.
+
+    Raises:
+        subprocess.CalledProcessError: pip finds no wheel that fits; it has said why.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    left_out = set(map(canonicalize_name, without))
-    found: dict[str, Path] = {}
-    specifiers: dict[str, Requirement] = {}
-    told: list[str] = []
-    waiting = [(Requirement(text), "you") for text in wanted]
-    seen: set[tuple[str, str]] = set()
-    while waiting:
-        requirement, by = waiting.pop(0)
-        name = canonicalize_name(requirement.name)
-        if (name, f"{requirement.specifier}{sorted(requirement.extras)}") in seen:
+    platforms = [word for tag in TAGS for word in ("--platform", f"{tag}_x86_64")]
+    for name, version in packages.items():
+        if list(folder.glob(f"{name.replace('-', '_')}-{version}-*.whl")):
             continue
-        seen.add((name, f"{requirement.specifier}{sorted(requirement.extras)}"))
-        if name in machine.present and by != "you":
-            version = machine.present[name]
-            if version and not requirement.specifier.contains(version.partition("+")[0], prereleases=True):
-                told.append(f"{by} asks for {requirement.name}{requirement.specifier}, the machine has {version}")
-            continue
-        if name in left_out:
-            told.append(f"{by} asks for {requirement.name}, which is left out")
-            continue
-        if name in specifiers:
-            requirement.specifier &= specifiers[name].specifier
-            requirement.extras |= specifiers[name].extras
-        specifiers[name] = requirement
-        if name in found and not requirement.specifier.contains(
-            str(parse_wheel_filename(found[name].name)[1]), prereleases=True
-        ):
-            found.pop(name).unlink()
-        if name not in found:
-            print(f"{requirement.name}{requirement.specifier}  ({by})", flush=True)
-            found[name] = machine.fetch(requirement, folder, pip)
-        waiting += [(needed, requirement.name) for needed in machine.needs(found[name], requirement.extras)]
-    return told
+        subprocess.run(
+            [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps",
+             "--only-binary=:all:", "--implementation", "cp", "--python-version", python, *platforms, "-d", str(folder),
+             *pip, f"{name}=={version}"],
+            check=True,
+        )  # fmt: skip
 
 
 def read_present(path: Path) -> dict[str, str]:
     """Packages of a machine from a file: the output of ``pip list --format=freeze``, or names alone, one a line."""
-    lines = (line.strip() for line in path.read_text(encoding="utf-8").splitlines())
+    lines = (line.partition(";")[0].strip() for line in path.read_text(encoding="utf-8").splitlines())
     pairs = (line.split("@")[0].strip().partition("==") for line in lines if line and not line.startswith(("#", "-")))
-    return {name.strip(): version.strip() for name, _, version in pairs}
+    return {name.strip().partition("[")[0]: version.strip() for name, _, version in pairs}

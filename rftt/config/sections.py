@@ -215,6 +215,7 @@ class SFTSection:
     lora: adapters instead of full fine-tuning.
     weighting: how much each token counts.
     key_stage: a second stage on the answer part alone.
+    not_finite_steps: so many steps in a row whose loss or gradient is not finite end the training, also that of `shad`.
     trainer: options of TRL's ``SFTConfig``.
     """
 
@@ -222,7 +223,12 @@ class SFTSection:
     lora: LoRAConfig = field(default_factory=LoRAConfig)
     weighting: WeightingConfig = field(default_factory=WeightingConfig)
     key_stage: KeyStage = field(default_factory=KeyStage)
+    not_finite_steps: int = 3
     trainer: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.not_finite_steps < 1:
+            raise ValueError(f"not_finite_steps: {self.not_finite_steps} is not allowed, expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -332,6 +338,7 @@ class RLSection:
             (`rftt.model.prefix_sharing`), true demands it, false pads every rollout into a row of its own.
         auxiliary: a further loss on the tokens of right paths.
         lora: adapters instead of full fine-tuning.
+        not_finite_steps: so many steps in a row whose loss or gradient is not finite end the training.
         trainer: options of TRL's ``GRPOConfig``, e.g. learning_rate, beta, max_steps, use_vllm.
     """
 
@@ -355,6 +362,7 @@ class RLSection:
     prefix_sharing: Literal["auto", True, False] = "auto"
     auxiliary: AuxiliarySection = field(default_factory=AuxiliarySection)
     lora: LoRAConfig = field(default_factory=LoRAConfig)
+    not_finite_steps: int = 3
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -374,7 +382,8 @@ class RLSection:
                 "and 1: samples come from the policy whose log-probs are trained"
             )
         for name, least in (("questions_per_step", 1), ("process_weight", 0), ("branch_cap", 1),
-                            ("dynamic_sampling", 0), ("rollouts_every", 0), ("max_logprob_difference", 0)):  # fmt: skip
+                            ("dynamic_sampling", 0), ("rollouts_every", 0), ("max_logprob_difference", 0),
+                            ("not_finite_steps", 1)):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected {least} or more")
         self._check_correction()

@@ -28,11 +28,13 @@ from rftt.rl.auxiliary_loss import RoleSources, build
 from rftt.rl.reward import FormatReward, OutcomeReward
 from rftt.rl.sampler import FunctionalSampler, prompt_of
 from rftt.runtime import distributed, environment
+from rftt.runtime.own_grading import grading_of
 from rftt.runtime.progress import course, training_progress
 from rftt.runtime.running_scorer import build_scorer
 from rftt.runtime.step_log import MetricsLog, StepLog
 from rftt.runtime.terminal import conclude
 from search.functions import RFTT, FunctionSet
+from search.grading import Grading, grade_math
 from search.judging import Scorer
 from search.loading import load_model_config, load_tokenizer
 from search.prompt import question_ids
@@ -72,6 +74,7 @@ def train_rl(
 
     Raises:
         UsageError: a config, model or data set that cannot be trained on.
+        TrainingFailed: the loss or the gradient is not finite.
     """
     begun = time.perf_counter()
     environment.set_defaults()
@@ -102,12 +105,14 @@ def train_rl(
     trainer = build_trainer(
         model_path, problems, out_folder.parent / "checkpoints", rl, config.engine, roles, dtype=config.model.dtype,
         seed=config.seed, functions=functions, callbacks=callbacks, scorer=scorer, log_folder=run_folder,
-        trust_remote_code=config.model.trust_remote_code,
+        grading=grading_of(config), trust_remote_code=config.model.trust_remote_code,
     )  # fmt: skip
     try:
         if trainer.checkpoint:
             log.info("going on from step %d: %s", step_of(trainer.checkpoint), trainer.checkpoint)
+        trainer.what, trainer.not_finite_steps = "rl", rl.not_finite_steps
         checkpoints.go_on(trainer, trainer.checkpoint)
+        trainer.refuse_if_not_finite()
         save = partial(lora.save_merged, trainer) if rl.lora.rank else trainer.save_model
         distributed.save_final(trainer, out_folder, model_path, save)
         history = [line for line in trainer.state.log_history if "reward" in line]
@@ -177,6 +182,7 @@ def build_trainer(
     functions: FunctionSet = RFTT,
     callbacks: Sequence[Any] = (),
     scorer: Scorer | None = None,
+    grading: Grading = grade_math,
     log_folder: Path | None = None,
     trust_remote_code: bool = False,
 ) -> Any:
@@ -191,6 +197,7 @@ def build_trainer(
         dtype: of the model and of the engine.
         seed: run seed.
         scorer: process reward model of the steps.
+        grading: says what an answer is worth.
         log_folder: folder of ``metrics.jsonl`` and ``rl/rollouts.jsonl``; None writes neither.
         trust_remote_code: whether code in the model's folder may run.
 
@@ -220,7 +227,7 @@ def build_trainer(
         options["model_init_kwargs"] = (options.get("model_init_kwargs") or {}) | {"attn_implementation": NAME}
     distributed.prepare(options, "rl")
     args = grpo_options.training_arguments(options)
-    sampler = FunctionalSampler(problems, settings, seed=seed, functions=functions, scorer=scorer)
+    sampler = FunctionalSampler(problems, settings, seed=seed, functions=functions, scorer=scorer, grading=grading)
     auxiliary = build(settings.auxiliary, roles, tokenizer, functions)
     rewards = [OutcomeReward(settings.wrong_reward), *([FormatReward()] if settings.format_reward else [])]
     checkpoint = distributed.agreed_checkpoint(output_dir)

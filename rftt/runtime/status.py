@@ -69,8 +69,8 @@ def status_line(phase: str, seconds: float, parts: Iterable[Part], now: float) -
 
 
 def head(phase: str, seconds: float) -> str:
-    """The columns that every line of a phase begins with."""
-    return f"{phase:<{NAME}}{duration(seconds):>{TIME}}   "
+    """The columns that every line of a phase begins with; nothing without a phase."""
+    return f"{phase:<{NAME}}{duration(seconds):>{TIME}}   " if phase else ""
 
 
 def duration(seconds: float) -> str:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from search.engines.apart import Apart
+from search.engines.apart import Apart, kind_of
 from search.engines.engine import FORBIDDING, EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
 from search.engines.vllm_changes import CountedSchedule, prepare_environment
 from search.loading import CodeRefused, refusing_code
@@ -63,7 +63,6 @@ class VLLMEngine:
         self.stats = EngineStats()
         self._waiting: dict[str, asyncio.Future[RequestOutput]] = {}
         self._pump: asyncio.Task[None] | None = None
-        # In a step where one request watches ids, vLLM tells the others nothing of their likeliest ones.
         self._apart = Apart()
         self._counted = CountedSchedule(self.llm, self._computed)
 
@@ -75,7 +74,7 @@ class VLLMEngine:
         room = min(sampling.max_tokens, self.max_model_len - len(prompt_ids))
         if room <= 0:
             return [Generation((), False)] * sampling.n
-        async with self._apart.turn("top" if sampling.top_logprobs else "watched" if sampling.watch_ids else ""):
+        async with self._apart.turn(kind_of(sampling)):
             return await self._generate(prompt_ids, sampling, room)
 
     async def _generate(self, prompt_ids: list[int], sampling: Sampling, room: int) -> list[Generation]:

@@ -23,13 +23,15 @@ from typing import Any
 
 from rewards import grade
 from rftt.config import load_config
-from rftt.config.sections import EVAL_SEARCH
+from rftt.config.sections import EVAL_SEARCH, PRMConfig
 from rftt.evaluate.intervals import measured, paired_difference
 from rftt.run_folder import trained_model
 from rftt.runtime.running_engine import running_engine
+from rftt.runtime.running_scorer import running_scorer
 from rftt.toy.world import rows
 from search import Question, SearchConfig, Solution, Solver, solve_many
 from search.engines import Engine
+from search.judging import Scorer
 
 BUDGETS = (250, 550, 1150, 2300)
 ONE_CHAIN = 0  # the budget of a first chain
@@ -52,15 +54,17 @@ class Arm:
         strategy: name of a strategy of `search.STRATEGIES`.
         runs: settings, one for each run that the curve needs.
         vote: rule of the vote among its candidates; None for that of the strategy.
+        scored: whether a process reward model guides it.
     """
 
     name: str
     strategy: str
     runs: tuple[SearchConfig, ...]
     vote: str | None = None
+    scored: bool = False
 
 
-def arms(config: SearchConfig, temperatures: dict[str, float]) -> list[Arm]:
+def arms(config: SearchConfig, temperatures: dict[str, float], prm: bool) -> list[Arm]:
     whole = replace(config, rollouts=256, budget_tokens=BUDGETS[-1])
     tree = replace(whole, parallel_rollouts=8)
     sampled = [
@@ -68,13 +72,21 @@ def arms(config: SearchConfig, temperatures: dict[str, float]) -> list[Arm]:
         for name, vote in SAMPLED.items()
     ]
     beams = tuple(replace(config, rollouts=width) for width in WIDTHS)
+    best = replace(whole, stop_share=1.0)
+    few = replace(config, rollouts=SAMPLES, vote="best_prm", temperature=temperatures["best of n"])
+    guided = [
+        Arm(f"{OURS}, PRM", "best_first", (best,), scored=True),
+        Arm("MCTS, PRM", "mcts", (tree,), scored=True),
+        Arm("best of n, PRM", "majority", (few,), scored=True),
+    ]
     return [
-        Arm(OURS, "best_first", (replace(whole, stop_share=1.0),)),
+        Arm(OURS, "best_first", (best,)),
         *sampled,
         Arm("beam", "beam", beams),
         Arm("DVTS", "dvts", beams),
         Arm("MCTS", "mcts", (tree,)),
         Arm("MCTS, steps at temperature 1, no widening", "mcts", (replace(tree, step_temperature=1.0, widening=0.0),)),
+        *(guided if prm else []),
     ]
 
 
@@ -87,6 +99,9 @@ def main() -> None:
     parser.add_argument("--validation", type=int, default=100, help="questions that the temperatures are chosen on")
     parser.add_argument("--temperature", action="append", default=[], metavar="ARM=T", help="chosen before")
     parser.add_argument("--models", nargs="+", default=["sft", "rl"])
+    parser.add_argument(
+        "--prm", metavar="MODEL", help="adds arms with a process reward model (`rftt toy prm RUN MODEL`)"
+    )
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these")
     options = parser.parse_args()
     figures = json.loads(options.json.read_text()) if options.json.exists() else {}
@@ -109,12 +124,13 @@ def run(options: argparse.Namespace, model: str, known: dict[str, Any]) -> None:
     search = SearchConfig(**(EVAL_SEARCH | chosen), temperature=1.0, live_trees=128, seed=config.seed)
     wanted = [
         arm
-        for arm in arms(search, dict.fromkeys(SAMPLED, 0.0))
+        for arm in arms(search, dict.fromkeys(SAMPLED, 0.0), bool(options.prm))
         if arm.name not in known["arms"] and (not options.arms or arm.name in options.arms)
     ]
     if not wanted:
         return
-    with running_engine(config, trained_model(config, model)) as engine:
+    config = replace(config, prm=PRMConfig(path=options.prm or ""))
+    with running_scorer(config) as scorer, running_engine(config, trained_model(config, model)) as engine:
         lacking = [a.name for a in wanted if a.name in SAMPLED and a.name not in known["temperatures"]]
         if lacking:
             known["temperatures"] |= choose(engine, search, options.validation, config.seed, lacking)
@@ -123,12 +139,15 @@ def run(options: argparse.Namespace, model: str, known: dict[str, Any]) -> None:
         ]
         questions = [row for part in held_out for row in part]
         samples: dict[SearchConfig, list[Solution]] = {}  # votes and best-of-n may share them
-        for arm in arms(search, {**dict.fromkeys(SAMPLED, 0.0), **known["temperatures"]}):
+        for arm in arms(search, {**dict.fromkeys(SAMPLED, 0.0), **known["temperatures"]}, bool(options.prm)):
             if arm.name not in [a.name for a in wanted]:
                 continue
-            begun, found = time.monotonic(), {}
+            begun = time.monotonic()
+            found: Verdicts = {}
             for chosen_config in arm.runs:
-                solutions = samples.get(chosen_config) or solved(engine, questions, chosen_config, arm.strategy)
+                solutions = samples.get(chosen_config) or solved(
+                    engine, questions, chosen_config, arm.strategy, scorer if arm.scored else None
+                )
                 if arm.name in SAMPLED:
                     samples[chosen_config] = solutions
                 found |= points(solutions, questions, arm, single=len(arm.runs) > 1)
@@ -151,19 +170,21 @@ def choose(engine: Engine, search: SearchConfig, count: int, seed: int, names: S
         for name in names:
             found = points(solutions, questions, Arm(name, "majority", (config,), SAMPLED[name]), single=False)
             scores[name][temperature] = sum(sum(point["right"]) for point in found.values()) / len(found) / count
-    for name, found in scores.items():
-        print(f"validation: {name}: " + ", ".join(f"T {t}: {100 * v:.1f}" for t, v in found.items()), flush=True)
+    for name, of in scores.items():
+        print(f"validation: {name}: " + ", ".join(f"T {t}: {100 * v:.1f}" for t, v in of.items()), flush=True)
     return {name: max(found, key=found.__getitem__) for name, found in scores.items()}
 
 
-def solved(engine: Engine, questions: Sequence[dict], config: SearchConfig, strategy: str) -> list[Solution]:
+def solved(
+    engine: Engine, questions: Sequence[dict], config: SearchConfig, strategy: str, scorer: Scorer | None = None
+) -> list[Solution]:
     found: dict[str, Solution] = {}
 
     def keep(solution: Solution) -> None:
         found[solution.question_id] = solution
 
     asked = [Question(row["id"], row["question"]) for row in questions]
-    asyncio.run(solve_many(asked, Solver(engine, config, strategy), keep))
+    asyncio.run(solve_many(asked, Solver(engine, config, strategy, scorer=scorer), keep))
     return [found[question.id] for question in asked]
 
 

@@ -6,7 +6,6 @@ import json
 import random
 import subprocess
 import sys
-import zipfile
 from pathlib import Path
 
 import pytest
@@ -75,36 +74,36 @@ def test_loads_that_are_missing_damaged_or_mixed_are_told(files, tmp_path):
         pieces.cut(files, tmp_path / "small", 1 << 20)
 
 
-def wheel(folder, name, version, *needs):
-    """A wheel that holds nothing but its needs."""
-    path = folder / f"{name.replace('-', '_')}-{version}-py3-none-any.whl"
-    with zipfile.ZipFile(path, "w") as archive:
-        lines = [f"Name: {name}", f"Version: {version}", *(f"Requires-Dist: {need}" for need in needs)]
-        archive.writestr(f"{name.replace('-', '_')}-{version}.dist-info/METADATA", "\n".join(lines) + "\n\n")
-    return path
-
-
-def test_wheels_are_what_is_missing_and_what_that_needs(tmp_path, monkeypatch):
+def test_wheels_are_those_that_are_missing_or_do_not_fit():
     import wheels
 
-    index = {
-        "engine": ("1.0", ["torch==2.11.0", "helper<3", "Old.Tool>=2", "other; sys_platform == 'win32'", "huge"]),
-        "helper": ("2.5", ["leaf[extra]", "numpy"]),
-        "leaf": ("0.1", ["bonus; extra == 'extra'", "engine"]),
-        "bonus": ("7", ["newer; python_version >= '3.12'", "older; python_version < '3.12'"]),
-        "newer": ("1", []),
+    present = {"torch": "2.11.0+cu130", "Old.Tool": "1.9", "regex": "", "numpy": "2.5.2"}
+    needed = {"torch": "2.11.0", "old-tool": "2.0", "regex": "2026.1", "numpy": "2.4.9", "vllm": "0.26.0"}
+    assert wheels.missing(needed, present) == {"old-tool": "2.0", "numpy": "2.4.9", "vllm": "0.26.0"}
+
+
+def test_the_resolution_keeps_torch_and_prefers_what_is_there(tmp_path, monkeypatch):
+    import wheels
+
+    uv = tmp_path / "uv"
+    copies = "".join(f"cp $(dirname $3)/{name} {tmp_path}/{name}; " for name in ("asked.txt", "fixed.txt", "out.txt"))
+    uv.write_text(f"#!/bin/sh\n{copies}printf 'vllm==0.26.0\\nTorch==2.11.0\\n' > $7\n")
+    uv.chmod(0o755)
+    monkeypatch.setattr(wheels.shutil, "which", lambda *_, **__: str(uv))
+    present = {"torch": "2.11.0+cu130", "numpy": "2.5.2", "regex": ""}
+    assert wheels.resolve(["vllm==0.26.0"], present, "3.12") == {"vllm": "0.26.0", "torch": "2.11.0"}
+    read = {name: (tmp_path / name).read_text() for name in ("asked.txt", "fixed.txt", "out.txt")}
+    assert read == {
+        "asked.txt": "vllm==0.26.0\n",
+        "fixed.txt": "torch==2.11.0\n",
+        "out.txt": "torch==2.11.0\nnumpy==2.5.2\n",
     }
-
-    def fetch(self, requirement, folder, pip=()):
-        version, needs = index[requirement.name]
-        return wheel(folder, requirement.name, version, *needs)
-
-    monkeypatch.setattr(wheels.Machine, "fetch", fetch)
-    machine = wheels.Machine("3.12", {"torch": "2.11.0+cu130", "numpy": "", "old-tool": "1.9"})
-    told = wheels.closure(machine, ["engine==1.0"], tmp_path / "wheels", without=["Huge"])
-    names = {path.name.partition("-")[0] for path in (tmp_path / "wheels").iterdir()}
-    assert names == {"engine", "helper", "leaf", "bonus", "newer"}
-    assert told == ["engine asks for Old.Tool>=2, the machine has 1.9", "engine asks for huge, which is left out"]
+    uv.write_text("#!/bin/sh\necho no solution >&2; exit 1\n")
+    with pytest.raises(wheels.ResolutionError, match="no solution"):
+        wheels.resolve(["vllm==0.26.0"], present, "3.12")
+    monkeypatch.setattr(wheels.shutil, "which", lambda *_, **__: None)
+    with pytest.raises(wheels.ResolutionError, match="pip install uv"):
+        wheels.resolve([], {}, "3.12")
 
 
 def test_the_list_of_present_packages_is_read(tmp_path):

@@ -1,6 +1,7 @@
 """Best-first search: exact at every smaller budget, the same whatever is in flight, and never malformed by its own doing."""
 
 import asyncio
+import math
 import random
 from itertools import pairwise
 
@@ -113,6 +114,23 @@ def test_votes_weigh_by_the_probability_of_the_text_and_less_for_what_was_forced
     assert solution.vote == "content" and solution.votes[0].weight == max(g.weight for g in solution.votes)
     assert 0 < solution.share <= 1
     assert solve(rollouts=20, vote="majority").votes[0].weight == solve(rollouts=20, vote="majority").votes[0].count
+
+
+def test_a_process_reward_model_guides_and_votes():
+    asked = []
+
+    async def scorer(question, steps):
+        asked.append(steps)
+        return [0.9 if len(set(step)) % 2 else 0.1 for step in steps]
+
+    config = SearchConfig(rollouts=20, max_tokens=200)
+    plain_chains = [c.text for c in solve(rollouts=20).candidates]
+    found = asyncio.run(Solver(functional_engine(), config, "best_first", scorer=scorer).solve(QUESTION))
+    assert len(asked) == 20 and [c.text for c in found.candidates] != plain_chains
+    for candidate, steps in zip(found.candidates, asked, strict=True):
+        assert steps == [s.text for s in parse(candidate.text)]
+        content = 50 * candidate.logprob - 0.6931472 * candidate.forced
+        assert candidate.weight == pytest.approx(content + math.log(candidate.score))
 
 
 def test_the_search_stops_when_the_leader_holds_enough_of_the_vote():

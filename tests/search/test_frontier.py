@@ -84,6 +84,32 @@ def test_what_a_chain_shares_with_its_parent_is_branched_once():
     assert len(frontier) == before + 1
 
 
+def test_a_process_reward_model_sends_branches_where_it_trusts_what_is_before_and_doubts_the_step():
+    tokens = [
+        "<next_step>",
+        "1",
+        "</next_step>",
+        "<next_step>",
+        "2",
+        "</next_step>",
+        "<next_step>",
+        "3",
+        "</next_step>",
+        "<eos>",
+    ]
+    alternatives = {1: {"7": 0.05}, 4: {"8": 0.05}, 7: {"9": 0.05}}
+    plain = chain(tokens, alternatives)
+    scored = Chain(plain.ids, plain.logprobs, plain.top, scores={0: 0.9, 3: 0.1, 6: 0.1})
+    for found, first in ((plain, "<next_step>7"), (scored, "<next_step>1</next_step><next_step>8")):
+        frontier = Frontier(order())
+        frontier.add(found)
+        branches = frontier.take(100)
+        assert texts(b for b in branches if not b.forced)[0] == first
+    # What is doubtful from the start on is not continued: 0.9⁶ · 0.05 · 0.1 · 0.9 comes last.
+    assert texts(b for b in branches if not b.forced)[-1].endswith("9")
+    assert texts(b for b in branches if b.forced)[0] == "<next_step>1</next_step><subquestion>"
+
+
 def test_a_forced_tag_counts_nothing_in_what_follows():
     tokens = ["<analyze>", "1", "</analyze>", "<next_step>", "2", "</next_step>", "<eos>"]
     worth = {}

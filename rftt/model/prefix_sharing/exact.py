@@ -24,15 +24,12 @@ def obstacle(config: Any, trainer: Mapping[str, Any]) -> str | None:
         return f"a {kind} model reads more than text"
     if type(config) not in MODEL_FOR_CAUSAL_LM_MAPPING:
         return f"transformers has no causal language model of type {kind}"
-    if not MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_attention_backend:
-        return f"the attention of a {kind} model cannot be replaced"
     if getattr(config, "attention_dropout", 0.0):
         return "model.attention_dropout draws one number a row, and shared tokens are in one row only"
     if other := sorted(set(getattr(config, "layer_types", None) or ()) - ATTENDING):
         return f"a {kind} model has layers of {other[0]}, which see their tokens in the order of the packed row"
-    recurrent = ("layers_block_type", "hybrid_override_pattern", "mamba_d_state", "mamba_d_conv", "attn_layer_period")
-    if any(getattr(config, name, None) is not None for name in recurrent):
-        return f"a {kind} model has recurrent layers, which see their tokens in the order of the packed row"
+    if not MODEL_FOR_CAUSAL_LM_MAPPING[type(config)]._supports_attention_backend:
+        return f"the attention of a {kind} model cannot be replaced"
     if kind in ("gpt_oss",):
         return f"the attention of a {kind} model has sinks"
     if getattr(config, "attn_logit_softcapping", None):
