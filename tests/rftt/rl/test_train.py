@@ -31,7 +31,7 @@ def trained(chain_model, problems, tmp_path_factory):
     from rftt.config import from_dict
 
     folder = tmp_path_factory.mktemp("trained")
-    rl = {"questions_per_step": 3, "rollouts": 4, "max_depth": 6, "max_step_tokens": 16, "min_prior": 0.02,
+    rl = {"questions_per_step": 3, "rollouts": 4, "max_depth": 6, "max_step_tokens": 64, "min_prior": 0.02,
           "max_steps": 3, "learning_rate": 1e-3, "save_steps": 2, "disable_tqdm": True, "rollouts_every": 2}  # fmt: skip
     config = from_dict({"run": str(folder), "engine": {"name": "transformers", "max_model_len": 160}, "rl": rl})
     return config, train_rl(chain_model, problems, folder / "rl" / "final", config)
