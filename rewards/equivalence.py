@@ -414,16 +414,30 @@ def _split_unit(node: Node) -> tuple[Unit | None, Node]:
 
 
 def _lettered_unit(node: Node, like: Unit) -> tuple[Unit | None, Node]:
-    """The unit of a product with a letter, where the other side shows that the letter is one: `5 h`, `9 m^2`."""
-    if node[0] == "mul" and len(node[1]) == 2 and not any(part[0] == "sym" for part in walk(node[1][0])):
-        value, letter = node[1]
-        power = 1
-        if letter[0] == "pow" and letter[2][0] == "num" and letter[2][1] in (2, 3):
-            letter, power = letter[1], int(letter[2][1])
-        unit = find_unit(letter[1], power) if letter[0] == "sym" else None
-        if unit and unit.dimension == like.dimension:
-            return unit, value
-    return None, node
+    """The unit written in letters, where the other side shows that letters are one: `5 h`, `9 m^2`, `12 km/h`."""
+    found = _letters_of_unit(node)
+    return found if found and found[0].dimension == like.dimension else (None, node)
+
+
+def _letters_of_unit(node: Node) -> tuple[Unit, Node] | None:
+    if node[0] == "unit":
+        return node[1], node[2]
+    if node[0] == "div":
+        top, bottom = _letters_of_unit(node[1]), _letters_of_unit(("mul", (node[1], node[2])))
+        if top is None or bottom is None:
+            return None
+        return Unit(f"{top[0].dimension}/{bottom[0].dimension}", top[0].factor / bottom[0].factor), top[1]
+    if node[0] != "mul":
+        return None
+    value, *letters = node[1]
+    power = 1
+    if letters[-1][0] == "pow" and letters[-1][2][0] == "num" and letters[-1][2][1] in (2, 3):
+        power = int(letters[-1][2][1])
+        letters[-1] = letters[-1][1]
+    if any(letter[0] != "sym" for letter in letters):
+        return None
+    unit = find_unit("".join(letter[1] for letter in letters), power)
+    return (unit, value) if unit else None
 
 
 def _radians(inner: Node, unit: Unit | None) -> Node:

@@ -24,9 +24,7 @@ _BOXED_TOKEN = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z0-9])(?![A-Za-z0-9.,{(^_\\])")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 # Between two boxes: what only lays out, what separates a list, and where a sentence ends.
-_LAYOUT = re.compile(
-    r"\\[()\[\],;:! ]|\\q?quad(?![A-Za-z])|\\(?:text(?:rm|bf|it)?|mathrm|mbox)(?![A-Za-z])|[$~{}*]|\\displaystyle(?![A-Za-z])"
-)
+_LAYOUT = re.compile(r"\\[()\[\],;:! ]|\\(?:q?quad|text(?:rm|bf|it)?|mathrm|mbox|displaystyle)(?![A-Za-z])|[$~{}*]")
 _LIST_JOINT = re.compile(r"(?:[\s,;&、，；]|\b(?:and|AND|And)\b|\\(?:land|wedge)(?![A-Za-z]))+")
 _SENTENCE_BREAK = re.compile(r"^\s*[.!?…]+(?=\s|$)|[.!?…](?=\s+[A-Z][a-z ])|[。！？]")
 _LINE_BREAK = re.compile(r"\n\s*\n|\n[ \t>#-]*(?=[A-Z][a-z\s]|[^\x00-\x7f])")

@@ -90,7 +90,9 @@ async def grade_async(
     import asyncio
 
     task = _Task(gold, text, extract, within, timeout)
-    return task.verdict or await asyncio.to_thread(task.decide_there)
+    if task.verdict is None:
+        return await asyncio.to_thread(task.decide_there)
+    return task.verdict
 
 
 def grade_many(
@@ -162,6 +164,8 @@ class _Task:
         try:
             return decide(unboxed(self.gold), self.answer, "quick")
         except Undecided:
+            return None
+        except Exception:  # a hostile answer can make anything raise; the worker is where that is counted
             return None
 
     def decide_there(self) -> Verdict:

@@ -24,6 +24,7 @@ _SIGNS = {
     "π": r"\pi ", "α": r"\alpha ", "β": r"\beta ", "γ": r"\gamma ", "δ": r"\delta ", "ε": r"\epsilon ", "θ": r"\theta ",
     "λ": r"\lambda ", "μ": r"\mu ", "σ": r"\sigma ", "φ": r"\phi ", "ω": r"\omega ", "ρ": r"\rho ", "τ": r"\tau ",
     "Δ": r"\Delta ",
+    "¢": r"\text{ cents}",
     "“": '"', "”": '"', "‘": "'", "’": "'", "。": ".", "，": ",", "；": ";", "：": ":",
 }  # fmt: skip
 # Combining marks over a letter are accents; over a digit, a line and a dot say that it repeats.
@@ -49,16 +50,26 @@ _STRUCK = "\u0336"  # a mark that no parser takes
 _DRESS = re.compile(
     r"\\(?:textcolor|color|colorbox)(?![A-Za-z])\s*(?:\[[^\[\]{}]*\]\s*)?\{[^{}]*\}"
     r"|\\(?:tiny|scriptsize|footnotesize|small|normalsize|large|Large|LARGE|huge|Huge|scriptstyle|scriptscriptstyle"
-    r"|bfseries|mathopen|mathclose|mathord|mathbin|mathrel|mathpunct|mathinner|centering|noindent|ensuremath)(?![A-Za-z])"
+    r"|bfseries|boldsymbol|bm|underline|mathopen|mathclose|mathord|mathbin|mathrel|mathpunct|mathinner|centering|noindent|ensuremath)(?![A-Za-z])"
 )
 _NUMBERS = re.compile(r"\\(?:([RNZQC])|[Rr]eals|(?:Bbb|mathds)\s*\{?\s*([A-Z])\s*\}?)(?![A-Za-z])")
+_FONT_GROUP = re.compile(r"\{\s*\\(?:bf|rm|it|tt|sf|em)(?![A-Za-z])\s*(?:([A-Za-z ]{2,})\})?")
+_MARKDOWN = re.compile(r"\s*(?:\*\*([^*]+)\*\*|`([^`]+)`)\s*")
+# A number in words of its base, and the number of combinations in other notations.
+_BASE_IN_WORDS = re.compile(
+    r"\s*[(\[]?\s*([0-9A-Z]+)\s*[)\]]?\s*_?[\s{(]*(?:\\text[a-z]*\s*\{)?[\s(]*(?:in\s+)?base[\s}-]*(\d+)[\s)}.]*"
+)
+_COMBINATIONS = re.compile(
+    r"(?:\{\s*\}\s*)?[_^]\s*(?:\{(\w+)\}|(\w))\s*C\s*_\s*(?:\{(\w+)\}|(\w))|(?<![A-Za-z\d.^_])(\d+)\s*C\s*(\d+)(?![\d.])"
+    r"|(?<![A-Za-z\\])C_\s*\{?(\d+)\}?\s*\^\s*\{?(\d+)\}?|(?<![A-Za-z\\])C\^\s*\{?(\d+)\}?\s*_\s*\{?(\d+)\}?"
+)
 _CHOOSE = re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}")
 _BASED = re.compile(
-    r"(?<![A-Za-z])\(\s*(\d[0-9A-Z]*|[A-F]{2,})\s*\)(?=\s*_)|(?<=[0-9A-Za-z])_\s*\{\s*\(\s*(\d+)\s*\)\s*\}"
+    r"(?<![A-Za-z])[(\[]\s*(\d[0-9A-Z]*|[A-F]{2,})\s*[)\]](?=\s*_)|(?<=[0-9A-Za-z])_\s*\{\s*\(\s*(\d+)\s*\)\s*\}"
 )
 # What separates thousands and decimals outside of English: 1.234.567, 12'345, 3{,}14.
 _DOTTED = re.compile(
-    r"(?<![\d._^,])[1-9]\d{0,2}(?:\.\d{3}){2,}(?!\.?\d)|(?<![\d._^,'])[1-9]\d{0,2}(?:'\d{3})+(?![\d'])"
+    r"(?<![\d._^,])[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?(?!\.?\d)|(?<![\d._^,'])[1-9]\d{0,2}(?:'\d{3})+(?![\d'])"
 )
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,}])(?:(?:0|\d{4,})\{,\}|\d{1,3}\{,\}(?!\d{3}(?!\d)))(?=\d+(?!\.?\d|\{,\}))")
 _GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:(?:\s?\{,\s?\}\s?|,\\!\s?|\\[,;:! ]|~|[ ])\d{3})+(?!\d)")
@@ -74,6 +85,7 @@ _SPACING = re.compile(r"(?<!\\)\\[,;:! ]|~|\\q?quad|\\(?:enspace|thinspace|hspac
 _RAISED = re.compile("[" + "".join(_SUPERSCRIPTS) + "]+")
 _CIRCLED = re.compile("[①-⑨](?=\\s*[①-⑨])")
 _INVISIBLE = frozenset(map(chr, [*range(0xFE00, 0xFE10), 0x20E3, 0x034F]))  # variation selectors, keycaps, the joiner
+_OVERRIDES = frozenset("\u202d\u202e")  # what follows is shown in another order than it is written
 _HTML = {"<sup>": "^{", "</sup>": "}", "<sub>": "_{", "</sub>": "}", "&lt;": "<", "&gt;": ">", "&amp;": "&"}
 _ORDINAL = re.compile(
     r"(?<=\d)\s*(?:\^\s*)?(?:\{\s*)?(?:\\(?:text|mathrm|textrm|rm)\s*\{\s*)?(?:th|st|nd|rd)(?![A-Za-z])(?:\s*\})*"
@@ -86,6 +98,9 @@ _PLAIN = re.compile(
 @lru_cache(maxsize=2048)
 def normalise(text: str) -> str:
     """The text in one way of writing; idempotent on what it returns."""
+    if "*" in text or "`" in text:
+        emphasised = _MARKDOWN.fullmatch(text)
+        text = emphasised[1] or emphasised[2] if emphasised else text
     if text.count("~~") > 1:
         text = text.replace("~~", _STRUCK)  # struck out in Markdown
     if not text.isascii():
@@ -98,16 +113,21 @@ def normalise(text: str) -> str:
             text = _ESCAPED_COMMANDS.sub(r"\\", text)
         text = _ROW_SPACING.sub(r"\\\\ ", text)
         text = _NUMBERS.sub(lambda match: rf"\mathbb{{{match[1] or match[2] or 'R'}}}", text)
-        text = _CHOOSE.sub(r"\\binom{\1}{\2}", _DRESS.sub(" ", text))
+        text = _FONT_GROUP.sub(_in_font, _DRESS.sub(" ", text))
+        text = _CHOOSE.sub(r"\\binom{\1}{\2}", text)
         text = text.replace("\\$", " ")
         text = _PHANTOM.sub(" ", _LAYOUT.sub(" ", text))
     text = _MATH_DELIMITERS.sub(" ", text)
+    if "C" in text:
+        text = _COMBINATIONS.sub(_binomial, text)
+    if "base" in text and (based := _BASE_IN_WORDS.fullmatch(text)):
+        text = f"{based[1]}_{{{based[2]}}}"
     if "_" in text:
         text = _BASED.sub(lambda match: match[1] or f"_{{{match[2]}}}", text)
     if "{,}" in text:
         text = _DECIMAL_COMMA.sub(lambda match: match[0].replace("{,}", "."), text)
     if "." in text or "'" in text:
-        text = _DOTTED.sub(lambda match: re.sub("[.']", "", match[0]), text)
+        text = _DOTTED.sub(lambda match: re.sub("[.']", "", match[0]).replace(",", "."), text)
     text = _GROUPED.sub(lambda match: _SEPARATORS.sub("", match[0]), text)
     if "," in text:
         text = _COMMA_GROUPED.sub(lambda match: _join_thousands(text, match), text)
@@ -145,8 +165,8 @@ def _ascii(text: str) -> str:
             parts.append(_SIGNS[character])
         elif character in _SUBSCRIPTS:
             parts.append("_{" + _SUBSCRIPTS[character] + "}")
-        elif character in _INVISIBLE or unicodedata.category(character) == "Cf":  # zero-width and directional marks
-            continue
+        elif character in _INVISIBLE or (unicodedata.category(character) == "Cf" and character not in _OVERRIDES):
+            continue  # zero-width and directional marks
         elif (digit := unicodedata.digit(character, None)) is not None and unicodedata.category(character) == "Nd":
             parts.append(str(digit))
         elif unicodedata.category(character) == "No" and "⁄" in (spelled := unicodedata.normalize("NFKC", character)):
@@ -156,6 +176,20 @@ def _ascii(text: str) -> str:
             compatible = unicodedata.normalize("NFKC", character)
             parts.append(_SIGNS.get(compatible, compatible) if len(compatible) == 1 else character)
     return "".join(parts)
+
+
+def _in_font(match: re.Match[str]) -> str:
+    r"""`{\rm cm}` is text, `{\bf 7}` a group."""
+    return rf"\text{{{match[1]}}}" if match[1] else "{"
+
+
+def _binomial(match: re.Match[str]) -> str:
+    """`{}_{10}C_3`, `10C3` and, where it can be nothing else, `C_{10}^3`."""
+    whole, bare, part, bare_part, digits, digits_part, below, above, above_first, below_last = match.groups()
+    if below or below_last:
+        of, take = (below, above) if below else (below_last, above_first)
+        return rf"\binom{{{of}}}{{{take}}}" if int(take) < int(of) and int(of) > 2 else match[0]
+    return rf"\binom{{{whole or bare or digits}}}{{{part or bare_part or digits_part}}}"
 
 
 def _join_thousands(text: str, match: re.Match[str]) -> str:

@@ -47,7 +47,7 @@ class Doubles:
 
     pi: Any = math.pi
     e: Any = math.e
-    nothing: Any = 1e-13  # what is smaller, and is not exact, may be zero
+    nothing: Any = 1e-13  # a divisor that is smaller, and not exact, may be zero
     poles = 1e13  # a trigonometric function beyond that may have a pole here
 
     def __init__(self, point: int) -> None:
@@ -94,7 +94,7 @@ class Doubles:
         return self.unless_pole(name, _FUNCTIONS[name](cmath, value))
 
     def unless_pole(self, name: str, value: Any) -> Any:
-        if name in ("tan", "cot", "sec", "csc") and abs(value) > self.poles:
+        if name in _PERIODIC and abs(value) > self.poles:
             raise Singular
         return value
 
@@ -123,7 +123,8 @@ class Digits(Doubles):
         self.mp = mpmath
         self.pi = mpmath.mpf(mpmath.pi)
         self.e = mpmath.mpf(mpmath.e)
-        self.nothing = mpmath.mpf(10) ** -(digits + GUARD // 2)
+        self.nothing = 0  # sums and functions are exactly zero where they are nothing but rounding
+        self.rounding = mpmath.mpf(10) ** -(digits + GUARD // 2)
         self.poles = mpmath.mpf(10) ** (digits + GUARD // 2)
         self.hidden = 0.0
 
@@ -135,7 +136,7 @@ class Digits(Doubles):
         total = left + right
         if left and right:
             self.hide(self.mp.mag(left) - self.mp.mag(right))
-            if abs(total) < self.nothing * abs(left):
+            if abs(total) < self.rounding * abs(left):
                 return self.mp.mpc(0)
         return self.keep(total)
 
@@ -166,7 +167,7 @@ class Digits(Doubles):
         return self.function("exp", exponent * self.mp.log(base))
 
     def function(self, name: str, value: Any) -> Any:
-        if abs(value) > (MAX_EXPONENT if name in ("exp", "gamma", "sinh", "cosh", "tanh") else 1e30):
+        if not name.startswith(("ln", "arc")) and abs(value) > (1e30 if name in _PERIODIC else MAX_EXPONENT):
             raise NotNumeric
         if value:
             self.hide(2 * self.mp.mag(value))
@@ -178,7 +179,10 @@ class Digits(Doubles):
             return self.mp.mpc(self.mp.gamma(value))
         if value == 0 and name in ("ln", "cot", "csc", "coth", "csch"):
             raise Singular
-        return self.unless_pole(name, self.mp.mpc(_FUNCTIONS[name](self.mp, value)))
+        result = self.unless_pole(name, self.mp.mpc(_FUNCTIONS[name](self.mp, value)))
+        if name in _PERIODIC and abs(result) < self.rounding * abs(value):
+            return self.mp.mpc(0)
+        return result
 
     def floor(self, value: Any) -> Any:
         if value.imag:
@@ -186,6 +190,7 @@ class Digits(Doubles):
         return self.mp.mpc(self.mp.floor(value.real))
 
 
+_PERIODIC = frozenset(["sin", "cos", "tan", "cot", "sec", "csc"])
 _HYPERBOLIC = frozenset(["sinh", "cosh", "tanh", "coth", "sech", "csch"])
 _FUNCTIONS: dict[str, Callable[[Any, Any], Any]] = {
     "exp": lambda m, x: m.exp(x),

@@ -45,9 +45,8 @@ _SHORT_WORDS = frozenset(
     ]
 )
 _BASED = re.compile(r"([0-9A-Z]*\d[0-9A-Z]*|[0-9A-Z]{2,})_\{?(1[1-9]|2\d|3[0-6])\}?")
-_AMOUNT = re.compile(r"(-?)\s*(?:\\\$|\$)\s*(-?\d[\d.,{}\\! ]*)")
+_AMOUNT = re.compile(r"(-?)\s*(\\\$|[$€£¥₹])\s*(-?\d[\d.,{}\\! ]*)")
 _MATH = re.compile(r"(?<!\\)\$(?=.*\$)|(?<=\d)\$|\\[()]")
-_DOLLAR = find_unit("dollar")
 _ARTICLES = re.compile(r"\b(?:a|an|the)\s+")
 
 
@@ -92,7 +91,7 @@ def read(text: str) -> Reading:
     based = _BASED.fullmatch(plain(text))
     if based and not based[1].isdigit() and all(int(digit, 36) < int(based[2]) for digit in based[1]):
         trees = [("base", based[1], int(based[2]))]
-    amount = _dollars(text)
+    amount = _money(text)
     if amount is not None:
         trees = [amount]
     if trees:
@@ -100,16 +99,18 @@ def read(text: str) -> Reading:
     return Reading(tuple(trees), words[0] if words else None, unsupported and not trees and words is None)
 
 
-def _dollars(text: str) -> Node | None:
-    """An amount of money: a dollar sign and a number."""
-    amount = _AMOUNT.fullmatch(_MATH.sub("", text).strip(" .")) if "$" in text and len(text) < 60 else None
+def _money(text: str) -> Node | None:
+    """An amount of money: the sign of a currency and a number."""
+    signed = any(sign in text for sign in "$€£¥₹") and len(text) < 60
+    amount = _AMOUNT.fullmatch(_MATH.sub("", text).strip(" .")) if signed else None
     if amount is None:
         return None
     try:
-        number = parse(normalise(amount[1] + amount[2]))
+        number = parse(normalise(amount[1] + amount[3]))
     except Malformed:
         return None
-    return ("unit", _DOLLAR, number) if number[0] in ("num", "neg") else None
+    unit = find_unit({"€": "euro", "¥": "yuan", "₹": "rupee", "£": "sterling"}.get(amount[2], "dollar"))
+    return ("unit", unit, number) if number[0] in ("num", "neg") else None
 
 
 def _candidates(text: str, normal: str) -> list[str]:

@@ -9,27 +9,9 @@ from rewards.grammar import Node
 from rewards.units import find_unit
 
 _ONES = [
-    "zero",
-    "one",
-    "two",
-    "three",
-    "four",
-    "five",
-    "six",
-    "seven",
-    "eight",
-    "nine",
-    "ten",
-    "eleven",
-    "twelve",
-    "thirteen",
-    "fourteen",
-    "fifteen",
-    "sixteen",
-    "seventeen",
-    "eighteen",
-    "nineteen",
-]
+    "zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine", "ten", "eleven", "twelve",
+    "thirteen", "fourteen", "fifteen", "sixteen", "seventeen", "eighteen", "nineteen",
+]  # fmt: skip
 _TENS = dict(zip(["twenty", "thirty", "forty", "fifty", "sixty", "seventy", "eighty", "ninety"], range(20, 100, 10)))
 _SCALES = {"thousand": 1000, "million": 10**6, "billion": 10**9}
 _PARTS = {
@@ -40,6 +22,8 @@ _REALS = re.compile(
     r"(?:[a-z] (?:is|are|can be) )?(?:set of )?(?:all|any|every) reals?(?: numbers?| values?)?(?: (?:of |for )?[a-z])?"
     r"|(?:set of )?(?:real numbers|reals)"
 )
+_NUMBERS = re.compile(r"(?:set of )?(?:all )(integer|natural number|rational number|complex number)s?")
+_NAMES = {"integer": "Z", "natural number": "N", "rational number": "Q", "complex number": "C"}
 _EMPTY = re.compile(r"(?:empty|null) set|(?:there (?:is|are) )?no (?:real )?(?:solutions?|roots?)(?: exists?)?")
 MAX_WORDS = 16
 
@@ -55,6 +39,8 @@ def spoken(words: tuple[str, ...]) -> Node | None:
     text = " ".join(words)
     if _REALS.fullmatch(text):
         return ("sym", "\\mathbb(R)")
+    if numbers := _NUMBERS.fullmatch(text):
+        return ("sym", f"\\mathbb({_NAMES[numbers[1]]})")
     if _EMPTY.fullmatch(text):
         return ("sym", "\\emptyset")
     negative = words[:1] in (("minus",), ("negative",))

@@ -164,8 +164,8 @@ class _Parser(TokenStream):
             elif token == "/":
                 self.take()
                 factors = [("div", product(factors), self.signed_factor())]
-            elif token == "{" and self.peek(1) == "}":
-                self.position += 2  # an empty group, as in `30^\\circ{}`
+            elif self.skips_empty_groups():
+                continue
             elif self.starts_factor(token):
                 if (token[0].isdigit() or token[0] == ".") and not self.after_bracket(factors[-1]):
                     factors[-1] = self.mixed_number(factors[-1])
@@ -179,11 +179,20 @@ class _Parser(TokenStream):
             else:
                 return product(factors)
 
+    def skips_empty_groups(self) -> bool:
+        """Whether there were empty groups, as in `30^\\circ{}`, which mean nothing."""
+        start = self.position
+        while self.peek() == "{" and self.peek(1) == "}":
+            self.position += 2
+        return self.position > start
+
     def starts_factor(self, token: str) -> bool:
         if not token or token in CLOSING or token in RELATIONS or token[0] in '",;:+-*/^_=<>&!\'%@?#`~"':
             return False
         if token == "|":
             return not self.bars
+        if token == "{" and self.peek(1) == "}":
+            return False
         if token == "[" and self.brackets and self.peek(1) in AFTER_INTERVAL:
             return False
         return token not in NO_FACTOR
@@ -206,6 +215,7 @@ class _Parser(TokenStream):
 
     def signed_factor(self) -> Node:
         negative = False
+        self.skips_empty_groups()
         while self.peek() in ("+", "-"):
             negative ^= self.take() == "-"
         if self.peek() in ("\\pm", "\\mp"):
@@ -223,6 +233,8 @@ class _Parser(TokenStream):
         """Powers, factorials, percent signs, degrees and units after an atom."""
         links = 0
         while True:
+            if self.peek(2) == "^":
+                self.skips_empty_groups()
             token = self.peek()
             links = self.link(links)
             if token == "_" and node[0] == "pow" and node[1][0] in ("sym", "const"):

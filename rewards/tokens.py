@@ -79,6 +79,7 @@ _OPERATOR_ALIASES = {
     "<=": "\\le", ">=": "\\ge", "!=": "\\ne", "==": "=", "**": "^", "->": "\\to", ":=": "=", "...": "\\dots",
 }  # fmt: skip
 _LETTER_LIST = re.compile(r"[A-Za-z](?:\s*(?:,|,?\s*and)\s*[A-Za-z])+")
+_FORMULA = re.compile(r"[\d)}A-Za-z]\s*[-+*/^=<>]\s*[\d({A-Za-z\\]|\d[A-Za-z]")
 _QUALIFIER = re.compile(r"(?:where|for|if|when|with|such that|as|since|given)\b")
 
 
@@ -112,6 +113,8 @@ def tokenize(text: str) -> list[str]:
             tokens.append(_OPERATOR_ALIASES[value])
         elif kind == "begin":
             tokens.append("@" + value.strip(" \t\n{}*"))
+        elif kind in ("foreign", "other") and any(character.isdigit() for character in value):
+            raise Malformed("a digit in a circle or in brackets")
         elif kind == "foreign":
             unit = tokens and tokens[-1][-1] in "0123456789})" and find_unit(value)
             tokens.extend(['"' + value.lower()] if unit else value)
@@ -159,10 +162,14 @@ def _add_text(tokens: list[str], content: str) -> None:
         tokens.append("\\" + lowered)
     elif bare in NAMES:
         tokens.append(NAMES[bare])
+    elif bare in ("i", "e") and bare == content:
+        tokens.append(bare)  # an upright constant
     elif len(bare) == 1 and bare.isalpha():
         tokens.append('"' + bare if follows_value else bare)  # `5\text{ q}` is no product; `\text{C}` is a choice
     elif not any(character.isalpha() for character in bare):
         tokens.extend(token for token in re.findall(r"\d+(?:\.\d+)?|\.\d+|\S", content))
+    elif _FORMULA.search(bare) and not re.search(r"[A-Za-z]{2}", bare):
+        tokens.extend(tokenize(content))  # a formula in a font of its own
     elif re.fullmatch(r"\([A-Za-z]\)", bare):
         tokens.extend(bare)
     elif _LETTER_LIST.fullmatch(bare) or (

@@ -85,7 +85,10 @@ _TABLE: dict[str, dict[str, float]] = {
     "temperature": {"k kelvin": 1.0},
     "amount": {"mol mole": 1.0},
     "pressure": {"pa pascal": 1.0, "atm": 101325.0},
-    "currency": {"euro": 1.0, "rupee": 1.0, "yuan": 1.0},
+    "euro": {"euro": 1.0},
+    "rupee": {"rupee": 1.0},
+    "yuan": {"yuan": 1.0},
+    "sterling": {"sterling": 1.0},
     "count": {
         "unit person people student child children boy girl man men woman women player team friend member way "
         "arrangement combination permutation possibility possibilitie outcome solution value integer number digit "

@@ -38,7 +38,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _code(arguments: Arguments) -> int:
     """Run a command; returns its exit code and says what went wrong."""
-    from rftt.errors import PhaseFailed, UsageError, one_line
+    from rftt.errors import PhaseFailed, TrainingFailed, UsageError, one_line
     from search.engines.engine import EngineError
 
     try:
@@ -47,6 +47,9 @@ def _code(arguments: Arguments) -> int:
     except (UsageError, EngineError) as error:
         terminal.say(f"rftt: {one_line(str(error))}", error=True)
         return 2
+    except TrainingFailed as error:
+        terminal.say(f"rftt: {error}", error=True)
+        return 1
     except KeyboardInterrupt:
         return _ended("interrupted", arguments, shown=False)
     except BrokenPipeError:

@@ -31,3 +31,13 @@ class PhaseFailed(Exception):
     def __init__(self, phase: str, code: int) -> None:
         super().__init__(f"{phase} ended with exit code {code}")
         self.phase, self.code = phase, code
+
+
+class TrainingFailed(Exception):
+    """A training came to nothing, e.g. with a loss that is not finite.
+
+    The message is one line; the command line prints it without a traceback and exits with code 1.
+    """
+
+    def __init__(self, message: str) -> None:
+        super().__init__(one_line(message))

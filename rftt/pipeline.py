@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import shlex
+import shutil
 import sys
 import time
 from collections.abc import Sequence
@@ -21,27 +22,17 @@ from rftt.data.questions import problems
 from rftt.errors import PhaseFailed, UsageError
 from rftt.model.checkpoints import write_whole
 from rftt.phases import plan, report
+from rftt.phases.frozen import refuse_changes
 from rftt.phases.summary import summarise
 from rftt.rl.grpo_options import uses_vllm
 from rftt.run_folder import MODELS, model_path
 from rftt.runtime import terminal
 from rftt.runtime.children import run_children
 from rftt.runtime.folder_lock import holding
+from rftt.runtime.own_grading import grading_of
 from rftt.runtime.status import NAME, TIME
 from rftt.weighting.registry import WEIGHTINGS, load_weighting
 from search.functions import FunctionSet
-
-# A run may go on with other servers, on another engine or with more in flight: that is not what its results depend on.
-FREE = frozenset({
-    "model.trust_remote_code", "engine.name", "engine.servers", "engine.options", "search.live_trees", "eval.processes",
-    "eval.benchmarks", "eval.strategies", "eval.budgets", "eval.token_budgets", "data.root", "data.table",
-    "prm.servers", "prm.batch_size", "prm.device", "prm.options", "shad.threshold", "shad.score_tokens",
-})  # fmt: skip
-# Nor on how training is spread over devices, and where it is told of.
-FREE_IN_TRAINER = frozenset({
-    "deepspeed", "gradient_checkpointing", "gradient_checkpointing_kwargs", "per_device_train_batch_size",
-    "report_to", "run_name",
-})  # fmt: skip
 
 
 def prepare(config: Config) -> Path:
@@ -51,7 +42,7 @@ def prepare(config: Config) -> Path:
         ``config.yaml`` in the run folder.
 
     Raises:
-        UsageError: something is wrong with them, or the run folder was begun with other settings or another token set.
+        UsageError: something is wrong with them, or a phase that has begun depended on other settings or another token set.
     """
     from rftt.model.function_sets import keep_functions
     from rftt.model.vocabulary import check_model
@@ -60,7 +51,8 @@ def prepare(config: Config) -> Path:
     resolved, before = config.to_dict(), None
     if path.exists():
         before = read_config(path).to_dict()
-        _same_settings(_deciding(before), _deciding(resolved), path)
+        if any(name.startswith("data.") or name == "seed" for name in refuse_changes(config.folder, before, resolved)):
+            shutil.rmtree(config.folder / "data", ignore_errors=True)  # nothing has been made of these questions yet
     else:
         check_model(
             model_path(config),
@@ -69,6 +61,7 @@ def prepare(config: Config) -> Path:
             trust_remote_code=config.model.trust_remote_code,
         )
     functions = keep_functions(config)
+    grading_of(config)
     _check_weighting(config, functions)
     problems(config)
     if before != resolved:
@@ -113,22 +106,6 @@ def _run(config: Config, command: Sequence[str]) -> dict[str, float]:
     return json.loads((config.folder / "seconds.json").read_text())
 
 
-def _same_settings(before: dict, now: dict, path: Path) -> None:
-    changed = [
-        f"{section}.{key}" if isinstance(value, dict) else section
-        for section, value in now.items()
-        for key in (value if isinstance(value, dict) else [section])
-        if f"{section}.{key}" not in FREE
-        and (before.get(section, {}).get(key) if isinstance(value, dict) else before.get(section))
-        != (value[key] if isinstance(value, dict) else value)
-    ]
-    if changed:
-        raise UsageError(
-            f"{path.parent}: this run was begun with another {', '.join(changed[:4])}; give another folder with run=FOLDER "
-            "or remove this one"
-        )
-
-
 def _check_weighting(config: Config, functions: FunctionSet) -> None:
     """Raises:
     UsageError: a weighting of ours names a function that the token set does not have.
@@ -139,15 +116,6 @@ def _check_weighting(config: Config, functions: FunctionSet) -> None:
             load_weighting(settings.name, settings.options).for_functions(functions)
         except ValueError as error:
             raise UsageError(f"sft.weighting.{error}") from error
-
-
-def _deciding(values: dict) -> dict:
-    """The settings without the options of TRL that results do not depend on."""
-    kept = dict(values)
-    for section in ("shad", "sft", "rl"):
-        trainer = {k: v for k, v in values[section]["trainer"].items() if k not in FREE_IN_TRAINER}
-        kept[section] = values[section] | {"trainer": trainer}
-    return kept
 
 
 def _add_seconds(folder: Path, phase: str, seconds: float) -> None:

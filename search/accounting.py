@@ -59,7 +59,7 @@ class CountedEngine(EngineAround):
         self._begun: float | None = None
         self._ended = 0.0
         self._open: dict[str, PrefixCount] = defaultdict(PrefixCount)
-        self._unique = self._trees = self._tree_requests = self._tree_rounds = 0
+        self._unique = self._trees = self._tree_requests = self._tree_rounds = self._rollouts = self._leaves = 0
 
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         if self._begun is None:
@@ -79,10 +79,14 @@ class CountedEngine(EngineAround):
         self._trees += 1
         self._tree_requests += tree.requests
         self._tree_rounds += tree.rounds
+        leaves = tree.leaves()
+        self._rollouts += len(leaves)
+        self._leaves += len({tuple(i for node in tree.path(leaf) for i in node.ids) for leaf in leaves})
 
     def figures(self) -> dict[str, float]:
         """What was done since this object was made: totals, and rates over the time from the first request to the last
-        answer. ``outside_engine`` is the share of that time in which the engine did nothing.
+        answer. ``outside_engine`` is the share of that time in which the engine did nothing;
+        ``leaves_per_question`` counts the rollouts whose paths are not those of other ones.
         """
         now, before = self.stats, self._before
         seconds = self._ended - self._begun if self._begun is not None else 0.0
@@ -97,6 +101,8 @@ class CountedEngine(EngineAround):
             "cached_tokens": cached,
             "redundancy": computed / unique if unique else 1.0,
             "requests_per_question": self._tree_requests / self._trees if self._trees else 0.0,
+            "rollouts_per_question": self._rollouts / self._trees if self._trees else 0.0,
+            "leaves_per_question": self._leaves / self._trees if self._trees else 0.0,
             "rounds_per_question": self._tree_rounds / self._trees if self._trees else 0.0,
             "seconds": seconds,
             "tokens_per_s": decoded / seconds if seconds else 0.0,

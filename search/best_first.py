@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING
 from search.chain import Step
 from search.chain_tree import Path, add_path
 from search.engines.engine import Generation, Sampling
-from search.frontier import Branch, Chain, Frontier, Order
+from search.frontier import TINY, Branch, Chain, Frontier, Order
 from search.solution import Candidate, Solution
 from search.tree import Tree
 from search.voting import Poll
@@ -139,19 +139,29 @@ class _Search:
         solver = self.solver
         if not branch.ids and solver.on_step is not None and solver.openings:
             return await self._told(solver.on_step)
-        if not branch.opens:
+        function = self._forced_function(branch)
+        if function is None:
             return Continued(branch, await self._ask(branch, room), 1)
         step = await self._ask(branch, room, tuple(solver.closings))
         if not step.stopped or step.ids[-1] not in solver.closings:
             return Continued(branch, step, 1)
-        if solver.closings[step.ids[-1]] != solver.openings[branch.ids[-1]]:
-            right = next(id for id, name in solver.closings.items() if name == solver.openings[branch.ids[-1]])
+        if solver.closings[step.ids[-1]] != function:
+            right = next(id for id, name in solver.closings.items() if name == function)
             branch = replace(branch, forced=(*branch.forced, len(branch.ids) + len(step.ids) - 1))
             step = replace(step, ids=(*step.ids[:-1], right), logprobs=(*step.logprobs[:-1], 0.0))
         if room is not None and room <= len(step.ids):
             return Continued(branch, replace(step, stopped=False), 1)
         rest = await self._ask(branch, None if room is None else room - len(step.ids), begun=step)
         return Continued(branch, _joined(step, rest), 2)
+
+    def _forced_function(self, branch: Branch) -> str | None:
+        """The function of the step that a branch continues, if that was forced."""
+        for place in range(len(branch.ids) - 1, -1, -1):
+            if branch.ids[place] in self.solver.closings:
+                return None
+            if branch.ids[place] in self.solver.openings:
+                return self.solver.openings[branch.ids[place]] if place in branch.forced else None
+        return None
 
     async def _told(self, on_step: Callable[[Step], None]) -> Continued:
         """The first chain, step by step, so that each can be told when the next one begins."""
@@ -214,13 +224,16 @@ class _Search:
         candidate = await self.solver.candidate(
             self.question, chain.ids, spent, logprob, finished=stopped, score=scores[-1] if scores else None
         )
-        weight = self.config.sharpness * logprob + len(forced) * math.log(self.config.forced_weight)
+        functions = sum(chain.ids[place] in self.solver.openings for place in forced)
+        weight = self.config.sharpness * logprob + functions * math.log(self.config.forced_weight)
+        if candidate.score is not None:
+            weight += math.log(max(candidate.score, TINY))
         path = Path(
             chain.ids, chain.logprobs, candidate.answer, stopped, math.exp(min(weight, 0.0)), candidate.score, spent
         )
         leaf = add_path(self.tree, path, self.solver.openings, self.solver.functions, self._step)
         node = leaf.id if leaf is not None else None
-        candidate = replace(candidate, forced=len(forced), weight=weight, node=node)
+        candidate = replace(candidate, forced=functions, weight=weight, node=node)
         if self.config.stop_share < 1:
             await self.poll.add_async(candidate.answer, math.exp(weight))
         return candidate

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from search.functions import FunctionSet
 from search.mcts import back_up
@@ -50,7 +51,7 @@ def add_path(
     """
     starts = [place for place, id in enumerate(path.ids) if id in openings]
     node = tree.root
-    for start, end in zip(starts, [*starts[1:], len(path.ids)], strict=True):
+    for start, end in pairwise([*starts, len(path.ids)]):
         ids, function = list(path.ids[start:end]), openings[path.ids[start]]
         alike = [child for child in tree.children(node) if child.function == function]
         same = next((child for child in alike if child.ids == ids), None)

@@ -51,10 +51,10 @@ class SearchConfig:
         extract: what counts as an answer there: ``"boxed"`` is the rule of RL, ``"lenient"`` also takes "the answer is …"
             and the like.
         vote_temperature: of the samples of majority votes and best-of-n; None takes `temperature`.
-        vote: how finished paths elect the answer: ``"auto"`` as it suits the strategy (best-first: ``"content"``, by its own
-            weights; others: majority), ``"majority"``, ``"prior"`` (weighted by the length-normalised probability of the
-            chain), ``"prm"`` (weighted by the score of the process reward model), ``"best_prior"`` or
-            ``"best_prm"`` (the one best candidate).
+        vote: rule by which finished paths elect the answer: ``"auto"`` for the one that suits the strategy (best-first:
+            ``"content"``, its own weights; MCTS with a process reward model: ``"prm"``; others: majority), ``"majority"``,
+            ``"prior"`` (weighted by the length-normalised probability of the chain), ``"prm"`` (weighted by the score of the
+            process reward model), ``"best_prior"`` or ``"best_prm"`` (the one best candidate).
         live_trees: questions in flight at once; bounds memory.
         parallel_rollouts: rollouts of one question in flight at once, kept apart by virtual loss.
         seed: seed of every random choice.
@@ -136,5 +136,5 @@ class SearchConfig:
 
 
 # Where a search that answers questions differs from one that collects chains: `rftt solve`, `serve` and `eval` start here.
-INFERENCE: dict[str, Any] = {"step_temperature": 0.1, "widening": 1.0}
+INFERENCE: dict[str, Any] = {"step_temperature": 0.1, "widening": 1.0, "stop_share": 0.8}
 DEFAULTS = SearchConfig()

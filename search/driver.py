@@ -11,6 +11,7 @@ from search.config import SearchConfig
 from search.engines.engine import Engine, EngineError, EngineGone
 from search.functional import FunctionalPolicy
 from search.functions import RFTT, FunctionSet
+from search.grading import Grading, grade_math
 from search.judging import AgreementJudge, GoldJudge, Scorer, ScorerJudge
 from search.mcts import Decided, Judge, Policy, Rule, grow
 from search.prompted import PromptedPolicy
@@ -47,7 +48,13 @@ def make_policy(name: str, engine: Engine, config: SearchConfig, functions: Func
     return POLICIES[name](engine, functions, config)
 
 
-async def grow_tree(question: Question, policy: Policy, config: SearchConfig, scorer: Scorer | None = None) -> Tree:
+async def grow_tree(
+    question: Question,
+    policy: Policy,
+    config: SearchConfig,
+    scorer: Scorer | None = None,
+    grading: Grading = grade_math,
+) -> Tree:
     """The tree of one question, grown as `config` says.
 
     Args:
@@ -55,6 +62,7 @@ async def grow_tree(question: Question, policy: Policy, config: SearchConfig, sc
         policy: generates children.
         config: settings.
         scorer: without gold, a process reward model guides the search instead of agreement.
+        grading: with gold, says what an answer is worth.
     """
     shown = ("rollouts", "budget_tokens", "selection", "exploration", "temperature", "step_temperature", "untried", "root",
              "widening", "seed", "parallel_rollouts")  # fmt: skip
@@ -64,7 +72,7 @@ async def grow_tree(question: Question, policy: Policy, config: SearchConfig, sc
     judge: Judge
     decided: Decided | None = None
     if question.gold is not None:
-        judge = GoldJudge(question.gold, answers)
+        judge = GoldJudge(question.gold, answers, grading)
     else:
         judge = agreement = AgreementJudge(answers) if scorer is None else ScorerJudge(scorer, answers)
         decided = agreement.poll.decided if config.early_stop else None
@@ -132,6 +140,7 @@ async def search_many(
     policy: str | Policy = "functional",
     functions: FunctionSet = RFTT,
     scorer: Scorer | None = None,
+    grading: Grading = grade_math,
     on_failure: Callable[[Question, EngineError], None] | None = None,
 ) -> None:
     """Grow one tree a question, many at once, without a barrier between them.
@@ -146,6 +155,7 @@ async def search_many(
         policy: ``"prompted"``, ``"functional"`` or an object with that interface.
         functions: the token set.
         scorer: a process reward model that guides the search where no gold is known.
+        grading: says what an answer is worth where gold is known.
         on_failure: receives a question that the engine could not serve, and why; the others go on.
 
     Raises:
@@ -154,6 +164,6 @@ async def search_many(
     proposer = make_policy(policy, engine, config, functions) if isinstance(policy, str) else policy
 
     def work(question: Question) -> Awaitable[Tree]:
-        return grow_tree(question, proposer, config, scorer)
+        return grow_tree(question, proposer, config, scorer, grading)
 
     await run_many(questions, work, on_tree, at_once=config.live_trees, on_failure=on_failure)

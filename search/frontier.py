@@ -4,8 +4,9 @@ A chain is generated greedily. At every token that it generated it could have go
 step's text (a content branch), or, where a step opens, with another function (a forced branch, whatever the model thinks of
 that function: after RL it is nearly certain of one, yet another mends many of its errors). A branch is worth the probability
 of the prefix it keeps, times that of the token it takes, or, where it forces a function, times the model's doubt about the
-step which that function replaces. The same order makes deterministic "samples without replacement" of stochastic beams
-(arXiv 1903.06059) and chain-of-thought decoding (arXiv 2402.10200) out of a language model.
+step which that function replaces. With a process reward model a branch is worth more the more that trusts the steps before,
+and the more it doubts the step that is changed. Relatives are stochastic beams, which sample without replacement (arXiv
+1903.06059), and chain-of-thought decoding (arXiv 2402.10200).
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ from dataclasses import dataclass, field
 from search.functions import ROOT, FunctionSet
 
 TINY = 1e-12
+LEAST_DOUBT = 0.02  # of a step that a process reward model is sure of
 DIGITS = 3  # of the logarithm of a branch's worth: what differs less is equal, as batches differ in numerics
 
 
@@ -31,7 +33,7 @@ class Chain:
         top: at each position the likeliest ids with their log-probabilities; empty before `start`.
         start: the first position that was generated for this chain; what is before is a branch of another one.
         forced: positions whose tag was forced on the model.
-        scores: of a process reward model, by the position where each step opens; 1 where nobody scored.
+        scores: of a process reward model, by the position where each step opens; empty where nobody scored.
     """
 
     ids: tuple[int, ...]
@@ -50,13 +52,11 @@ class Branch:
         ids: that it keeps, and the one that it takes instead.
         logprobs: of these.
         forced: positions of forced tags among them.
-        opens: whether its last id forces a function.
     """
 
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     forced: tuple[int, ...] = ()
-    opens: bool = False
 
 
 @dataclass(frozen=True)
@@ -112,7 +112,6 @@ class Frontier:
             (*chain.ids[:place], id),
             (*chain.logprobs[:place], logprob),
             (*(p for p in chain.forced if p < place), *((place,) if forced else ())),
-            forced,
         )
 
     def add(self, chain: Chain) -> None:
@@ -120,16 +119,26 @@ class Frontier:
         self._chains.append(chain)
         forced = frozenset(chain.forced)
         doubts = self._doubts(chain)
-        mass, function = 0.0, ROOT
+        mass, function, inside = 0.0, ROOT, not self.order.openings
+        # Logarithms of what a process reward model says: the lowest score of the steps before, the score of the step under
+        # way, and how much it is doubted.
+        trust = score = doubted = 0.0
         for place, id in enumerate(chain.ids):
             opens = id in self.order.openings
+            if opens and chain.scores:
+                trust, score = min(trust, score), math.log(max(chain.scores.get(place, 1.0), TINY))
+                doubted = math.log(max(1.0 - chain.scores.get(place, 1.0), LEAST_DOUBT))
             if place >= chain.start:
-                worth = self.order.keep * mass
+                worth = self.order.keep * mass + trust + doubted
                 if opens:
-                    self._force(chain, place, function, worth + math.log(max(doubts[place], TINY)))
-                self._vary(chain, place, function, worth)
+                    doubt = 0.0 if place in chain.scores else math.log(max(doubts[place], TINY))
+                    self._force(chain, place, function, worth + doubt)
+                if inside:
+                    self._vary(chain, place, function, worth)
             if opens:
                 function = self.order.openings[id]
+            if self.order.openings:
+                inside = opens or (inside and id not in self.order.closings)
             if place not in forced:
                 mass += chain.logprobs[place]
 

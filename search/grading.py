@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from rewards import Verdict, extract_answer, grade, grade_async
-from search.engines.engine import EngineError
+from search.engines.engine import EngineGone
+from search.named import load_named
 
 
 @dataclass(frozen=True)
@@ -74,12 +75,38 @@ async def grade_math(asked: Asked, text: str, extract: str = "boxed") -> Graded:
     return _best(verdicts)
 
 
-def grade_math_now(asked: Asked, text: str, extract: str = "boxed") -> Graded:
-    """`grade_math` outside of an event loop."""
-    return _best([grade(gold, text, extract=extract) for gold in alternatives(asked.gold)])
+def grade_now(grading: Grading, asked: Asked, text: str, extract: str = "boxed") -> Graded:
+    """Grade in a thread that has no event loop."""
+    if grading is grade_math:
+        return _best([grade(gold, text, extract=extract) for gold in alternatives(asked.gold)])
+    return asyncio.run(grading(asked, text, extract))
 
 
-class RewardError(EngineError):
+def load_grading(function: str | None, threshold: float = 1.0) -> Grading:
+    """The grading that settings ask for.
+
+    Args:
+        function: ``module:function`` or ``file.py:function`` of a `RewardFunction`; None for the grader of mathematics.
+        threshold: of it.
+
+    Raises:
+        ValueError: there is no such function, or it does not take two arguments.
+    """
+    if function is None:
+        return grade_math
+    found = load_named(function, {}, "reward function", "reward.function")
+    if not callable(found):
+        raise ValueError(f"reward.function: {function} is {found!r:.80}, expected a function of (gold, answer)")
+    try:
+        inspect.signature(found).bind(None, None)
+    except TypeError as error:
+        raise ValueError(
+            f"reward.function: {function} does not take (gold, answer) or (row, answer): {error}"
+        ) from error
+    return RewardFunction(found, function, threshold)
+
+
+class RewardError(EngineGone):
     """A reward function failed, or returned what is no reward; the message is one line."""
 
 

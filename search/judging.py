@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from rewards import grade_async
 from search.answers import AnswerRule
+from search.grading import Asked, Graded, Grading, grade_math
 from search.tree import Node, Tree
 from search.voting import Poll
 
@@ -24,21 +24,22 @@ class Scorer(Protocol):
 
 
 class GoldJudge:
-    """1 if the answer of a finished path equals gold, else 0; sets answer and verdict."""
+    """1 if the answer of a finished path equals gold, else 0, or what a reward function says; sets answer and verdict."""
 
-    def __init__(self, gold: str, rule: AnswerRule = STRICT) -> None:
-        self.gold, self.rule = gold, rule
-        self._verdicts: dict[str, tuple[str | None, str]] = {}
+    def __init__(self, gold: str, rule: AnswerRule = STRICT, grading: Grading = grade_math) -> None:
+        self.gold, self.rule, self.grading = gold, rule, grading
+        self._graded: dict[str, Graded] = {}
 
     async def __call__(self, tree: Tree, leaf: Node) -> float:
         if not self.rule.counts(leaf):
             leaf.verdict = "no_answer"
             return 0.0
-        if leaf.text not in self._verdicts:
-            verdict = await grade_async(self.gold, leaf.text, extract=self.rule.extract)
-            self._verdicts[leaf.text] = (verdict.answer, verdict.status)
-        leaf.answer, leaf.verdict = self._verdicts[leaf.text]
-        return float(leaf.verdict == "correct")
+        if leaf.text not in self._graded:
+            asked = Asked(tree.question_id, tree.question, self.gold)
+            self._graded[leaf.text] = await self.grading(asked, leaf.text, self.rule.extract)
+        graded = self._graded[leaf.text]
+        leaf.answer, leaf.verdict, leaf.score = graded.answer, graded.status, graded.score
+        return graded.value
 
 
 class AgreementJudge:

@@ -16,7 +16,7 @@ from search.arithmetic import numbers
 from search.asking import BOX, Request, read_step, up_to_box, way_of
 from search.chain import holds_tags
 from search.config import DEFAULTS, SearchConfig
-from search.engines.engine import Engine, Sampling
+from search.engines.engine import Engine, EngineError, Sampling
 from search.functions import RFTT, Function, FunctionSet
 from search.mcts import Expansion, derived_seed
 from search.prompt import encode
@@ -55,7 +55,7 @@ class PromptedPolicy:
         config: settings of the search.
 
     Raises:
-        ValueError: the worked examples leave no room in the model's context.
+        EngineError: the worked examples leave no room in the model's context.
     """
 
     name = "prompted"
@@ -73,7 +73,7 @@ class PromptedPolicy:
     def _check_room(self) -> None:
         taken = len(self.way.start_ids("")) if self.functions.examples else 0
         if taken and taken + self.config.max_step_tokens > self.engine.max_model_len:
-            raise ValueError(
+            raise EngineError(
                 f"the worked examples take {taken} tokens and a step up to {self.config.max_step_tokens}, but the engine "
                 f"has room for {self.engine.max_model_len}: give it more by engine.max_model_len, lower max_step_tokens, or "
                 "use a token set with fewer examples"

@@ -27,6 +27,8 @@ from search.prompt import question_ids
 from search.solution import Candidate, Solution
 from search.voting import Poll
 
+AUTO = "auto"
+
 
 class Solver:
     """Answers questions with one strategy and one engine.
@@ -34,7 +36,8 @@ class Solver:
     Args:
         engine: a model; without functional tokens in its vocabulary it searches by prompting.
         config: settings.
-        strategy: key of `STRATEGIES`, or ``module:function`` with the same signature.
+        strategy: key of `STRATEGIES`, ``module:function`` with the same signature, or ``"auto"``: best-first for a model
+            with functional tokens, MCTS by prompting for another one.
         functions: the token set.
         scorer: a process reward model: it guides the search, ranks beams and candidates.
         on_step: best-first only: is told each step of the first chain but its last one, while the search goes on.
@@ -47,12 +50,16 @@ class Solver:
         self,
         engine: Engine,
         config: SearchConfig,
-        strategy: str = "best_first",
+        strategy: str = AUTO,
         *,
         functions: FunctionSet = RFTT,
         scorer: Scorer | None = None,
         on_step: Callable[[Step], None] | None = None,
     ) -> None:
+        vocabulary = engine.tokenizer.get_vocab()
+        self.tuned = all(tag in vocabulary for tag in functions.tags)
+        if strategy == AUTO:
+            strategy = "best_first" if self.tuned else "mcts"
         self._run: Strategy = load_named(strategy, STRATEGIES, "strategy")
         if "prm" in config.vote and scorer is None:
             raise ValueError(f"vote {config.vote!r} needs a process reward model")
@@ -65,10 +72,8 @@ class Solver:
         )
         self.on_step = on_step
         self.special_ids = frozenset(engine.tokenizer.all_special_ids) | engine.eos_ids
-        vocabulary = engine.tokenizer.get_vocab()
         self.openings = {vocabulary[f.open]: f.name for f in functions.functions if f.open in vocabulary}
         self.closings = {vocabulary[f.close]: f.name for f in functions.functions if f.close in vocabulary}
-        self.tuned = all(tag in vocabulary for tag in functions.tags)
         self.rule = config.answer_rule(functions, chains=self.tuned)
         if not self.tuned and strategy == "mcts" and config.vote.endswith("prior"):
             raise ValueError(f"vote {config.vote!r} needs a model with functional tokens: prompted steps have no prior")
@@ -105,9 +110,15 @@ class Solver:
     def begin(self, question: Question, vote: str | None = None) -> Solution:
         """An empty solution, whose vote is `vote`, or that of the settings."""
         if vote is None:
-            own = "content" if self.strategy == "best_first" else "majority"
-            vote = own if self.config.vote == "auto" else self.config.vote
+            vote = self._own_vote() if self.config.vote == "auto" else self.config.vote
         return Solution(question.id, question.text, self.strategy, vote)
+
+    def _own_vote(self) -> str:
+        """The vote that suits the strategy."""
+        if self.strategy == "best_first":
+            return "content"
+        scored = self.strategy == "mcts" and self.scorer is not None and not self.config.early_stop
+        return "prm" if scored else "majority"
 
     def seed(self, question: Question, *place: object) -> int:
         return derived_seed(self.config.seed, question.id, self.strategy, *place)

@@ -30,6 +30,7 @@ class Node:
         prm: score of a process reward model in [0, 1].
         answer: extracted answer of an answered leaf.
         verdict: status of the grader for `answer`; None where no gold is known.
+        score: of a reward function for `answer`, in [0, 1]; None where the verdict says all.
         rollout: 1-based number of the rollout that finished here; None for inner nodes.
         status: ``"open"`` may have children; ``"answered"``, ``"truncated"`` (by depth or length) and ``"malformed"`` end
             a path.
@@ -53,6 +54,7 @@ class Node:
     prm: float | None = None
     answer: str | None = None
     verdict: str | None = None
+    score: float | None = None
     rollout: int | None = None
     status: Status = "open"
     closed: bool = False

@@ -14,7 +14,10 @@ def add_answering(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     add("--model", required=True, metavar="M", help="model folder or hub name")
     add(
-        "--strategy", default="mcts", help="greedy, majority, best_of_n, beam, dvts, mcts (default), or module:function"
+        "--strategy",
+        default="auto",
+        help="best_first, mcts, greedy, majority, best_of_n, beam, dvts, or module:function (default: best_first, or mcts "
+        "by prompting for a model without functional tokens)",
     )
     add("--rollouts", type=int, default=16, help="budget in paths (default: 16)")
     add("--budget-tokens", type=int, help="budget in generated tokens; stops at the one reached first")

@@ -1,4 +1,4 @@
-"""Answer questions with a model and a search: ``rftt solve "QUESTION" --model M --strategy mcts --rollouts 16``.
+"""Answer questions with a model and a search: ``rftt solve "QUESTION" --model M --rollouts 16``.
 
 Questions come from the command line, a file (text lines or JSON lines with ``question``) or standard input. With ``--out``
 the solutions are kept as they come, and the same command goes on after a kill.
@@ -23,6 +23,7 @@ from rftt.runtime.running_scorer import running_scorer
 from rftt.runtime.terminal import columns, say
 from search import Question, Solution, Solver, solve_many
 from search.accounting import CountedEngine
+from search.config import INFERENCE
 from search.engines.engine import EngineError
 from search.journal import Journal
 from search.loading import CodeRefused, load_model_config
@@ -90,7 +91,7 @@ def settings(model: str, values: dict[str, Any], overrides: Iterable[str]) -> Co
         "engine": {"name": values.pop("engine"), "servers": values.pop("servers")},
         "prm": values.pop("prm"),
         # What the model would hardly ever do is not worth one of few rollouts.
-        "search": {"parallel_rollouts": 8, "min_prior": 0.02, **values},
+        "search": {**INFERENCE, "parallel_rollouts": 8, "min_prior": 0.02, **values},
     }
     if base["engine"]["name"] == "vllm":
         base["engine"]["options"] = {"enforce_eager": True}

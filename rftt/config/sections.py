@@ -215,6 +215,7 @@ class SFTSection:
     lora: adapters instead of full fine-tuning.
     weighting: how much each token counts.
     key_stage: a second stage on the answer part alone.
+    not_finite_steps: so many steps in a row whose loss or gradient is not finite end the training, also that of `shad`.
     trainer: options of TRL's ``SFTConfig``.
     """
 
@@ -222,7 +223,12 @@ class SFTSection:
     lora: LoRAConfig = field(default_factory=LoRAConfig)
     weighting: WeightingConfig = field(default_factory=WeightingConfig)
     key_stage: KeyStage = field(default_factory=KeyStage)
+    not_finite_steps: int = 3
     trainer: dict[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.not_finite_steps < 1:
+            raise ValueError(f"not_finite_steps: {self.not_finite_steps} is not allowed, expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -328,8 +334,11 @@ class RLSection:
         replay: a question of which no path is right this time gets the last right path of an earlier visit.
         rollouts_every: a group of paths with their advantages is kept for the report in every n-th step; 0 keeps none.
         max_logprob_difference: mean difference between engine and trainer, in nats a token, above which there is a warning.
+        prefix_sharing: whether tokens that rollouts share are computed once: ``auto`` where this is exact
+            (`rftt.model.prefix_sharing`), true demands it, false pads every rollout into a row of its own.
         auxiliary: a further loss on the tokens of right paths.
         lora: adapters instead of full fine-tuning.
+        not_finite_steps: so many steps in a row whose loss or gradient is not finite end the training.
         trainer: options of TRL's ``GRPOConfig``, e.g. learning_rate, beta, max_steps, use_vllm.
     """
 
@@ -350,8 +359,10 @@ class RLSection:
     replay: bool = False
     rollouts_every: int = 10
     max_logprob_difference: float = 0.05
+    prefix_sharing: Literal["auto", True, False] = "auto"
     auxiliary: AuxiliarySection = field(default_factory=AuxiliarySection)
     lora: LoRAConfig = field(default_factory=LoRAConfig)
+    not_finite_steps: int = 3
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -371,7 +382,8 @@ class RLSection:
                 "and 1: samples come from the policy whose log-probs are trained"
             )
         for name, least in (("questions_per_step", 1), ("process_weight", 0), ("branch_cap", 1),
-                            ("dynamic_sampling", 0), ("rollouts_every", 0), ("max_logprob_difference", 0)):  # fmt: skip
+                            ("dynamic_sampling", 0), ("rollouts_every", 0), ("max_logprob_difference", 0),
+                            ("not_finite_steps", 1)):  # fmt: skip
             if getattr(self, name) < least:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected {least} or more")
         self._check_correction()
@@ -390,12 +402,12 @@ class RLSection:
         if self.sampler == "priority":
             for owner, name, needed in (
                 (self, "branch_correction", "none"), (self.search, "min_prior", 0.0), (self.search, "branch_entropy", 0.0),
-                (self.search, "budget_tokens", None),
+                (self.search, "budget_tokens", None), (self.search, "step_temperature", 1.0),
             ):  # fmt: skip
                 if getattr(owner, name) != needed:
                     raise ValueError(
                         f"{name}: {getattr(owner, name)} is not allowed with sampler: priority, expected {needed}: its "
-                        "weights are unbiased for a fixed number of paths and all allowed functions"
+                        "weights are unbiased for a fixed number of paths, all allowed functions and the policy's own texts"
                     )
         if self.branch_correction == "strata" and self.sampler not in ("uct", "puct"):
             raise ValueError(

@@ -12,11 +12,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any
 
-from rewards import grade
+from rftt.data.problems import Problem
 from rftt.evaluate.job import Job
 from rftt.evaluate.metrics import Outcome, elected
 from rftt.runtime.progress import progress_bar
 from search import Candidate, Question, Solution, Solver, solve_many
+from search.grading import grade_now
 from search.journal import Journal
 from search.mcts import derived_seed
 
@@ -96,7 +97,7 @@ async def _run(
 
     async def keep(solution: Solution) -> None:
         problem = asked[solution.question_id]
-        record = await asyncio.to_thread(_graded, solution, problem.answer)
+        record = await asyncio.to_thread(_graded, solution, job, problem)
         for shown, candidate in zip(record["candidates"], solution.candidates, strict=True):
             shown["ids"] = list(candidate.ids)
         record["question"] = problem.question
@@ -122,13 +123,13 @@ async def _run(
     return found
 
 
-def _graded(solution: Solution, gold: str) -> dict[str, Any]:
+def _graded(solution: Solution, job: Job, problem: Problem) -> dict[str, Any]:
     """The record of a solution whose candidates have a verdict. What was cut off has no answer."""
     record = solution.to_json()
     for shown, candidate in zip(record["candidates"], solution.candidates, strict=True):
-        shown["verdict"] = (
-            "no_answer" if candidate.answer is None else grade(gold, candidate.answer, extract="none").status
-        )
+        shown["verdict"] = "no_answer"
+        if candidate.answer is not None:
+            shown["verdict"] = grade_now(job.grading, job.problem(problem), candidate.answer, "none").status
     return record
 
 

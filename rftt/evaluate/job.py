@@ -12,6 +12,7 @@ from rftt.data.problems import Problem
 from search.answers import AnswerRule
 from search.engines import Engine
 from search.functions import RFTT, FunctionSet
+from search.grading import Asked, Grading, grade_math
 from search.judging import Scorer
 
 
@@ -30,6 +31,7 @@ class Job:
         functions: the token set.
         train: questions that the model was trained on, to be told from the held-out ones.
         left_out: training questions that were left out since they overlap what is evaluated on.
+        grading: says what an answer is worth.
     """
 
     model: str
@@ -42,6 +44,7 @@ class Job:
     functions: FunctionSet = RFTT
     train: Sequence[Problem] = ()
     left_out: int = 0
+    grading: Grading = grade_math
 
     @property
     def searched(self) -> Sequence[Problem]:
@@ -56,6 +59,11 @@ class Job:
     def label(self, what: str) -> str:
         """Names a part of the work in progress lines."""
         return f"{self.model}: {self.benchmark.name + ' ' if self.benchmark else ''}{what}"
+
+    @staticmethod
+    def problem(problem: Problem) -> Asked:
+        """What a grading is told of a question."""
+        return Asked(problem.id, problem.question, problem.answer)
 
     def asked(self, problem: Problem) -> str:
         """The question as whole chains are asked for: the base model is told how to answer, which tuned ones know."""

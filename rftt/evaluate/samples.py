@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
-from rewards import grade_async
 from rftt.data.problems import Problem
 from rftt.evaluate.job import Job
 from rftt.evaluate.metrics import Groups, Outcome, mean
@@ -57,14 +56,16 @@ async def draw(
         for k, generation in enumerate(generations):
             text = tokenizer.decode([i for i in generation.ids if i not in special])
             said = rule.part(text) if generation.stopped else ""
-            verdict = await grade_async(problem.answer, said, extract=rule.extract)
-            lax = await grade_async(problem.answer, replace(rule, form="any").part(text), extract=rule.extract)
+            asked = job.problem(problem)
+            graded = await job.grading(asked, said, rule.extract)
+            lax = await job.grading(asked, replace(rule, form="any").part(text), rule.extract)
+            score = {} if graded.score is None else {"score": graded.score}
             if f"{problem.id}#{k}" not in journal:
                 journal.append({
                     "schema": SAMPLE_SCHEMA, "sample_id": f"{problem.id}#{k}", "question_id": problem.id,
                     "question": problem.question, "gold": problem.answer, "level": problem.level,
-                    "subject": problem.subject, "text": text, "answer": verdict.answer, "verdict": verdict.status,
-                    "any_form": lax.status,
+                    "subject": problem.subject, "text": text, "answer": graded.answer, "verdict": graded.status,
+                    "any_form": lax.status, **score,
                     "well_formed": generation.stopped and well_formed(text, job.functions, extract=rule.extract),
                     "tokens": len(generation.ids), "stopped": generation.stopped, "temperature": temperature,
                     "top_p": settings.search.top_p, "seed": seed, "ids": list(generation.ids),

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
-from rewards import grade
+from rftt.data.problems import Problem
 from rftt.evaluate.job import Job
 from rftt.evaluate.metrics import Outcome, elected
 from rftt.runtime.progress import progress_bar
 from rftt.runtime.step_log import MetricsLog
 from search import Question, SearchConfig, Solution, Solver, Tree, solve_many
 from search.accounting import CountedEngine
-from search.answers import AnswerRule
+from search.grading import grade_now
 from search.journal import Journal
 from search.mcts import derived_seed
 
@@ -48,7 +48,7 @@ async def grow_trees(job: Job) -> dict[str, Votes]:
     async def keep(solution: Solution) -> None:
         problem = asked[solution.question_id]
         tree = solution.tree or Tree(solution.question_id, solution.question)
-        votes = await asyncio.to_thread(_votes, solution, job.answer_rule, problem.answer, job.config.eval.rollouts)
+        votes = await asyncio.to_thread(_votes, solution, job, problem)
         about = {"model": job.model, "gold": problem.answer, "level": problem.level, "votes": votes}
         journal.append({**tree.to_json(), **about})
         engine.finished(tree)
@@ -79,16 +79,17 @@ def _status(vote: Mapping[str, Any]) -> str:
     return str(vote.get("verdict", known))
 
 
-def _votes(solution: Solution, rule: AnswerRule, gold: str, budgets: Sequence[int]) -> Votes:
+def _votes(solution: Solution, job: Job, problem: Problem) -> Votes:
     """The elected answer and its verdict when the search had each number of chains; verdicts of the tree's leaves."""
+    rule, asked = job.answer_rule, job.problem(problem)
     for leaf in solution.tree.leaves() if solution.tree is not None else ():
         counts = rule.counts(leaf) and leaf.answer is not None
-        leaf.verdict = grade(gold, leaf.text, extract=rule.extract).status if counts else "no_answer"
+        leaf.verdict = grade_now(job.grading, asked, leaf.text, rule.extract).status if counts else "no_answer"
     found = {}
-    for budget in budgets:
+    for budget in job.config.eval.rollouts:
         done = solution.candidates[:budget]
         answer = replace(solution, candidates=done).elect().answer
-        verdict = "no_answer" if answer is None else grade(gold, answer, extract="none").status
+        verdict = "no_answer" if answer is None else grade_now(job.grading, asked, answer, "none").status
         found[str(budget)] = {
             # A search that found fewer chains than the budget allows spent what it spent.
             "answer": answer, "verdict": verdict, "correct": verdict == "correct", "tokens": done[-1].spent if done else 0,

@@ -6,11 +6,14 @@ in between, or was damaged later, is recognised and passed over.
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import os
 import re
 import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +22,7 @@ log = logging.getLogger(__name__)
 MANIFEST = "manifest.json"
 SCHEMA = "rftt.checkpoint/1"
 PARTIAL = ".partial"  # folder in which a checkpoint is written
+ALMOST_FULL = 1 << 20  # free bytes below which a write that failed is taken to have filled the disk
 
 
 def publish(partial: Path, target: Path) -> None:
@@ -88,6 +92,27 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+@contextmanager
+def telling_a_full_disk(folder: Path) -> Iterator[None]:
+    """Writers of weights tell of a full disk in their own words, or not at all: here it is an `OSError` that says so.
+
+    Args:
+        folder: written to.
+
+    Raises:
+        OSError: ENOSPC, or what the writer raised.
+    """
+    try:
+        yield
+    except Exception as error:  # safetensors, torch and pickle each have their own
+        there = next(path for path in (folder, *folder.parents) if path.exists())
+        said = isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
+        full = "no space left" in str(error).lower() or "disk quota" in str(error).lower()
+        if not said and (full or shutil.disk_usage(there).free < ALMOST_FULL):
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(folder)) from error
+        raise
+
+
 def step_of(checkpoint: Path | None) -> int:
     return int(checkpoint.name.rpartition("-")[2]) if checkpoint else 0
 
@@ -133,7 +158,8 @@ class WholeCheckpoints:
         name = f"{PREFIX_CHECKPOINT_DIR}-{trainer.state.global_step}"
         self._writing = True
         try:
-            super()._save_checkpoint(model, trial)  # type: ignore[misc]
+            with telling_a_full_disk(folder):
+                super()._save_checkpoint(model, trial)  # type: ignore[misc]
         finally:
             self._writing = False
         trainer.accelerator.wait_for_everyone()

@@ -18,7 +18,7 @@ from typing import Any
 
 from rftt.config.sections import ModelConfig
 from rftt.errors import UsageError
-from rftt.model.checkpoints import put_in_place
+from rftt.model.checkpoints import put_in_place, telling_a_full_disk
 from rftt.model.function_sets import functions_of_model, refuse_difference
 from rftt.model.templates import ask_as_configured
 from search.function_files import FILE as FUNCTIONS
@@ -117,7 +117,8 @@ def add_functional_tokens(
         "dtype": str(model.dtype).removeprefix("torch."),
         "seed": seed,
     }
-    _save(model, tokenizer, source, target, summary, pad_token, functions)
+    with telling_a_full_disk(target):
+        _save(model, tokenizer, source, target, summary, pad_token, functions)
     return summary
 
 

@@ -19,6 +19,7 @@ from rftt.model.checkpoints import write_json
 from rftt.model.function_sets import functions_of_run
 from rftt.run_folder import MODELS, results_of, trained_model
 from rftt.runtime.children import run_children
+from rftt.runtime.own_grading import grading_of
 from rftt.runtime.running_engine import running_engine
 from rftt.runtime.terminal import conclude, say
 
@@ -64,7 +65,8 @@ def measure(config: Config, name: str) -> None:
         return
     counts = config.folder / "data" / "counts.json"
     left_out = json.loads(counts.read_text())["overlaps_left_out"] if counts.exists() else 0
-    shared: dict[str, Any] = {"functions": functions_of_run(config, model), "train": train, "left_out": left_out}
+    shared: dict[str, Any] = {"functions": functions_of_run(config, model), "train": train, "left_out": left_out,
+                              "grading": grading_of(config)}  # fmt: skip
     guided = config.eval.guide == "prm"
     with (
         running_scorer(config) if guided else nullcontext() as scorer,

@@ -25,6 +25,7 @@ from rftt.model.checkpoints import write_whole
 from rftt.model.function_sets import functions_of_run
 from rftt.run_folder import MODELS, model_path, needed, open_round, round_folder
 from rftt.runtime.children import run_children
+from rftt.runtime.own_grading import grading_of
 from rftt.runtime.progress import progress_bar, shown_meanwhile
 from rftt.runtime.running_engine import running_engine
 from rftt.runtime.running_scorer import running_scorer
@@ -177,7 +178,9 @@ async def _search(config: Config, work: Round, share: int) -> None:
 
         questions = [Question(p.id, p.question, p.answer) for p in left]
         async with shown_meanwhile(bar, shown):
-            await search_many(questions, engine, settings, keep, policy=live, on_failure=fail)
+            await search_many(
+                questions, engine, settings, keep, policy=live, grading=grading_of(config), on_failure=fail
+            )
         bar.close()
     if failed and not len(journal):
         raise EngineError(f"no question could be searched; the first: {next(iter(failed.values()))}")

@@ -14,6 +14,8 @@ from typing import Any
 
 from rftt.report.lines import Record
 
+APART = "records apart"  # as in report.js
+APART_BYTES = 1 << 20  # of JSON
 SCRIPTS = (
     "report.js", "report_charts.js", "report_tokens.js", "report_results.js", "report_training.js",
     "report_functions.js", "report_map.js", "report_walk.js", "report_trees.js", "report_texts.js",
@@ -36,12 +38,33 @@ def render(data: Record) -> str:
         "script": script,
         "style_hash": digest(style),
         "script_hash": digest(script),
-        "data": json.dumps(_finite(data), ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace(
-            "<", "\\u003c"
-        ),
+        **dict(zip(("data", "parts"), _elements(_finite(data)), strict=True)),
     }
     template = (folder / "report.html").read_text(encoding="utf-8")
     return re.sub(r"\{\{(\w+)\}\}", lambda match: values[match[1]], template)
+
+
+def _elements(data: Record) -> tuple[str, str]:
+    """The data as JSON, and elements that hold the records of its large parts, which the page reads when it shows them."""
+    parts: list[str] = []
+
+    def apart(value: Any) -> Any:
+        if isinstance(value, list):
+            return [apart(v) for v in value]
+        if not isinstance(value, dict):
+            return value
+        kept = {k: apart(v) for k, v in value.items()}
+        if isinstance(kept.get("records"), list) and len(text := _json(kept["records"])) > APART_BYTES:
+            name = f"data-{len(parts)}"
+            parts.append(f'<script id="{name}" type="application/json">{text}</script>\n')
+            kept["records"] = {APART: name}
+        return kept
+
+    return _json(apart(data)), "".join(parts)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, allow_nan=False, separators=(",", ":")).replace("<", "\\u003c")
 
 
 def _finite(value: Any) -> Any:

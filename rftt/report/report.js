@@ -1,10 +1,26 @@
 // Draws the page from the JSON in #data. Everything that comes from a run enters the page as text, never as markup.
 "use strict";
-const DATA = JSON.parse(document.getElementById("data").textContent);
+// Objects of the data inherit nothing: a name such as "constructor" in them is a name that a run gave, or is not there.
+// The records of a large part stand in an element of their own, which is read when they are first asked for.
+const read = id => JSON.parse(document.getElementById(id).textContent, (_, value) => bare(value));
+function bare(value) {
+  if (value === null || typeof value !== "object" || Array.isArray(value)) return value;
+  const found = Object.create(null);
+  for (const key of Object.keys(value)) found[key] = value[key];
+  const place = found.records?.[APART];
+  if (place !== undefined) later(found, "records", () => read(place));
+  return found;
+}
+function later(object, key, make) {
+  const set = value => Object.defineProperty(object, key, {value, enumerable: true, writable: true});
+  Object.defineProperty(object, key, {get: () => set(make())[key], enumerable: true, configurable: true});
+}
+const APART = "records apart";
+const DATA = read("data");
 const RUNS = DATA.runs;
 
 // What the page knows by name; whatever else a run holds is shown under its own name.
-const MODEL_NAMES = {base: "Base", sft: "SFT", rl: "RFTT"};
+const MODEL_NAMES = {__proto__: null, base: "Base", sft: "SFT", rl: "RFTT"};
 const METRICS = [
   [/^pass@1$/, "One sampled answer, no search: the share that is right."],
   [/^greedy$/, "One answer from the most likely token at every place."],
@@ -16,6 +32,7 @@ const METRICS = [
   [/^format_rate$/, "Well-formed chains: every step tagged, in an allowed order, with a final answer."],
 ];
 const CURVES = {
+  __proto__: null,
   reward: "Mean reward of the rollouts.",
   accuracy: "Share of rollouts with the right answer.",
   length: "Generated tokens of a rollout.",
@@ -41,6 +58,7 @@ const CURVES = {
 };
 // Curves of one prefix in one chart (true) or apart; of other prefixes their sizes decide.
 const SHARED = {
+  __proto__: null,
   "function_share/": true,
   "origin/": true,
   "seconds/": true,
@@ -48,6 +66,7 @@ const SHARED = {
   "logprob_difference/": false,
 };
 const STATES = {
+  __proto__: null,
   correct: ["✓", "correct"],
   wrong: ["✗", "wrong"],
   unparseable: ["?", "unparseable"],

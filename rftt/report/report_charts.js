@@ -49,6 +49,7 @@ function scales(spec, points, W) {
   return {X, Y, xTicks, yTicks: ticks(y0, y1, gap), logarithmic};
 }
 const MARKS = {
+  __proto__: null,
   circle: "M-3.8 0a3.8 3.8 0 1 0 7.6 0a3.8 3.8 0 1 0 -7.6 0z",
   square: "M-3.4 -3.4h6.8v6.8h-6.8z",
   diamond: "M0 -4.8L4.8 0L0 4.8L-4.8 0z",

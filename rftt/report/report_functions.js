@@ -118,7 +118,7 @@ function overTraining(run) {
     columns = new Map(steps.map((x, i) => [x, Math.floor(i / size)]));
   const found = Array.from({length: Math.ceil(steps.length / size)}, (_, i) => ({
     x: steps[Math.min((i + 1) * size, steps.length) - 1],
-    parts: {},
+    parts: {__proto__: null},
   }));
   for (const c of curves)
     for (const [x, y] of c.points) {
@@ -131,7 +131,7 @@ function overTraining(run) {
 function overDepth({functions}) {
   const deepest = Math.max(...Object.values(functions).map(counts => counts.length));
   return Array.from({length: deepest}, (_, i) => {
-    const parts = Object.fromEntries(Object.entries(functions).map(([name, counts]) => [name, counts[i] || 0]));
+    const parts = bare(Object.fromEntries(Object.entries(functions).map(([name, counts]) => [name, counts[i] || 0])));
     return {
       x: i + 1,
       label: i + 1 === DEEPEST ? `${DEEPEST}+` : null,

@@ -42,7 +42,7 @@ function treeMap(tree, best, select) {
     pen.setTransform(ratio, 0, 0, ratio, 0, 0);
   }
   function draw() {
-    const colours = {};
+    const colours = {__proto__: null};
     for (const name of ["correct", "wrong", "answered", "open", "warn", "track", "card", "ink"])
       colours[name] = colour(name);
     pen.clearRect(0, 0, width, canvas.height);

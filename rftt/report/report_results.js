@@ -296,6 +296,7 @@ function results(body) {
 
 // How the lines of a strategy look; an unknown strategy takes the looks that are left.
 const LOOKS = {
+  __proto__: null,
   search: ["circle", null],
   majority: ["square", "5 4"],
   mcts: ["circle", "10 3"],

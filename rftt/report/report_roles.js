@@ -1,5 +1,5 @@
 // SHAD: which tokens are reasoning and which boilerplate, in lists and in a sample of chains.
-const ROLE_WORDS = {1: "reasoning", 0: "boilerplate", "-1": "context, not judged"};
+const ROLE_WORDS = {__proto__: null, 1: "reasoning", 0: "boilerplate", "-1": "context, not judged"};
 function roleShade(record) {
   const of = i => {
     const role = record.roles[i];

@@ -1,5 +1,6 @@
 // The rollouts of the RL: choose a step, see each path with its tokens shaded by their advantage.
 const ORIGINS = {
+  __proto__: null,
   tree: "grown by the search",
   plain: "sampled beside the tree",
   replay: "a path of an earlier visit",

@@ -1,5 +1,5 @@
 // Answers of the evaluation: counts by verdict, level and function, and a browser of failures and right answers.
-const KINDS = {greedy: "greedy", samples: "sampled"};
+const KINDS = {__proto__: null, greedy: "greedy", samples: "sampled"};
 const NOT_CORRECT = "not correct";
 
 // Verdicts as they are counted: an answer that nobody graded is "answered".
@@ -84,7 +84,7 @@ function samples(body, run) {
             {className: "buttons"},
             copyButton("Copy as JSON", "Answer", () => plainSample(r)),
             RUNS.length === 1 &&
-              run.hasTree?.(r) &&
+              (drawNow("trees"), run.hasTree?.(r)) &&
               h("button", {type: "button", onclick: () => run.showTree(r)}, "Show its search tree"),
           ),
         ),

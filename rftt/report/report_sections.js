@@ -85,6 +85,7 @@ function settings(body, run) {
     );
 }
 
+const RECORDS = ["trees", "samples", "chains", "roles", "rollouts"];
 const SECTIONS = {
   results,
   budget,
@@ -98,9 +99,12 @@ const SECTIONS = {
   rollouts: perRun("rollouts", rollouts),
   run: perRun("run", settings),
 };
-header(document.getElementById("head"));
-for (const [id, draw] of Object.entries(SECTIONS)) {
-  const body = document.querySelector(`#${id} .body`);
+const undrawn = new Map(Object.entries(SECTIONS));
+function drawNow(id) {
+  const draw = undrawn.get(id),
+    body = document.querySelector(`#${id} .body`);
+  if (!undrawn.delete(id)) return;
+  body.replaceChildren();
   try {
     draw(body);
   } catch (error) {
@@ -109,4 +113,29 @@ for (const [id, draw] of Object.entries(SECTIONS)) {
     add(body, h("p", {className: "note"}, `This section could not be drawn: ${error.message}`));
   }
 }
+// Sections of a large page that hold single records are drawn when they come near the view, or when a link leads there.
+const NEAR = "1000px";
+function drawLater(id) {
+  const node = document.getElementById(id);
+  add(node.querySelector(".body"), h("p", {className: "soft small"}, "Drawn when it comes into view."));
+  const watch = new IntersectionObserver(
+    entries => {
+      if (!entries.some(entry => entry.isIntersecting)) return;
+      watch.disconnect();
+      drawNow(id);
+    },
+    {rootMargin: NEAR},
+  );
+  watch.observe(node);
+}
+header(document.getElementById("head"));
+const large = document.querySelectorAll("script[id^=data-]").length > 0;
+for (const id of Object.keys(SECTIONS)) {
+  if (large && RECORDS.includes(id)) drawLater(id);
+  else drawNow(id);
+}
+addEventListener("hashchange", () => {
+  drawNow(location.hash.slice(1));
+  document.getElementById(location.hash.slice(1))?.scrollIntoView();
+});
 document.documentElement.dataset.drawn = "yes";

@@ -1,6 +1,6 @@
 // Text token by token, blanks in view, shaded by what is known of each token.
-const BLANKS = {" ": "·", "\n": "⏎", "\t": "→", "\r": "␍"};
-const BLANK_NAMES = {" ": "a space", "\n": "a line break", "\t": "a tab", "\r": "a carriage return"};
+const BLANKS = {__proto__: null, " ": "·", "\n": "⏎", "\t": "→", "\r": "␍"};
+const BLANK_NAMES = {__proto__: null, " ": "a space", "\n": "a line break", "\t": "a tab", "\r": "a carriage return"};
 // Blanks, and characters that would be invisible or turn the text around.
 const UNSEEN = /([ \t\n\r]|[\p{Cc}\p{Cf}\p{Cs}\p{Zl}\p{Zp}]|(?! )\p{Zs})/u;
 const signed = v => (typeof v !== "number" ? "not a number" : v ? `${v < 0 ? "−" : "+"}${num(Math.abs(v))}` : "0");

@@ -8,6 +8,7 @@ const stateOf = node =>
       : node.status || "open";
 const meanOf = node => (node.visits ? (node.value || 0) / node.visits : 0);
 const OUTCOMES = {
+  __proto__: null,
   "some rollout correct": t => t.verdicts.has("correct"),
   "no rollout correct": t => t.graded && !t.verdicts.has("correct"),
   "some correct, some not": t => t.verdicts.has("correct") && t.verdicts.size > 1,
@@ -17,7 +18,7 @@ const OUTCOMES = {
 };
 
 function grown(record, part) {
-  const nodes = record.nodes.map(n => ({...n, children: [], depth: 0, below: {}}));
+  const nodes = record.nodes.map(n => ({...n, children: [], depth: 0, below: {__proto__: null}}));
   for (const n of nodes.slice(1)) {
     n.depth = nodes[n.parent].depth + 1;
     nodes[n.parent].children.push(n.id);

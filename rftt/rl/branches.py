@@ -30,6 +30,7 @@ paths, whitening or clipping, is as biased as it is on independent samples.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 
 from search.token_trie import TokenTrie
@@ -41,8 +42,9 @@ LEAST_OPEN = 1e-6  # below it, what is left of the policy is the rounding of its
 def weights(tree: Tree, cap: float) -> dict[int, float]:
     """Weight of the path to each visited node, for ``importance``.
 
-    Siblings of one function are samples of the policy: they share the function's probability. Mass of the policy that nobody
-    tried is taken to be worth what was tried.
+    Siblings of one function are samples of the policy: they share the function's probability. (Not so with ``widening``,
+    where siblings that repeat others are left out; `strata` holds for such trees, too.) Mass of the policy that nobody tried
+    is taken to be worth what was tried.
 
     Args:
         tree: grown with visits; nodes know the log-probability of the functions that may follow them.
@@ -70,10 +72,12 @@ def strata(trie: TokenTrie, paths: Sequence[Sequence[int]], group_size: int) -> 
 
         tree path l:  G · π(l)        sample:  G · (1 − Σ_l π(l)) / r          r = G − number of tree paths
 
+    Siblings may say the same: paths that are equal share their weight.
+
     Args:
         trie: what is known below the prompt; the paths are set aside there, so that samples are drawn given that they are
             none of them.
-        paths: ids of the distinct paths of the tree.
+        paths: ids of the paths of the tree.
         group_size: G, more than there are paths.
 
     Returns:
@@ -87,6 +91,7 @@ def strata(trie: TokenTrie, paths: Sequence[Sequence[int]], group_size: int) -> 
         raise ValueError(
             f"{len(paths)} paths of a tree in a group of {group_size}: expected room for a sample beside them"
         )
-    of_paths = [group_size * trie.exclude(path) for path in paths]
+    times = Counter(map(tuple, paths))
+    of_paths = [group_size * trie.exclude(path) / times[tuple(path)] for path in paths]
     left = trie.open if trie.open > LEAST_OPEN else 0.0
     return of_paths, group_size * left / missing

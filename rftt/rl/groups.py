@@ -19,6 +19,7 @@ from search.driver import grow_tree
 from search.engines import Engine, Generation, Sampling
 from search.functional import tag_ids
 from search.functions import FunctionSet
+from search.grading import Asked, Grading, grade_math
 from search.judging import GoldJudge
 from search.mcts import Policy, derived_seed
 from search.priority import sample as priority_sample
@@ -54,16 +55,24 @@ class GroupSampler:
         config: how trees grow; `rollouts` is the size of a group.
         settings: sampler, fill, branch correction and its cap are read.
         functions: the token set.
+        grading: says what an answer is worth.
     """
 
     def __init__(
-        self, engine: Engine, policy: Policy, config: SearchConfig, settings: RLSection, functions: FunctionSet
+        self,
+        engine: Engine,
+        policy: Policy,
+        config: SearchConfig,
+        settings: RLSection,
+        functions: FunctionSet,
+        grading: Grading = grade_math,
     ) -> None:
         self.engine = engine
         self.policy = policy
         self.config = config
         self.settings = settings
         self.functions = functions
+        self.grading = grading
         self.tags = tag_ids(engine.tokenizer, list(functions.tags))
 
     async def group(self, problem: Problem, prompt_ids: list[int]) -> Group:
@@ -107,14 +116,16 @@ class GroupSampler:
             tree.made_by = {"policy": self.policy.name, "sampler": "priority", "rollouts": self.config.rollouts,
                             "seed": self.config.seed}  # fmt: skip
             found = await priority_sample(
-                tree, self.policy, GoldJudge(problem.answer), rollouts=self.config.rollouts, seed=self.config.seed,
-                parallel=self.config.parallel_rollouts,
+                tree, self.policy, GoldJudge(problem.answer, grading=self.grading), rollouts=self.config.rollouts,
+                seed=self.config.seed, parallel=self.config.parallel_rollouts,
             )  # fmt: skip
             return tree, {leaf: self.config.rollouts * weight for leaf, weight in found.items()}
         if self.settings.sampler not in TREES:
             return tree, {}
         question = Question(problem.id, problem.question, problem.answer)
-        tree = await grow_tree(question, self.policy, replace(self.config, rollouts=self._of_tree))
+        tree = await grow_tree(
+            question, self.policy, replace(self.config, rollouts=self._of_tree), grading=self.grading
+        )
         importance = self.settings.branch_correction == "importance"
         return tree, branches.weights(tree, self.settings.branch_cap) if importance else {}
 
@@ -141,6 +152,7 @@ class GroupSampler:
         return [one.generation for one in draws], sum(one.generated for one in draws)
 
     async def _judged(self, problem: Problem, prompt_ids: list[int], generation: Generation) -> Rollout:
+        asked = Asked(problem.id, problem.question, problem.answer)
         return await plain_rollout(
-            prompt_ids, generation, problem.id, problem.answer, self.engine.tokenizer, self.tags, self.functions
+            prompt_ids, generation, asked, self.engine.tokenizer, self.tags, self.functions, self.grading
         )

@@ -216,7 +216,9 @@ def computed_in(args: Any) -> str:
 
 def vllm_options(engine: EngineConfig, dtype: str, on_gpu: bool, max_model_len: int) -> dict[str, Any]:
     """What TRL's vLLM engine gets beside TRL's own choices; ``engine.options`` has the last word."""
-    chosen: dict[str, Any] = {"dtype": dtype, "enable_prefix_caching": True}
+    # TRL asks for the log-probs of what is sampled, which where ids are forbidden is not the policy; else the two are equal,
+    # since RL samples at temperature 1.
+    chosen: dict[str, Any] = {"dtype": dtype, "enable_prefix_caching": True, "logprobs_mode": "raw_logprobs"}
     if not on_gpu:
         # Compiling costs a small model more than it saves; seeded requests must be prefilled in one piece; blocks of
         # 128 tokens, the default, would keep the short prefixes that a tree shares out of the cache.

@@ -21,19 +21,22 @@ from rftt.data.problems import Problem
 from rftt.errors import UsageError
 from rftt.model import checkpoints, lora
 from rftt.model.checkpoints import step_of
+from rftt.model.prefix_sharing.exact import obstacle
 from rftt.model.vocabulary import check_model
 from rftt.rl import grpo_options
 from rftt.rl.auxiliary_loss import RoleSources, build
 from rftt.rl.reward import FormatReward, OutcomeReward
 from rftt.rl.sampler import FunctionalSampler, prompt_of
 from rftt.runtime import distributed, environment
+from rftt.runtime.own_grading import grading_of
 from rftt.runtime.progress import course, training_progress
 from rftt.runtime.running_scorer import build_scorer
 from rftt.runtime.step_log import MetricsLog, StepLog
 from rftt.runtime.terminal import conclude
 from search.functions import RFTT, FunctionSet
+from search.grading import Grading, grade_math
 from search.judging import Scorer
-from search.loading import load_tokenizer
+from search.loading import load_model_config, load_tokenizer
 from search.prompt import question_ids
 
 log = logging.getLogger(__name__)
@@ -71,6 +74,7 @@ def train_rl(
 
     Raises:
         UsageError: a config, model or data set that cannot be trained on.
+        TrainingFailed: the loss or the gradient is not finite.
     """
     begun = time.perf_counter()
     environment.set_defaults()
@@ -101,12 +105,14 @@ def train_rl(
     trainer = build_trainer(
         model_path, problems, out_folder.parent / "checkpoints", rl, config.engine, roles, dtype=config.model.dtype,
         seed=config.seed, functions=functions, callbacks=callbacks, scorer=scorer, log_folder=run_folder,
-        trust_remote_code=config.model.trust_remote_code,
+        grading=grading_of(config), trust_remote_code=config.model.trust_remote_code,
     )  # fmt: skip
     try:
         if trainer.checkpoint:
             log.info("going on from step %d: %s", step_of(trainer.checkpoint), trainer.checkpoint)
+        trainer.what, trainer.not_finite_steps = "rl", rl.not_finite_steps
         checkpoints.go_on(trainer, trainer.checkpoint)
+        trainer.refuse_if_not_finite()
         save = partial(lora.save_merged, trainer) if rl.lora.rank else trainer.save_model
         distributed.save_final(trainer, out_folder, model_path, save)
         history = [line for line in trainer.state.log_history if "reward" in line]
@@ -143,6 +149,26 @@ def easy_first(problems: Sequence[Problem], solve_rates: Mapping[str, float]) ->
     return sorted(problems, key=lambda p: -solve_rates.get(p.id, mean))
 
 
+def shares_prefixes(asked: bool | str, config: Any, options: Mapping[str, Any]) -> bool:
+    """Whether tokens that rows share are computed once.
+
+    Args:
+        asked: ``rl.prefix_sharing``.
+        config: transformers' of the model.
+        options: of TRL's trainer.
+
+    Raises:
+        UsageError: it is asked for and would not be exact.
+    """
+    reason = obstacle(config, options) if asked else None
+    if reason is None:
+        return bool(asked)
+    if asked == "auto":
+        log.info("shared beginnings are computed once a row: %s", reason)
+        return False
+    raise UsageError(f"rl.prefix_sharing is true, but {reason}; set it to auto or false")
+
+
 def build_trainer(
     model_path: str | Path,
     problems: Sequence[Problem],
@@ -156,6 +182,7 @@ def build_trainer(
     functions: FunctionSet = RFTT,
     callbacks: Sequence[Any] = (),
     scorer: Scorer | None = None,
+    grading: Grading = grade_math,
     log_folder: Path | None = None,
     trust_remote_code: bool = False,
 ) -> Any:
@@ -170,6 +197,7 @@ def build_trainer(
         dtype: of the model and of the engine.
         seed: run seed.
         scorer: process reward model of the steps.
+        grading: says what an answer is worth.
         log_folder: folder of ``metrics.jsonl`` and ``rl/rollouts.jsonl``; None writes neither.
         trust_remote_code: whether code in the model's folder may run.
 
@@ -183,6 +211,7 @@ def build_trainer(
     import torch
     from datasets import Dataset
 
+    from rftt.model.prefix_sharing.attention import NAME
     from rftt.rl.trainer import RFTTTrainer
     from rftt.rl.trl_hooks import engine_options
 
@@ -193,9 +222,12 @@ def build_trainer(
         settings, engine, output_dir, dtype=dtype, seed=seed, world_size=distributed.processes(), on_gpu=on_gpu,
         longest_prompt=longest_prompt, trust_remote_code=trust_remote_code,
     )  # fmt: skip
+    sharing = shares_prefixes(settings.prefix_sharing, load_model_config(model_path, trust_remote_code), options)
+    if sharing:
+        options["model_init_kwargs"] = (options.get("model_init_kwargs") or {}) | {"attn_implementation": NAME}
     distributed.prepare(options, "rl")
     args = grpo_options.training_arguments(options)
-    sampler = FunctionalSampler(problems, settings, seed=seed, functions=functions, scorer=scorer)
+    sampler = FunctionalSampler(problems, settings, seed=seed, functions=functions, scorer=scorer, grading=grading)
     auxiliary = build(settings.auxiliary, roles, tokenizer, functions)
     rewards = [OutcomeReward(settings.wrong_reward), *([FormatReward()] if settings.format_reward else [])]
     checkpoint = distributed.agreed_checkpoint(output_dir)
@@ -216,6 +248,7 @@ def build_trainer(
             ),
             processing_class=tokenizer,
             sampler=sampler,
+            sharing=sharing,
             callbacks=[*callbacks, training_progress("rl", "reward")],
             settings=settings,
             functions=functions,

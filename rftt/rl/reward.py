@@ -1,6 +1,7 @@
 """What a path earns in the end: for its answer (RFTT, section 3.3), and perhaps for its form.
 
-Both follow the rules of `rewards.outcome`: what a verdict earns, and that an answer must stand in its place.
+What a reward function of the user's own says is the outcome as it is. Without one, both follow the rules of
+`rewards.outcome`: what a verdict earns, and that an answer must stand in its place.
 """
 
 from __future__ import annotations
@@ -39,7 +40,7 @@ class OutcomeReward:
 
     def __call__(self, *, rollout: Sequence[Rollout], **_: Any) -> list[float]:
         """Args: the rollouts, as TRL passes a column."""
-        return [outcome(r.verdict, self.wrong) for r in rollout]
+        return [outcome(r.verdict, self.wrong) if r.score is None else r.score for r in rollout]
 
 
 class FormatReward:

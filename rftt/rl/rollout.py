@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from rewards import grade_async
 from search.chain import ChainError, check, parse
 from search.engines import Generation
 from search.functions import FunctionSet
+from search.grading import Asked, Graded, Grading, grade_math
 from search.tree import Node, Tree
 
 Origin = Literal["tree", "plain", "walk"]
@@ -26,6 +26,7 @@ class Rollout:
         answer: the gold answer.
         status: how the path ended: answered, truncated or malformed.
         verdict: of the grader; ``"no_answer"`` where the path did not end in an answer.
+        score: of a reward function of the user's own, in [0, 1]; None without one.
         origin: ``"tree"``, where the search chose the functions; ``"plain"``, where the policy drew every token; or
             ``"walk"``, the same with the help of what was known of the question's tokens.
         starts: index of the first completion id of each step, its opening tag.
@@ -49,6 +50,7 @@ class Rollout:
     texts: list[str]
     nodes: list[int] = field(default_factory=list)
     weight: float = 1.0
+    score: float | None = None
     replayed: bool = False
     loss_mask: list[int] | None = None
     process_returns: list[float] | None = None
@@ -74,32 +76,34 @@ def tree_rollout(tree: Tree, leaf: Node, weight: float = 1.0) -> Rollout:
         texts=[node.text for node in nodes],
         nodes=[node.id for node in nodes],
         weight=weight,
+        score=leaf.score,
     )
 
 
 async def plain_rollout(
     prompt_ids: list[int],
     generation: Generation,
-    question_id: str,
-    gold: str,
+    asked: Asked,
     tokenizer: Any,
     tags: Mapping[str, int],
     functions: FunctionSet,
+    grading: Grading = grade_math,
 ) -> Rollout:
     """A chain that the policy wrote by itself.
 
     Args:
         prompt_ids: that it continues.
         generation: what was sampled.
-        question_id, gold: of the problem.
+        asked: the problem.
         tokenizer: of the policy.
         tags: id of every tag of the token set.
         functions: the token set.
+        grading: says what its answer is worth.
     """
     ids = list(generation.ids)
     openings = {tags[f.open] for f in functions.functions}
     starts = [k for k, i in enumerate(ids) if i in openings]
-    status, verdict = "truncated", "no_answer"
+    status, graded = "truncated", Graded("no_answer", None)
     if generation.stopped:
         try:
             steps = parse(tokenizer.decode(ids, skip_special_tokens=True), functions)
@@ -107,15 +111,16 @@ async def plain_rollout(
         except ChainError:
             status = "malformed"
         else:
-            status, verdict = "answered", (await grade_async(gold, steps[-1].text)).status
+            status, graded = "answered", await grading(asked, steps[-1].text)
     return Rollout(
         prompt_ids=prompt_ids,
         completion_ids=ids,
         logprobs=list(generation.logprobs),
-        question_id=question_id,
-        answer=gold,
+        question_id=asked.id,
+        answer=asked.gold,
         status=status,
-        verdict=verdict,
+        verdict=graded.status,
+        score=graded.score,
         origin="plain",
         starts=starts,
         texts=[_text(ids[a:b], tokenizer, tags) for a, b in zip(starts, [*starts[1:], len(ids)])],

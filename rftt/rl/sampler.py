@@ -29,6 +29,7 @@ from search import SearchConfig, Tree
 from search.driver import make_policy
 from search.engines import Engine, EngineStats
 from search.functions import RFTT, FunctionSet
+from search.grading import Grading, grade_math
 from search.judging import Scorer
 from search.mcts import derived_seed
 from search.prompt import question_ids
@@ -87,6 +88,7 @@ class FunctionalSampler:
             samples what the straight one would have.
         functions: the token set.
         scorer: process reward model of the steps.
+        grading: says what an answer is worth.
 
     Raises:
         UsageError: two problems ask the same question.
@@ -100,6 +102,7 @@ class FunctionalSampler:
         seed: int = 0,
         functions: FunctionSet = RFTT,
         scorer: Scorer | None = None,
+        grading: Grading = grade_math,
     ) -> None:
         self.problems = {_key(prompt_of(p)): p for p in problems}
         if len(self.problems) < len(problems):
@@ -109,6 +112,7 @@ class FunctionalSampler:
         self.seed = seed
         self.functions = functions
         self.scorer = scorer
+        self.grading = grading
         self.stats = SamplerStats()
         self.solved = SolvedRollouts()
         self.trees: dict[str, Tree] = {}  # of the latest call, by question
@@ -181,7 +185,7 @@ class FunctionalSampler:
     ) -> list[list[Rollout]]:
         """The rollouts of each place of the batch; places do not wait for each other."""
         policy = make_policy("functional", engine, config, self.functions)
-        groups = GroupSampler(engine, policy, config, self.settings, self.functions)
+        groups = GroupSampler(engine, policy, config, self.settings, self.functions, self.grading)
         rewards = (self.settings.wrong_reward, self.settings.format_reward)
 
         async def fill(candidates: Sequence[Problem]) -> list[Rollout]:

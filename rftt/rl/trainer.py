@@ -19,6 +19,7 @@ import torch
 
 from rftt.config.sections import RLSection
 from rftt.model.checkpoints import WholeCheckpoints
+from rftt.model.finite import StopsWhenNotFinite
 from rftt.model.lora import TrainsAdapters
 from rftt.model.vocabulary import functional_token_ids
 from rftt.rl import columns
@@ -36,7 +37,7 @@ from search.functions import RFTT, FunctionSet
 log = logging.getLogger(__name__)
 
 
-class RFTTTrainer(TrainsAdapters, WholeCheckpoints, HookedTrainer):
+class RFTTTrainer(TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, HookedTrainer):
     """The RL trainer; whole when it is built.
 
     Args:

@@ -4,9 +4,9 @@
   way to add to them.
 - `policy_engine` (``VLLMGeneration.llm`` and its sleep mode, ``unwrap_model_for_generation``): the search needs the engine
   that holds the policy.
-- `sync_merged` (``VLLMGeneration._iter_named_params``): merging adapters in place leaves rounding errors in what is frozen.
-- `HookedTrainer` (its methods carry TRL's names): rollouts go from the sampler to the loss as objects; advantages, losses and
-  batches of our own.
+- `sync_merged` (``VLLMGeneration._iter_named_params``): merging adapters in place rounds what is frozen.
+- `HookedTrainer` (its methods carry TRL's names): rollouts go from the sampler to the loss as objects; advantages, losses
+  and batches of our own.
 - `EpochSampler` (``RepeatSampler``): TRL's order of questions cannot be taken up again by a resumed run.
 """
 
@@ -26,6 +26,9 @@ from trl.trainer.utils import RepeatSampler
 
 from rftt.errors import UsageError
 from rftt.model.lora import gathering, merged_parameters
+from rftt.model.prefix_sharing.attention import CannotShare
+from rftt.model.prefix_sharing.pack import order
+from rftt.model.prefix_sharing.scoring import rows_of, score
 from rftt.rl import batches
 from rftt.rl.rollout import Rollout
 from rftt.rl.sampler import FunctionalSampler, Turn
@@ -33,7 +36,8 @@ from search.engines import Engine
 from search.mcts import derived_seed
 
 WRITTEN_FOR = "1.16.0"
-MIXES_LENGTHS = frozenset({"bnpo"})  # loss types that average within a micro-batch, so its rows must be a random draw
+AVERAGES_A_MICRO_BATCH = frozenset({"bnpo"})  # loss types whose micro-batches must be a random draw
+ADDS_TOKENS = frozenset({"dapo", "cispo", "vespo"})  # loss types that do not mind how many rows a micro-batch has
 
 
 # TRL's engine
@@ -151,20 +155,24 @@ class HookedTrainer(GRPOTrainer):
 
     Args:
         sampler: samples the rollouts of a generation batch.
+        sharing: whether tokens that rows share are computed once; the model must have been loaded with the attention
+            `rftt.model.prefix_sharing.attention.NAME`.
         options, named: those of `GRPOTrainer`, but for `rollout_func`.
     """
 
     beta: float
     _buffered_inputs: Any
 
-    def __init__(self, *options: Any, sampler: FunctionalSampler, **named: Any) -> None:
+    def __init__(self, *options: Any, sampler: FunctionalSampler, sharing: bool = False, **named: Any) -> None:
         self.sampler = sampler
+        self.sharing = sharing
         self._rollouts: list[Rollout] = []
         self._rewards_per_func: torch.Tensor | None = None
         self._policy_logps: torch.Tensor | None = None
         self._seconds: dict[str, float] = defaultdict(float)
         self._step_begun = time.perf_counter()
         super().__init__(*options, rollout_func=_sample, **named)
+        self._layers: int = self.model.config.num_hidden_layers
         if self.use_vllm:
             self.vllm_generation.sync_weights = self._timed("sync")(self.vllm_generation.sync_weights)
 
@@ -226,15 +234,30 @@ class HookedTrainer(GRPOTrainer):
         return output | self.score(output, self._rollouts, self._rewards_per_func)
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
-        """TRL's micro-batch, from a buffer whose rows were put together by length."""
+        """TRL's micro-batch, from a buffer whose rows were put together by what they share, or by length."""
         if self._step == 0:
             self._step_begun = time.perf_counter()
         before = self._buffered_inputs
         inputs = super()._prepare_inputs(generation_batch)
-        if self._buffered_inputs is before or not self.model.training or self.loss_type in MIXES_LENGTHS:
+        if self._buffered_inputs is before or not self.model.training or self.draws_micro_batches:
             return inputs
-        self._buffered_inputs = batches.regroup(self._buffered_inputs, self.args.gradient_accumulation_steps)
+        arrange = batches.of_one_length
+        if self.sharing:
+            arrange = batches.of_equal_work if self.loss_type in ADDS_TOKENS else batches.of_one_tree
+        self._buffered_inputs = batches.regroup(self._buffered_inputs, self.args.gradient_accumulation_steps, arrange)
         return self._buffered_inputs[self._step % self.args.steps_per_generation]
+
+    @property
+    def draws_micro_batches(self) -> bool:
+        """Whether the loss depends on which rows stand in a micro-batch, so that they must stay a random draw.
+
+        Quantiles of the entropy and its mean are taken over a micro-batch.
+        """
+        return (
+            self.loss_type in AVERAGES_A_MICRO_BATCH
+            or self.top_entropy_quantile < 1.0
+            or bool(self._entropy_bonus_enabled)
+        )
 
     # Log-probs and loss
 
@@ -244,6 +267,8 @@ class HookedTrainer(GRPOTrainer):
     ) -> Any:  # fmt: skip
         """Log-probs (B, T). Those with a gradient are kept for `_compute_loss`; those without need no padding."""
         ours = super()._get_per_token_logps_and_entropies
+        if self.sharing:
+            return self._shared_logps(model, input_ids, attention_mask, logits_to_keep, batch_size)
         if torch.is_grad_enabled() or any(value is not None for value in options.values()):
             found = ours(model, input_ids, attention_mask, logits_to_keep, batch_size, **options)
             self._policy_logps = found[0]
@@ -261,6 +286,35 @@ class HookedTrainer(GRPOTrainer):
                 logps_BT[rows, :kept] = part
         return logps_BT, None, None
 
+    def _shared_logps(
+        self, model: Any, input_ids: torch.Tensor, attention_mask: torch.Tensor, kept: int, batch_size: int | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None, None]:
+        """Log-probs and entropies (B, T) of packed rows; with a gradient, of the micro-batch as it is."""
+        graded = torch.is_grad_enabled()
+        rows, _ = rows_of(input_ids, attention_mask, kept)
+        chunks = torch.tensor(order(rows)).split(len(rows) if graded else batch_size or len(rows))
+        with self._timed("policy" if graded else "logprobs"):
+            try:
+                parts = [
+                    score(
+                        model, input_ids[chunk], attention_mask[chunk], kept, layers=self._layers,
+                        context=self.accelerator.autocast(),
+                    )
+                    for chunk in chunks
+                ]  # fmt: skip
+            except CannotShare as reason:
+                raise UsageError(f"rl.prefix_sharing: {reason}; set it to false") from reason
+        back = torch.cat(chunks).argsort().to(input_ids.device)
+        logps_BT = torch.cat([part.logps_BT for part in parts])[back]
+        entropies = [part.entropy_BT for part in parts if part.entropy_BT is not None]
+        entropy_BT = torch.cat(entropies)[back] if entropies else None
+        if graded:
+            sums = torch.tensor([float(sum(p.padded for p in parts)), float(sum(p.unique for p in parts))])
+            padded, unique = self.accelerator.reduce(sums.to(input_ids.device)).tolist()
+            self._metrics["train"]["sharing"].append(padded / unique)
+            self._policy_logps = logps_BT
+        return logps_BT, entropy_BT, None
+
     def _compute_loss(self, model: Any, inputs: dict[str, Any]) -> torch.Tensor:
         """TRL's loss, without its KL where that stands elsewhere, and `further_loss`."""
         beta = self.beta
@@ -270,9 +324,9 @@ class HookedTrainer(GRPOTrainer):
             loss = super()._compute_loss(model, inputs)
         finally:
             self.beta = beta
-        assert self._policy_logps is not None
-        further = self.further_loss(inputs, self._policy_logps)
-        self._policy_logps = None
+        logps_BT, self._policy_logps = self._policy_logps, None
+        assert logps_BT is not None
+        further = self.further_loss(inputs, logps_BT)
         return loss if further is None else loss + further
 
     # Order of the questions, checkpoints, clocks

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from rftt.errors import UsageError
-from rftt.model.checkpoints import PARTIAL, last_whole, publish
+from rftt.model.checkpoints import PARTIAL, last_whole, publish, telling_a_full_disk
 from rftt.runtime import terminal
 from search.function_files import FILE as FUNCTIONS
 
@@ -111,7 +111,8 @@ def save_final(trainer: Any, out: Path, source: str | Path, save: Callable[[str]
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
     trainer.accelerator.wait_for_everyone()
-    save(str(partial))
+    with telling_a_full_disk(partial):
+        save(str(partial))
     trainer.accelerator.wait_for_everyone()
     if trainer.is_world_process_zero():
         for kept in (Path(source) / "generation_config.json", Path(source) / FUNCTIONS):

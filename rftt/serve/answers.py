@@ -65,8 +65,6 @@ def compose(
     """
     chain = winner(solution)
     steps, content = ([], "") if chain is None else split(chain, solution, functions)
-    shown = {"functional": lambda s: render([s], functions) if s.function else f"{s.text}\n",
-             "text": lambda s: f"{s.text}\n"}  # fmt: skip
     details: dict[str, Any] = {
         "answer": solution.answer,
         "votes": [{"answer": g.answer, "count": g.count, "weight": round(g.weight, 6)} for g in solution.votes],
@@ -77,18 +75,27 @@ def compose(
         "rounds": solution.rounds,
         "seed": ask.search.seed,
     }
+    if ask.confidence:
+        details["confidence"] = round(solution.share, 6)
     if ask.tree:
         details["tree"] = solution.tree.to_json() if solution.tree else None
     spoken = chain.tokens if chain is not None and not steps else count(content)
     return Answer(
         cut(content, ask.stop),
-        () if ask.reasoning == "none" else tuple(shown[ask.reasoning](s) for s in steps),
+        tuple(piece for step in steps if (piece := shown(step, ask, functions))),
         "length" if solution.answer is None and cut_off(chain, solution, ask) else "stop",
         prompt_tokens,
         solution.tokens,
         max(0, solution.tokens - spoken),
         details,
     )
+
+
+def shown(step: Step, ask: Ask, functions: FunctionSet = RFTT) -> str:
+    """A step as reasoning; empty where none is wanted."""
+    if ask.reasoning == "none":
+        return ""
+    return render([step], functions) if ask.reasoning == "functional" and step.function else f"{step.text}\n"
 
 
 def cut(text: str, stop: Sequence[str]) -> str:
@@ -168,9 +175,19 @@ def chunk(name: str, created: int, model: str, delta: dict[str, Any], finish: st
     return {"id": name, "object": "chat.completion.chunk", "created": created, "model": model, "choices": [choice]}
 
 
-def chunks(answer: Answer, name: str, created: int, model: str, include_usage: bool) -> Iterator[dict[str, Any]]:
-    """What follows the role: a chunk for each step, the content, the reason for the end, and perhaps the usage."""
-    for piece in answer.reasoning:
+def chunks(
+    answer: Answer, name: str, created: int, model: str, include_usage: bool, told: Sequence[str] = ()
+) -> Iterator[dict[str, Any]]:
+    """What follows the role: a chunk for each step, the content, the reason for the end, and perhaps the usage.
+
+    Args:
+        answer: of the search.
+        name, created, model: of the response.
+        include_usage: whether the usage is wanted.
+        told: reasoning that was streamed while the search went on. The answer's own follows where it is another one.
+    """
+    known = len(told) if answer.reasoning[: len(told)] == tuple(told) else 0
+    for piece in answer.reasoning[known:]:
         yield chunk(name, created, model, {"reasoning_content": piece})
     yield chunk(name, created, model, {"content": answer.content})
     yield chunk(name, created, model, {}, answer.finish) | {"rftt": answer.details}

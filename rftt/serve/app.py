@@ -23,6 +23,7 @@ from rftt.serve.limits import Gate, Limits
 from rftt.serve.prometheus import CONTENT_TYPE, Metrics
 from rftt.serve.protocol import ApiError, Ask, Offer, described, parse, parse_completions, read_json
 from rftt.serve.searches import Search, Searches
+from search.chain import Step
 from search.engines.engine import EngineError
 
 STATUS = web.RequestKey("status", int)  # that a stream could not send any more
@@ -182,21 +183,34 @@ class Server:
             raise ApiError(400, f"the body cannot be read: {' '.join(str(error).split())[:200]}") from None
 
     async def _search(
-        self, search: Search, every: float | None = None, on_wait: Callable[[], Awaitable[None]] | None = None
+        self,
+        search: Search,
+        every: float | None = None,
+        on_wait: Callable[[], Awaitable[None]] | None = None,
+        steps: asyncio.Queue[Step] | None = None,
+        on_step: Callable[[Step], Awaitable[None]] | None = None,
     ) -> Answer:
-        """Search, and call `on_wait` every so many seconds on the way.
+        """Search, and on the way call `on_wait` every so many seconds, and `on_step` with what comes into `steps`.
 
         Raises:
             ApiError: 503: the engine failed, or the server shuts down.
         """
         begun = time.monotonic()
-        work = asyncio.ensure_future(self.searches.run(search))
+        work = asyncio.ensure_future(self.searches.run(search, steps.put_nowait if steps is not None else None))
         self._running.add(work)
+        step = asyncio.ensure_future(steps.get()) if steps is not None else None
         try:
-            while not (await asyncio.wait({work}, timeout=every))[0]:
-                if on_wait is not None:
+            while not work.done():
+                waiting = {work} if step is None else {work, step}
+                done, _ = await asyncio.wait(waiting, timeout=every, return_when=asyncio.FIRST_COMPLETED)
+                if step is not None and step in done and on_step is not None and steps is not None:
+                    await on_step(step.result())
+                    step = asyncio.ensure_future(steps.get())
+                elif not done and on_wait is not None:
                     await on_wait()
             answer = work.result()
+            if step is not None and step.done() and on_step is not None:
+                await on_step(step.result())
         except asyncio.CancelledError:
             if (task := asyncio.current_task()) and task.cancelling():  # the client hung up, or it took too long
                 raise
@@ -205,12 +219,15 @@ class Server:
             raise ApiError(503, str(error), code="engine_error", headers={"Retry-After": "5"}) from error
         finally:
             work.cancel()
+            if step is not None:
+                step.cancel()
             self._running.discard(work)
         self.metrics.answered(answer, time.monotonic() - begun)
         return answer
 
     async def _stream(self, request: web.Request, search: Search, name: str, deadline: float) -> web.StreamResponse:
-        """The role at once, signs of life while the search goes on, then the chain and the answer.
+        """The role at once, the first chain and signs of life while the search goes on, then the answer's chain where it is
+        another one, and the answer.
 
         What goes wrong once the stream has begun is told in an event.
         """
@@ -227,14 +244,21 @@ class Server:
                     request.transport.abort()
                 raise ConnectionResetError("the client does not read") from None
 
+        told: list[str] = []
+
+        async def tell(step: Step) -> None:
+            if piece := answers.shown(step, search.ask, self.searches.functions):
+                told.append(piece)
+                await write(answers.event(answers.chunk(*about, {"reasoning_content": piece})))
+
         async def alive() -> None:
             await write(f": searching, {search.turn.tokens} tokens so far\n\n".encode())
 
         try:
             await write(answers.event(answers.chunk(*about, {"role": "assistant", "content": ""})))
             async with self._until(deadline):
-                answer = await self._search(search, self.limits.keep_alive, alive)
-            for record in answers.chunks(answer, *about, search.ask.include_usage):
+                answer = await self._search(search, self.limits.keep_alive, alive, asyncio.Queue(), tell)
+            for record in answers.chunks(answer, *about, search.ask.include_usage, told):
                 await write(answers.event(record))
         except ApiError as error:
             request[STATUS] = error.status

@@ -68,10 +68,10 @@ def run(arguments: argparse.Namespace) -> None:
     from rftt.serve.limits import Limits
     from rftt.serve.protocol import Offer
     from rftt.serve.searches import Searches
-    from search.strategies import STRATEGIES
+    from search.strategies import AUTO, STRATEGIES
 
-    if arguments.strategy not in STRATEGIES:
-        raise UsageError(f"--strategy {arguments.strategy!r}: expected one of {', '.join(STRATEGIES)}")
+    if arguments.strategy not in (known := (*STRATEGIES, AUTO)):
+        raise UsageError(f"--strategy {arguments.strategy!r}: expected one of {', '.join(known)}")
     key = arguments.api_key if arguments.api_key is not None else os.environ.get(API_KEY)
     if key is not None and not key.strip():
         raise UsageError(f"--api-key or {API_KEY} is empty; give a key, or leave it out")

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from search.config import SearchConfig
-from search.strategies import STRATEGIES
+from search.strategies import AUTO, STRATEGIES
 
 MOST_STOPS, MOST_PROMPTS = 16, 64
 REASONING = ("functional", "text", "none")
@@ -109,6 +109,7 @@ class Ask:
         include_usage: whether a stream ends with the usage.
         reasoning: the chain as ``functional`` steps in their tags, as ``text``, or ``none``.
         tree: whether the tree is wanted.
+        confidence: whether the answer's share of the vote is wanted.
         stop: texts before which the answer ends; what the search does is not changed by them.
     """
 
@@ -120,6 +121,7 @@ class Ask:
     include_usage: bool = False
     reasoning: str = "functional"
     tree: bool = False
+    confidence: bool = False
     stop: tuple[str, ...] = ()
 
 
@@ -183,6 +185,7 @@ def parse(body: dict[str, Any], offer: Offer) -> Ask:
         include_usage=_stream_options(body.get("stream_options"), stream),
         reasoning=found.get("reasoning", REASONING[0]),
         tree=_wants_tree(found, offer),
+        confidence=found.get("confidence", False),
         stop=_stop(body.get("stop")),
     )
 
@@ -296,6 +299,7 @@ FIELDS: dict[str, Check] = {
     "strategy": _one_of(*STRATEGIES),
     "reasoning": _one_of(*REASONING),
     "tree": _boolean,
+    "confidence": _boolean,
 }
 OWN = frozenset({"model", "messages", "stream_options", "stop"})  # with a form of their own
 
@@ -335,8 +339,8 @@ def _longest(found: dict[str, Any]) -> int | None:
 
 def _wants_tree(found: dict[str, Any], offer: Offer) -> bool:
     strategy = found.get("strategy", offer.strategy)
-    if found.get("tree") and strategy != "mcts":
-        raise refuse(f"tree: true does not go with strategy {strategy}, only mcts grows one", "tree")
+    if found.get("tree") and strategy not in (AUTO, "mcts", "best_first"):
+        raise refuse(f"tree: true does not go with strategy {strategy}, only best_first and mcts grow one", "tree")
     return bool(found.get("tree"))
 
 

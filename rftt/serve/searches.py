@@ -11,12 +11,13 @@ import asyncio
 import concurrent.futures
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
 from rftt.serve.answers import Answer, compose
 from rftt.serve.protocol import ApiError, Ask, refuse
+from search.chain import Step
 from search.driver import Question
 from search.engines.engine import Engine, EngineAround, EngineGone, Generation, Sampling
 from search.functions import RFTT, FunctionSet
@@ -124,6 +125,11 @@ class Search:
         return Question(QUESTION, self.ask.messages[-1]["content"])
 
 
+def _call_in(loop: asyncio.AbstractEventLoop, what: Callable[[Step], None], step: Step) -> None:
+    with suppress(RuntimeError):  # the server is gone, and the search will be cancelled
+        loop.call_soon_threadsafe(what, step)
+
+
 Opened = AbstractContextManager[tuple[Engine, Scorer | None]]
 
 
@@ -187,12 +193,19 @@ class Searches:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._long, work)
 
-    async def run(self, search: Search) -> Answer:
+    async def run(self, search: Search, on_step: Callable[[Step], None] | None = None) -> Answer:
         """Search and vote; cancelling this cancels the search in the engine.
+
+        Args:
+            search: that is ready.
+            on_step: called in this event loop with each step of the first chain, as long as the search goes on.
 
         Raises:
             EngineError: the engine cannot serve the request.
         """
+        if on_step is not None:
+            here = asyncio.get_running_loop()
+            search.solver.on_step = lambda step: _call_in(here, on_step, step)
         if not self._thread.is_alive():
             raise EngineGone(self.gone or "the engine was closed")
         work = asyncio.run_coroutine_threadsafe(self._search(search), self._loop)
@@ -235,7 +248,7 @@ class Searches:
         if length + 1 >= turn.max_model_len:
             raise _too_long(str(length), turn.max_model_len)
         # The prompts of an un-tuned search hold its instructions: there the step is limited instead of the chain.
-        if ask.max_tokens is not None and (solver.tuned or ask.strategy != "mcts"):
+        if ask.max_tokens is not None and (solver.tuned or solver.strategy != "mcts"):
             turn.end_chains_at(length + ask.max_tokens)
         return Search(ask, solver, turn, length)
 

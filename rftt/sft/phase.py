@@ -20,6 +20,7 @@ from rftt.config.sections import LoRAConfig
 from rftt.errors import UsageError
 from rftt.model import lora
 from rftt.model.checkpoints import WholeCheckpoints, go_on, step_of
+from rftt.model.finite import StopsWhenNotFinite
 from rftt.model.vocabulary import functional_token_ids
 from rftt.runtime import distributed
 from rftt.runtime.progress import course, training_progress
@@ -156,13 +157,16 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
 
     Returns:
         TRL's metrics of the training.
+
+    Raises:
+        TrainingFailed: the loss or the gradient is not finite.
     """
     import torch
     from trl import SFTConfig
 
     from rftt.sft.trainer import WeightedSFTTrainer
 
-    class Trainer(lora.TrainsAdapters, WholeCheckpoints, WeightedSFTTrainer):
+    class Trainer(lora.TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, WeightedSFTTrainer):
         """TRL's trainer with weights, checkpoints that are whole or absent, and adapters that move rows of new tokens."""
 
     config = job.config
@@ -190,7 +194,9 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
         trainer.add_callback(metrics_callback(log))
     vocabulary = tokenizer.get_vocab()
     trainer.trained_rows = sorted(vocabulary[tag] for tag in job.functions.tags if tag in vocabulary)
+    trainer.what, trainer.not_finite_steps = job.section, config.sft.not_finite_steps
     metrics = go_on(trainer, checkpoint)
+    trainer.refuse_if_not_finite()
     save = partial(lora.save_merged, trainer) if adapters else trainer.save_model
     distributed.save_final(trainer, out, model, save)
     state = trainer.state

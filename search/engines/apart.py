@@ -1,4 +1,8 @@
-"""Requests of different kinds that must not share an engine's step."""
+"""Requests of different kinds that must not share an engine's step.
+
+In a step in which one request watches ids (``logprob_token_ids``), vLLM 0.31 tells the others nothing of their likeliest
+ids: its sampler gathers the watched ones for the whole batch and drops the rest.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,13 @@ import asyncio
 from collections import deque
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+
+from search.engines.engine import Sampling
+
+
+def kind_of(sampling: Sampling) -> str:
+    """What a request wants to know at every position; empty for one that goes with any other."""
+    return "top" if sampling.top_logprobs else "watched" if sampling.watch_ids else ""
 
 
 class Apart:

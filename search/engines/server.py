@@ -20,6 +20,7 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from search.engines.apart import Apart, kind_of
 from search.engines.completions import error_message, one_line, read_generations, request_body
 from search.engines.engine import EngineError, EngineStats, Generation, Sampling
 from search.engines.fleet import Fleet, Server
@@ -115,6 +116,7 @@ class ServerEngine:
         self._timeout = timeout
         self._attempts = attempts
         self._backoff = backoff
+        self._apart = Apart()
         self._jitter = random.Random(seed)
         self._running: Running | None = None
         self._fleet = Fleet(bare, max_in_flight=max_in_flight, backoff=backoff, give_up=give_up)
@@ -135,6 +137,10 @@ class ServerEngine:
         if room <= 0:
             return [Generation((), False)] * sampling.n
         body = request_body(self.model, prompt_ids, sampling, room, self.eos_ids)
+        async with self._apart.turn(kind_of(sampling)):
+            return await self._generate(sampling, body)
+
+    async def _generate(self, sampling: Sampling, body: dict[str, Any]) -> list[Generation]:
         failed: dict[Server, str] = {}
         async with self._connected() as session:
             for attempt in range(self._attempts):

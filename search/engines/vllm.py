@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from search.engines.apart import Apart
+from search.engines.apart import Apart, kind_of
 from search.engines.engine import FORBIDDING, EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
 from search.engines.vllm_changes import CountedSchedule, prepare_environment
 from search.loading import CodeRefused, refusing_code
@@ -55,6 +55,7 @@ class VLLMEngine:
         self.tokenizer: Any = self.llm.get_tokenizer()
         config = self.llm.llm_engine.model_config
         self.max_model_len: int = config.max_model_len
+        self._raw_logprobs = config.logprobs_mode == "raw_logprobs"
         listed = config.try_get_generation_config().get("eos_token_id")
         self.eos_ids = end_ids(self.tokenizer, listed)
         # vLLM stops at the others by itself.
@@ -62,16 +63,18 @@ class VLLMEngine:
         self.stats = EngineStats()
         self._waiting: dict[str, asyncio.Future[RequestOutput]] = {}
         self._pump: asyncio.Task[None] | None = None
-        # In a step where one request watches ids, vLLM tells the others nothing of their likeliest ones.
         self._apart = Apart()
         self._counted = CountedSchedule(self.llm, self._computed)
 
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         """See `Engine`. A prompt that leaves no room yields empty continuations that are not stopped."""
+        if sampling.forbidden_ids and sampling.logprobs and not self._raw_logprobs:
+            raise EngineError("vLLM tells log-probs of what is left of the model where ids are forbidden: "
+                              "set engine.options.logprobs_mode=raw_logprobs")  # fmt: skip
         room = min(sampling.max_tokens, self.max_model_len - len(prompt_ids))
         if room <= 0:
             return [Generation((), False)] * sampling.n
-        async with self._apart.turn("top" if sampling.top_logprobs else "watched" if sampling.watch_ids else ""):
+        async with self._apart.turn(kind_of(sampling)):
             return await self._generate(prompt_ids, sampling, room)
 
     async def _generate(self, prompt_ids: list[int], sampling: Sampling, room: int) -> list[Generation]:

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from rftt.rl.lockstep import Lockstep
-from search import Question, SearchConfig, Tree, search_many
+from search import Question, SearchConfig, Solver, Tree, search_many, solve_many
 from search.accounting import CountedEngine
 from search.engines import Engine, EngineStats, FakeEngine, Generation, Sampling
 from search.engines.engine import EngineAround
@@ -84,6 +84,13 @@ def ours(questions: Iterable[Question], engine: Engine, config: SearchConfig) ->
     counted = CountedEngine(engine)
     trees = _grow(questions, counted, config, counted.finished)
     return Run(trees, counted.figures())
+
+
+def answered(questions: Iterable[Question], engine: Engine, config: SearchConfig) -> dict[str, float]:
+    """What best-first search of the questions took."""
+    counted = CountedEngine(engine)
+    asyncio.run(solve_many(questions, Solver(counted, config, "best_first"), lambda solution: None))
+    return counted.figures()
 
 
 def lockstep(questions: Sequence[Question], engine: Engine, config: SearchConfig) -> Run:

@@ -32,8 +32,9 @@ import rewards
 from rewards import check_golds, extract_answer, grade, grade_many, grader, normalise, reading, symbolic
 from rewards.equivalence import Undecided, decide
 from rewards.pool import Pool
-from tests.benchmarks._answers import FAIR, HOSTILE
-from tests.benchmarks._answers import Family as Drawn
+from tests.benchmarks._fair_answers import FAIR
+from tests.benchmarks._hostile_answers import HOSTILE
+from tests.benchmarks._hostile_answers import Family as Drawn
 from tests.rewards.cases import Case, load_cases
 from tests.rewards.families import CHAINS, CORRUPTIONS, REWRITES, Family
 
@@ -294,7 +295,7 @@ def golds() -> dict[str, Any]:
 
 
 def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, Any]:
-    """`count` answers of the families of `_answers.py`, one after the other: verdicts, exceptions, time by the clock."""
+    """`count` answers of generated families, one after the other: verdicts, exceptions, and time by the clock."""
     dice = random.Random(SEED)
     deadline = 1.0
     by_family: dict[str, Counter[str]] = {family.__name__: Counter() for family in families}

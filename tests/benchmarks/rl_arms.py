@@ -8,8 +8,8 @@ model until it has generated so many tokens *and* has taken so many CPU seconds 
 process has one thread, so that what else runs on the machine counts little). The model is measured on the test split as it
 was at either point: pass@1 over four samples a question at temperature 1, and greedy. Arms with a process reward model need
 `--prm`, a folder made by `rftt toy prm RUN OUT`; those with L_RFT the roles of the run's chains: `rftt shad
-configs/toy.yaml`. Learning rate and KL are those of configs/toy.yaml for all; nothing is tuned here. A training that has its result.json is
-not repeated.
+configs/toy.yaml`. Learning rate and KL are those of configs/toy.yaml for all; nothing is tuned here. A training that has its
+result.json is not repeated.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +32,7 @@ from rftt.config import Config, from_dict, load_config
 from rftt.data.questions import problems
 from rftt.evaluate.intervals import measured
 from rftt.run_folder import trained_model
+from search import SearchConfig
 
 ARMS: dict[str, dict[str, Any]] = {
     "flat, grpo": {"sampler": "flat", "advantage": "grpo"},
@@ -40,7 +41,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "walk, reinforce++": {"sampler": "walk"},
     "uct, reinforce++": {},
     "uct, walk fill": {"fill": "walk"},
-    "uct, 2 siblings, walk fill": {"siblings": 2, "fill": "walk"},
+    "uct, widened": {"widening": 0.5},
+    "uct, widened, walk fill": {"widening": 0.5, "fill": "walk"},
     "uct, strata": {"branch_correction": "strata"},
     "priority, reinforce++": {"sampler": "priority", "min_prior": 0.0},
     "priority, 2 siblings": {"sampler": "priority", "min_prior": 0.0, "siblings": 2},
@@ -153,7 +155,9 @@ def one(arm: str, seed: int, options: argparse.Namespace) -> None:
     sft = trained_model(base, "sft")
     folder = _folder(options, arm, seed)
     values = base.to_dict()
-    values["rl"] |= {"process_weight": 0.0, **ARMS[arm]}
+    of_search = {f.name for f in fields(SearchConfig)}
+    for name, value in {"process_weight": 0.0, **ARMS[arm]}.items():
+        (values["rl"]["search"] if name in of_search else values["rl"])[name] = value
     values["rl"]["trainer"] |= {"max_steps": MOST_STEPS, "disable_tqdm": True, "save_strategy": "no"}
     values |= {"run": str(folder), "seed": seed}
     if "auxiliary" in ARMS[arm]:

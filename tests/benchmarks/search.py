@@ -9,7 +9,7 @@ for, handed to vLLM all at once; its seeds give the same tokens. *flat chains* a
 rollout, with as many tokens together: no tree is bought with them. Efficiency is tokens per second as a share of flat's.
 The engine of the part *latency*, and of one half of *growth* and *parallel*, is a scripted model that takes the time of a
 7B model, or a tenth of it. The part *redundancy* only counts: a scripted model with a prefix cache in blocks that forgets
-nothing.
+nothing. The part *best_first* searches with a tuned model, which `make quickstart` leaves in runs/toy.
 """
 
 from __future__ import annotations
@@ -45,9 +45,10 @@ from search.engines import Sampling
 from tests.benchmarks import _schedules as schedules
 from tests.benchmarks._schedules import AT_ONCE, Recorder, Run, StepEngine
 from tests.benchmarks.grader import table
+from tests.search.fakes import TOKENIZER, functional_script
 
 # Growth first: it measures memory that others would have asked for.
-PARTS = ("growth", "main", "parallel", "latency", "redundancy")
+PARTS = ("growth", "main", "parallel", "latency", "redundancy", "best_first")
 GROWTH = (16, 64, 256, 1024)
 GROWTH_ROLLOUTS = LATENCY_ROLLOUTS = 4
 PARALLEL = (1, 4, 16, 64)
@@ -55,6 +56,8 @@ ONE_TREE = 256  # rollouts of the tree that is grown with several at once
 STEP_LENGTHS = (12, 40, 80, 160)  # tokens of a continuation, about
 BLOCKS = (16, 32)
 COUNTED = 64  # questions whose tokens are counted
+BEST_FIRST_QUESTIONS, BEST_FIRST_TOKENS = 64, 1150
+GENERATIONS = (1, 4, 16)  # branches of one question in flight
 TRIED = 24  # questions that are tried for such a tree
 SCHEDULES = ("flat", "flat_chains", "ours", "lockstep", "serial")
 FIGURES = ("questions", "generated_tokens", "tokens_per_s", "efficiency", "redundancy", "requests_per_question",
@@ -78,6 +81,7 @@ def main() -> int:
     parser.add_argument("--serial-questions", type=int, default=8)
     parser.add_argument("--repeat", type=int, default=1, help="runs of every schedule; medians are reported")
     parser.add_argument("--growth-vllm", type=int, default=256, metavar="N", help="most questions of growth on vLLM")
+    parser.add_argument("--tuned", type=Path, default=Path("runs/toy/rl/final"), help="model of the part best_first")
     parser.add_argument("--profile", action="store_true", help="only profile our schedule outside of vLLM's step")
     options = parser.parse_args()
     environment.set_defaults()
@@ -86,7 +90,8 @@ def main() -> int:
         with _vllm(config) as engine:
             profile(engine, config.search, options)
         return 0
-    figures: dict[str, Any] = {"schedules": [], "growth": [], "parallel": [], "latency": [], "redundancy": []}
+    figures: dict[str, Any] = {"schedules": [], "growth": [], "parallel": [], "latency": [], "redundancy": [],
+                               "best_first": []}  # fmt: skip
     wrong: list[str] = []
     if "growth" in options.part:
         figures["growth"] += growth(_steps(config, 2.5e-3), "simulated", config.search, max(GROWTH))
@@ -104,6 +109,8 @@ def main() -> int:
         figures["latency"] = latency(config, options.questions)
     if "redundancy" in options.part:
         figures["redundancy"] = redundancy(config, min(options.questions, COUNTED), options.rollouts)
+    if "best_first" in options.part:
+        figures["best_first"] = best_first(config, options)
     report(figures)
     if options.json:
         main = [row for row in figures.pop("schedules") if row["schedule"] != "flat_chains"]
@@ -340,6 +347,51 @@ def redundancy(config: Config, number: int, rollouts: int) -> list[Row]:
     return rows
 
 
+def best_first(config: Config, options: argparse.Namespace) -> list[Row]:
+    """Best-first on a tuned model: many questions against the same requests all at once, and the branches of one question in
+    flight together against one by one, on that model and on a simulated one.
+    """
+    rows = []
+    settings = SearchConfig(
+        rollouts=256, max_tokens=320, budget_tokens=BEST_FIRST_TOKENS, live_trees=BEST_FIRST_QUESTIONS
+    )
+    if options.tuned.is_dir():
+        asked = list(islice(questions("validation"), BEST_FIRST_QUESTIONS))
+        with closing(build_engine(config, str(options.tuned))) as engine:
+            schedules.answered(asked, engine, settings)  # kernels
+            recorder = Recorder(engine)
+            with _fresh(engine):
+                ours = schedules.answered(asked, recorder, settings)
+            with _fresh(engine):
+                flat = schedules.replay(engine, recorder.requests)
+            same = {"engine": "vllm", "questions": len(asked)}
+            efficiency = ours["tokens_per_s"] / flat["tokens_per_s"]
+            rows.append(
+                same | {"schedule": "ours", "generation": settings.generation, **ours, "efficiency": efficiency}
+            )
+            rows.append(same | {"schedule": "flat", "generation": None, **flat, "efficiency": 1.0})
+            rows += _one_question(engine, "vllm", asked[0], settings)
+    simulated = StepEngine(
+        functional_script, TOKENIZER, eos_ids=frozenset({TOKENIZER.eos_token_id}), step_seconds=10e-3,
+        token_seconds=10e-3 / 500,
+    )  # fmt: skip
+    rows += _one_question(simulated, "simulated", Question("q", "What is 1 + 1?"), settings)
+    keys = ("engine", "questions", "schedule", "generation", "generated_tokens", "requests", "seconds", "tokens_per_s",
+            "efficiency")  # fmt: skip
+    return [{key: row.get(key) for key in keys} for row in rows]
+
+
+def _one_question(engine: Any, name: str, question: Question, settings: SearchConfig) -> list[Row]:
+    """One question, with several branches in flight; ``efficiency`` is the speed beside one by one."""
+    rows = []
+    for generation in GENERATIONS:
+        config = replace(settings, generation=generation, budget_tokens=4 * BEST_FIRST_TOKENS)
+        with _fresh(engine) if name == "vllm" else nullcontext():
+            found = schedules.answered([question], engine, config)
+        rows.append({"engine": name, "questions": 1, "schedule": "ours", "generation": generation, **found})
+    return [row | {"efficiency": row["tokens_per_s"] / rows[0]["tokens_per_s"]} for row in rows]
+
+
 def profile(engine: Any, search: SearchConfig, options: argparse.Namespace) -> None:
     """Where our own time goes: functions of the search's thread by their own time, without vLLM's step."""
     _warm(engine, search)
@@ -371,6 +423,7 @@ def report(figures: dict[str, list[Row]]) -> None:
         "parallel": "One tree",
         "latency": "Time outside of a large model",
         "redundancy": "Tokens computed for each new one",
+        "best_first": "Best-first search",
     }
     for part, rows in figures.items():
         if not rows:

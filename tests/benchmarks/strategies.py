@@ -1,11 +1,13 @@
 """Accuracy over generated tokens for every strategy on the embedded world's test split, with intervals, in one plot.
 
-    python -m tests.benchmarks.strategies --json OUT [--plot OUT.svg] [--run runs/toy] [--questions 200] [--models sft rl]
+    python -m tests.benchmarks.strategies --json OUT [--plot OUT.svg] [--run runs/toy] [--questions 0-200 300-500]
 
-Needs a finished run of configs/toy.yaml, which `make quickstart` leaves in runs/toy. Each strategy runs once with its
-largest budget; what a smaller budget of tokens would have answered is read off the order in which its candidates were
-finished. Beams depend on their width, so they run once for every width. Nothing is tuned here: all settings that were
-tried are shown. Differences at equal tokens are paired over questions (exact McNemar test).
+Needs a finished run of configs/toy.yaml, which `make quickstart` leaves in runs/toy. Settings are chosen on questions of the
+validation split: those of best-first were when it was written, the temperature of votes and best-of-n is at the start, or is
+given with `--temperature majority=0.3`. Then each arm runs once, with its largest budget; what a smaller budget of tokens
+would have answered is read off the order in which its candidates were finished. Beams depend on their width, so they run
+once for every width. The first chain of best-first is the greedy one. Differences are paired over questions (exact McNemar
+test). Arms that the file of figures holds already are not run again.
 """
 
 from __future__ import annotations
@@ -19,21 +21,28 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from scipy.stats import binomtest
-
 from rewards import grade
 from rftt.config import load_config
-from rftt.data.questions import problems
-from rftt.evaluate.intervals import measured
+from rftt.config.sections import EVAL_SEARCH, PRMConfig
+from rftt.evaluate.intervals import measured, paired_difference
 from rftt.run_folder import trained_model
 from rftt.runtime.running_engine import running_engine
+from rftt.runtime.running_scorer import running_scorer
+from rftt.toy.world import rows
 from search import Question, SearchConfig, Solution, Solver, solve_many
+from search.engines import Engine
+from search.judging import Scorer
 
-BUDGETS = (75, 150, 300, 600, 1200, 2400)
-WIDTHS = (4, 8, 16)
-SAMPLES = 20
-# The control arm that the others are compared with.
-CONTROL = "majority"
+BUDGETS = (250, 550, 1150, 2300)
+ONE_CHAIN = 0  # the budget of a first chain
+WIDTHS = (4, 16)
+TEMPERATURES = (0.3, 0.5, 0.7, 1.0)
+SAMPLES = 24  # chains that cost more than the largest budget
+OURS = "best-first"
+STOPPING = "best-first, stops at a share of 0.8"
+STOP_SHARE, STOP_PATHS = 0.8, 4
+SAMPLED = {"majority": "majority", "best of n": "best_prior"}  # curves of the same samples → their vote
+Verdicts = dict[str, dict[str, list[float]]]  # budget → {"right": one a question, "tokens": of each}
 
 
 @dataclass(frozen=True)
@@ -41,108 +50,171 @@ class Arm:
     """One curve.
 
     Args:
+        name: name of the curve.
         strategy: name of a strategy of `search.STRATEGIES`.
         runs: settings, one for each run that the curve needs.
-        votes: rules of the vote by the name of the curve, for curves that differ only in how the same candidates vote.
+        vote: rule of the vote among its candidates; None for that of the strategy.
+        scored: whether a process reward model guides it.
     """
 
+    name: str
     strategy: str
-    runs: list[SearchConfig]
-    votes: dict[str, str]
+    runs: tuple[SearchConfig, ...]
+    vote: str | None = None
+    scored: bool = False
 
 
-def arms(config: SearchConfig) -> list[Arm]:
-    sampled = replace(config, rollouts=SAMPLES, vote="prior")
-    tree = replace(config, rollouts=256, budget_tokens=BUDGETS[-1])
-    wide = replace(tree, siblings=4)
-    puct = replace(wide, selection="puct")
-    beams = [replace(config, rollouts=width) for width in WIDTHS]
+def arms(config: SearchConfig, temperatures: dict[str, float], prm: bool) -> list[Arm]:
+    whole = replace(config, rollouts=256, budget_tokens=BUDGETS[-1])
+    tree = replace(whole, parallel_rollouts=8)
+    sampled = [
+        Arm(name, "majority", (replace(config, rollouts=SAMPLES, vote="prior", temperature=temperatures[name]),), vote)
+        for name, vote in SAMPLED.items()
+    ]
+    beams = tuple(replace(config, rollouts=width) for width in WIDTHS)
+    best = replace(whole, stop_share=1.0)
+    few = replace(config, rollouts=SAMPLES, vote="best_prm", temperature=temperatures["best of n"])
+    guided = [
+        Arm(f"{OURS}, PRM", "best_first", (best,), scored=True),
+        Arm("MCTS, PRM", "mcts", (tree,), scored=True),
+        Arm("best of n, PRM", "majority", (few,), scored=True),
+    ]
     return [
-        Arm("greedy", [config], {"greedy": "majority"}),
-        Arm("majority", [sampled], {CONTROL: "majority", "majority by prior": "prior", "best of n": "best_prior"}),
-        Arm("beam", beams, {"beam": "majority"}),
-        Arm("dvts", beams, {"DVTS": "majority"}),
-        Arm("mcts", [tree], {"MCTS uct": "majority"}),
-        Arm("mcts", [wide], {"MCTS uct, 4 siblings": "majority", "MCTS uct, 4 siblings, by prior": "prior"}),
-        Arm("mcts", [puct], {"MCTS puct, 4 siblings": "majority"}),
-        Arm("mcts", [replace(puct, branch_entropy=0.3)], {"MCTS puct, 4 siblings, entropy above 0.3": "majority"}),
+        Arm(OURS, "best_first", (best,)),
+        *sampled,
+        Arm("beam", "beam", beams),
+        Arm("DVTS", "dvts", beams),
+        Arm("MCTS", "mcts", (tree,)),
+        Arm("MCTS, steps at temperature 1, no widening", "mcts", (replace(tree, step_temperature=1.0, widening=0.0),)),
+        *(guided if prm else []),
     ]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/toy"), help="folder of a finished run")
-    parser.add_argument("--json", type=Path, help="file for the figures")
+    parser.add_argument("--json", type=Path, required=True, help="file for the figures; what it holds is not run again")
     parser.add_argument("--plot", type=Path, help="file for the plot (.svg or .png)")
-    parser.add_argument("--questions", type=int, default=200)
+    parser.add_argument("--questions", nargs="+", default=["0-200", "300-500"], metavar="A-B", help="of the test split")
+    parser.add_argument("--validation", type=int, default=100, help="questions that the temperatures are chosen on")
+    parser.add_argument("--temperature", action="append", default=[], metavar="ARM=T", help="chosen before")
     parser.add_argument("--models", nargs="+", default=["sft", "rl"])
+    parser.add_argument(
+        "--prm", metavar="MODEL", help="adds arms with a process reward model (`rftt toy prm RUN MODEL`)"
+    )
+    parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these")
     options = parser.parse_args()
-    if not (options.run / "summary.json").exists():
-        print(f"{options.run} is no finished run: make quickstart first")
-        return
-    figures = {}
+    figures = json.loads(options.json.read_text()) if options.json.exists() else {}
     for model in options.models:
-        figures[model] = measure(options.run, model, options.questions)
-        print_table(model, figures[model])
-    if options.json:
+        known = figures.setdefault(model, {"temperatures": {}, "arms": {}})
+        known["temperatures"] |= {k: float(v) for k, _, v in (t.partition("=") for t in options.temperature)}
+        run(options, model, known)
         options.json.write_text(json.dumps(figures, indent=1) + "\n")
+        print_table(model, known)
     if options.plot:
         plot(figures, options.plot)
 
 
-def measure(run: Path, model: str, count: int) -> dict[str, Any]:
-    """Curves of every arm for one model of a run: name → points ``{"budget", "value", "low", "high", "n", "tokens"}``."""
-    config = replace(load_config(run / "config.yaml"), run=str(run))
-    search = replace(config.eval.search, live_trees=128, seed=config.seed)
-    held_out = problems(config)[1][:count]
-    questions = [Question(p.id, p.question) for p in held_out]
-    gold = {p.id: p.answer for p in held_out}
-    curves: dict[str, list[dict[str, Any]]] = {}
-    verdicts: dict[str, dict[int, list[bool]]] = {}
-    with running_engine(config, trained_model(config, model)) as engine:
-        for arm in arms(search):
+def run(options: argparse.Namespace, model: str, known: dict[str, Any]) -> None:
+    """Run what is missing in `known`, which is written after each arm."""
+    config = replace(load_config(options.run / "config.yaml"), run=str(options.run))
+    chosen = {
+        name: getattr(config.eval.search, name) for name in ("max_step_tokens", "max_tokens", "min_prior", "top_p")
+    }
+    search = SearchConfig(**(EVAL_SEARCH | chosen), temperature=1.0, live_trees=128, seed=config.seed)
+    wanted = [
+        arm
+        for arm in arms(search, dict.fromkeys(SAMPLED, 0.0), bool(options.prm))
+        if arm.name not in known["arms"] and (not options.arms or arm.name in options.arms)
+    ]
+    if not wanted:
+        return
+    config = replace(config, prm=PRMConfig(path=options.prm or ""))
+    with running_scorer(config) as scorer, running_engine(config, trained_model(config, model)) as engine:
+        lacking = [a.name for a in wanted if a.name in SAMPLED and a.name not in known["temperatures"]]
+        if lacking:
+            known["temperatures"] |= choose(engine, search, options.validation, config.seed, lacking)
+        held_out = [
+            rows("test", int(span.split("-")[1]), config.seed)[int(span.split("-")[0]) :] for span in options.questions
+        ]
+        questions = [row for part in held_out for row in part]
+        samples: dict[SearchConfig, list[Solution]] = {}  # votes and best-of-n may share them
+        for arm in arms(search, {**dict.fromkeys(SAMPLED, 0.0), **known["temperatures"]}, bool(options.prm)):
+            if arm.name not in [a.name for a in wanted]:
+                continue
             begun = time.monotonic()
-            runs = [_solve(questions, Solver(engine, chosen, arm.strategy)) for chosen in arm.runs]
-            for name, rule in arm.votes.items():
-                points: dict[int, tuple[list[bool], float]] = {}
-                for solutions in runs:
-                    for solution in solutions:
-                        solution.vote = rule
-                        solution.elect()
-                    points |= _points(solutions, gold, single=len(runs) > 1 or arm.strategy == "greedy")
-                curves[name] = [
-                    {"budget": budget, **measured([float(v) for v in right], tokens)}
-                    for budget, (right, tokens) in sorted(points.items())
-                ]
-                verdicts[name] = {budget: right for budget, (right, _) in points.items()}
-            print(f"{model}: {', '.join(arm.votes)}: {time.monotonic() - begun:.0f} s", flush=True)
-    return {"curves": curves, "against_majority": _compare(verdicts, curves)}
+            found: Verdicts = {}
+            for chosen_config in arm.runs:
+                solutions = samples.get(chosen_config) or solved(
+                    engine, questions, chosen_config, arm.strategy, scorer if arm.scored else None
+                )
+                if arm.name in SAMPLED:
+                    samples[chosen_config] = solutions
+                found |= points(solutions, questions, arm, single=len(arm.runs) > 1)
+            known["arms"][arm.name] = found
+            if arm.name == OURS:
+                stopping = [stopped(solution, arm.runs[0].generation) for solution in solutions]
+                known["arms"][STOPPING] = points(stopping, questions, arm, single=False)
+            print(f"{model}: {arm.name}: {time.monotonic() - begun:.0f} s", flush=True)
+            figures = json.loads(options.json.read_text()) if options.json.exists() else {}
+            options.json.write_text(json.dumps(figures | {model: known}, indent=1) + "\n")
 
 
-def _solve(questions: Sequence[Question], solver: Solver) -> list[Solution]:
+def choose(engine: Engine, search: SearchConfig, count: int, seed: int, names: Sequence[str]) -> dict[str, float]:
+    """The temperature of each sampled arm with the best accuracy on validation questions, over all budgets."""
+    questions = rows("validation", count, seed)
+    scores: dict[str, dict[float, float]] = {name: {} for name in names}
+    for temperature in TEMPERATURES:
+        config = replace(search, rollouts=SAMPLES, vote="prior", temperature=temperature)
+        solutions = solved(engine, questions, config, "majority")
+        for name in names:
+            found = points(solutions, questions, Arm(name, "majority", (config,), SAMPLED[name]), single=False)
+            scores[name][temperature] = sum(sum(point["right"]) for point in found.values()) / len(found) / count
+    for name, of in scores.items():
+        print(f"validation: {name}: " + ", ".join(f"T {t}: {100 * v:.1f}" for t, v in of.items()), flush=True)
+    return {name: max(found, key=found.__getitem__) for name, found in scores.items()}
+
+
+def solved(
+    engine: Engine, questions: Sequence[dict], config: SearchConfig, strategy: str, scorer: Scorer | None = None
+) -> list[Solution]:
     found: dict[str, Solution] = {}
 
     def keep(solution: Solution) -> None:
         found[solution.question_id] = solution
 
-    asyncio.run(solve_many(questions, solver, keep))
-    return [found[q.id] for q in questions]
+    asked = [Question(row["id"], row["question"]) for row in questions]
+    asyncio.run(solve_many(asked, Solver(engine, config, strategy, scorer=scorer), keep))
+    return [found[question.id] for question in asked]
 
 
-def _points(solutions: list[Solution], gold: dict[str, str], *, single: bool) -> dict[int, tuple[list[bool], float]]:
-    """Verdicts and tokens per question at each budget; at what the arm spent itself where it has no smaller ones."""
+def stopped(solution: Solution, generation: int) -> Solution:
+    """What the search would have found if it stopped once it is decided: after a generation, as it does."""
+    found, end = solution.candidates, 1
+    while end < len(found):
+        begun = replace(solution, candidates=found[:end]).elect()
+        if end >= STOP_PATHS and begun.share > STOP_SHARE:
+            return begun
+        end += min(end, generation)
+    return solution
+
+
+def points(solutions: Sequence[Solution], questions: Sequence[dict], arm: Arm, *, single: bool) -> Verdicts:
+    """Verdicts and tokens of each question at each budget; at what a run spent itself where it has no smaller ones."""
+    if arm.vote is not None:
+        solutions = [replace(solution, vote=arm.vote) for solution in solutions]
+    gold = {row["id"]: row["answer"] for row in questions}
     if single:
-        tokens = sum(s.tokens for s in solutions) / len(solutions)
-        return {round(tokens): ([_right(gold[s.question_id], s.answer) for s in solutions], tokens)}
-    points: dict[int, tuple[list[bool], float]] = {}
-    for budget in BUDGETS:
-        spent = [_spent(s, budget) for s in solutions]
-        if sum(spent) / len(spent) not in [
-            tokens for _, tokens in points.values()
-        ]:  # else it has nothing more to spend
-            right = [_right(gold[s.question_id], s.answer_at(budget)) for s in solutions]
-            points[budget] = (right, sum(spent) / len(spent))
-    return points
+        tokens = [float(s.tokens) for s in solutions]
+        key = str(round(sum(tokens) / len(tokens)))
+        return {key: {"right": [_right(gold[s.question_id], s.elect().answer) for s in solutions], "tokens": tokens}}
+    return {
+        str(budget): {
+            "right": [_right(gold[s.question_id], s.answer_at(budget)) for s in solutions],
+            "tokens": [float(_spent(s, budget)) for s in solutions],
+        }
+        for budget in (ONE_CHAIN, *BUDGETS)
+    }
 
 
 def _spent(solution: Solution, budget: int) -> int:
@@ -150,44 +222,30 @@ def _spent(solution: Solution, budget: int) -> int:
     return max([c.spent for c in solution.candidates if c.spent <= budget], default=solution.candidates[0].spent)
 
 
-def _right(gold: str, answer: str | None) -> bool:
-    return answer is not None and grade(gold, answer, extract="none").correct
+def _right(gold: str, answer: str | None) -> float:
+    return float(answer is not None and grade(gold, answer, extract="none").correct)
 
 
-def _compare(
-    verdicts: dict[str, dict[int, list[bool]]], curves: dict[str, list[dict[str, Any]]]
-) -> dict[str, list[dict[str, Any]]]:
-    """Every arm against the majority vote that spends the nearest number of tokens, paired over questions."""
-    found: dict[str, list[dict[str, Any]]] = {}
-    control = {point["budget"]: point for point in curves[CONTROL]}
-    for name in curves:
-        if name == CONTROL:
-            continue
-        for point in curves[name]:
-            nearest = min(control, key=lambda budget: abs(control[budget]["tokens"] - point["tokens"]))
-            pairs = list(zip(verdicts[name][point["budget"]], verdicts[CONTROL][nearest], strict=True))
-            ours, theirs = sum(a and not b for a, b in pairs), sum(b and not a for a, b in pairs)
-            p = binomtest(ours, ours + theirs).pvalue if ours + theirs else 1.0
-            found.setdefault(name, []).append({
-                "tokens": point["tokens"], "majority_tokens": control[nearest]["tokens"],
-                "difference": (ours - theirs) / len(pairs), "only_ours": ours, "only_majority": theirs, "p": p,
-            })  # fmt: skip
-    return found
-
-
-def print_table(model: str, figures: dict[str, Any]) -> None:
-    print(
-        f"\n{model}: accuracy in % [95 %] at tokens per question, and the difference to majority at the nearest tokens"
-    )
-    for name, points in figures["curves"].items():
+def print_table(model: str, known: dict[str, Any]) -> None:
+    """Accuracies, and the difference of best-first to every other arm at the budget nearest to its tokens."""
+    print(f"\n{model}: accuracy in % [95 %] at tokens per question; temperatures {known['temperatures']}")
+    ours: Verdicts = known["arms"].get(OURS, {})
+    for name, found in known["arms"].items():
         print(f"  {name}")
-        compared = figures["against_majority"].get(name, [None] * len(points))
-        for point, other in zip(points, compared, strict=True):
-            line = f"    {point['tokens']:7.0f} tok  {100 * point['value']:5.1f}"
-            line += f" [{100 * point['low']:4.1f}, {100 * point['high']:5.1f}]"
-            if other:
-                line += f"   {100 * other['difference']:+5.1f} against {other['majority_tokens']:.0f} tok"
-                line += f" (p {other['p']:.3f})"
+        for budget, point in found.items():
+            tokens = sum(point["tokens"]) / len(point["tokens"])
+            result = measured(point["right"], tokens)
+            line = f"    {tokens:7.0f} tok  {100 * result['value']:5.1f}"
+            line += f" [{100 * result['low']:4.1f}, {100 * result['high']:5.1f}]"
+            if name != OURS and ours:
+                # An arm without budgets is compared with the largest budget that spends no more than it did.
+                below = [b for b in ours if b == budget or sum(ours[b]["tokens"]) <= sum(point["tokens"])]
+                nearest = budget if budget in ours else max(below, key=int, default=str(ONE_CHAIN))
+                d = paired_difference(point["right"], ours[nearest]["right"])
+                line += (
+                    f"   {OURS} at {sum(ours[nearest]['tokens']) / len(point['tokens']):.0f} tok: {100 * d.value:+5.1f}"
+                )
+                line += f" ({d.only_second}:{d.only_first}, p {d.p:.3f})"
             print(line)
 
 
@@ -195,21 +253,24 @@ def plot(figures: dict[str, Any], path: Path) -> None:
     import matplotlib
 
     matplotlib.use("svg")
-    matplotlib.rcParams.update(
-        {"svg.fonttype": "none", "svg.hashsalt": "rftt"}
-    )  # small files, the same for the same figures
-    from matplotlib import colormaps, pyplot
+    # Small files, the same for the same figures.
+    matplotlib.rcParams.update({"svg.fonttype": "none", "svg.hashsalt": "rftt"})
+    from matplotlib import pyplot
 
-    sheet, axes = pyplot.subplots(1, len(figures), figsize=(6.5 * len(figures), 5), sharey=True, squeeze=False)
-    for axis, (model, found) in zip(axes[0], figures.items(), strict=True):
-        axis.set_prop_cycle(color=colormaps["tab20"].colors)
-        for name, points in found["curves"].items():
-            x = [p["tokens"] for p in points]
-            y = [100 * p["value"] for p in points]
-            spread = [[100 * (p["value"] - p["low"]) for p in points], [100 * (p["high"] - p["value"]) for p in points]]
-            mark = "*" if name == "greedy" else "o" if name == CONTROL else "."
-            axis.errorbar(x, y, yerr=spread, marker=mark, capsize=2, linewidth=2 if name == CONTROL else 1, label=name)
-        axis.set(xscale="log", xlabel="generated tokens per question", title=f"{model} model", ylim=(0, 100))
+    sheet, axes = pyplot.subplots(1, len(figures), figsize=(6.5 * len(figures), 5), squeeze=False)
+    for axis, (model, known) in zip(axes[0], figures.items(), strict=True):
+        for name, found in known["arms"].items():
+            results = [measured(p["right"], sum(p["tokens"]) / len(p["tokens"])) for p in found.values()]
+            y = [100 * r["value"] for r in results]
+            spread = [
+                [100 * (r["value"] - r["low"]) for r in results],
+                [100 * (r["high"] - r["value"]) for r in results],
+            ]
+            width = 2.5 if name == OURS else 1
+            axis.errorbar(
+                [r["tokens"] for r in results], y, yerr=spread, marker="o", capsize=2, linewidth=width, label=name
+            )
+        axis.set(xscale="log", xlabel="generated tokens per question", title=f"{model} model")
         axis.grid(alpha=0.3)
     axes[0][0].set_ylabel("accuracy in %, 95 % intervals")
     axes[0][-1].legend(fontsize=7, loc="lower right")

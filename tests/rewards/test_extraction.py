@@ -139,9 +139,9 @@ def test_a_place_needs_both_ends() -> None:
 
 SIZE = 200_000
 FLOODS = [
-    r"\boxed{", "\\boxed{1}\nUser:", "\nUser:", "answer ", "answer:", "answer is 7 ", r"\$", r"\(", r"\[", "$", "$1$ ", "<a>", "<a></a>",
-    "<a></a>x <b>", "\n<b>", "</a>", "<think>", "####", "{", "}", " ", "\n", ". ", "I hope ", "\n##", "\\", r"\boxed{1} or ", r"\boxed 1",
-    r"\boxed{1}, ", r"$1$\text{ and ", "final ", "is ",
+    r"\boxed{", "\\boxed{1}\nUser:", "\nUser:", "answer ", "answer:", "answer is 7 ", r"\$", r"\(", r"\[", "$", "$1$ ",
+    "<a>", "<a></a>", "<a></a>x <b>", "\n<b>", "</a>", "<think>", "####", "{", "}", " ", "\n", ". ", "I hope ", "\n##", "\\",
+    r"\boxed{1} or ", r"\boxed 1", r"\boxed{1}, ", r"$1$\text{ and ", "final ", "is ",
 ]  # fmt: skip
 
 

@@ -307,3 +307,30 @@ def test_what_is_decided_at_once_needs_no_thread(monkeypatch):
     monkeypatch.setattr(asyncio, "to_thread", never)
     assert asyncio.run(grade_async("(1,2)", "(1,2.0)", extract="none")).correct
     assert asyncio.run(grade_async("1", "no box")).status == "no_answer"
+
+
+def test_the_deadline_and_the_seconds_count_everything(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading the text takes its time out of what a worker may use."""
+    assert grade(*HARD).correct  # start-up is nobody's time
+    grader._cache = StatusCache(grader.CACHE_ENTRIES)
+    extract = grader.extract_answer
+
+    def slow(*args: Any) -> str | None:
+        time.sleep(0.3)
+        return extract(*args)
+
+    monkeypatch.setattr(grader, "extract_answer", slow)
+    assert 0.3 <= grade("7", r"\boxed{7}").seconds < 0.3 + SLACK
+    verdict = grade(*HARD, timeout=0.2)
+    assert verdict.status == "timeout" and 0.3 <= verdict.seconds < 0.3 + SLACK
+    assert grade(*HARD).correct
+    assert asyncio.run(grade_async(*HARD)).seconds >= 0.3
+    assert [v.seconds >= 0.3 for v in grade_many([HARD, HARD])] == [True, True]
+
+
+def test_a_decision_that_raises_is_a_verdict_all_the_same(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> str:
+        raise ValueError("a digit of Ethiopia")
+
+    monkeypatch.setattr(grader, "decide", broken)
+    assert grade("7", r"\boxed{8}").status == "wrong"

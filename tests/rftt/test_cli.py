@@ -111,6 +111,40 @@ def test_grade_one_and_many(capsys, tmp_path):
     assert [r["status"] for r in rows] == ["wrong", "correct"] and rows[0]["id"] == 7
 
 
+def test_grade_takes_golds_of_any_type_and_lines_of_any_length(capsys, tmp_path):
+    rows = [
+        {"gold": 7, "answer": 7.0},
+        {"gold": [1, 2], "answer": "2, 1"},
+        {"gold": 0.5, "text": "1/2"},
+        {"gold": ["7"], "answer": [7]},
+        {"gold": "7", "answer": "\\boxed{" * 850_000},
+        {"gold": "7", "answer": "\ud800"},
+        {"gold": "7", "answer": " " * 6_000_000 + "7"},
+    ]
+    file = tmp_path / "g.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows) + "\n")
+    assert main(["grade", "--file", str(file)]) == 0
+    statuses = [json.loads(line)["status"] for line in capsys.readouterr().out.splitlines()]
+    assert statuses == ["correct"] * 4 + ["unparseable", "unparseable", "correct"]
+
+
+def test_grade_writes_verdicts_while_it_reads(capsys, refused, tmp_path):
+    file = tmp_path / "g.jsonl"
+    file.write_text('{"gold": "2", "answer": "3"}\n' * 600 + "torn")
+    assert main(["grade", "--file", str(file)]) == 2
+    output = capsys.readouterr()
+    assert len(output.out.splitlines()) == 512 and f"{file}:601" in output.err
+
+
+@pytest.mark.parametrize("line", ['{"gold": null, "answer": "2"}', '{"gold": "", "answer": "2"}', "[1]", "[" * 100_000,
+                                  '{"gold": "2", "answer": null}', '{"gold": NaN, "answer": "2"}'])  # fmt: skip
+def test_grade_refuses_what_is_no_gold_in_one_line(refused, tmp_path, line):
+    file = tmp_path / "g.jsonl"
+    file.write_text(line + "\n")
+    assert f"{file}:1" in refused("grade", "--file", file)
+    assert "gold answer is empty" in refused("grade", "--gold", " ", "--answer", "2")
+
+
 def test_grade_says_which_line_is_broken(refused, tmp_path):
     file = tmp_path / "g.jsonl"
     file.write_text('{"gold": "2", "answer": "3"}\n{"gold": "2"}\n')

@@ -79,9 +79,28 @@ def test_a_run_goes_on_with_other_servers_but_not_with_other_settings(tmp_path):
     prepare(load_config("configs/toy.yaml", [*small, *servers]))
     saved = load_config(path)
     assert saved.engine.servers == ("http://node1:8000",) and saved.search.live_trees == 3
-    with pytest.raises(UsageError, match="begun with another search.rollouts"):
+    (tmp_path / "run" / "search").mkdir()
+    (tmp_path / "run" / "search" / "questions-0.jsonl").write_text("")
+    with pytest.raises(UsageError, match="begun with another search.rollouts, and its search depended on it"):
         prepare(load_config("configs/toy.yaml", [*small, *servers, "search.rollouts=3"]))
     assert load_config(path) == saved
+
+
+def test_settings_of_phases_to_come_may_change(tmp_path):
+    small = [f"run={tmp_path / 'run'}", "data.train_limit=2", "data.eval_limit=2"]
+    path = prepare(load_config("configs/toy.yaml", small))
+    prepare(load_config("configs/toy.yaml", [*small[:2], "data.eval_limit=3", "search.rollouts=3"]))
+    assert len((tmp_path / "run" / "data" / "eval.jsonl").read_text().splitlines()) == 3, "other questions are read"
+    for begun in ("search/chains.jsonl", "sft/final"):
+        (tmp_path / "run" / begun).mkdir(parents=True)
+        later = [*small[:2], "data.eval_limit=3", "search.rollouts=3", "rl.learning_rate=1e-6", "eval.samples=2"]
+        later += ["sft.learning_rate=1e-5"]
+        prepare(load_config("configs/toy.yaml", later))
+        assert load_config(path).sft.trainer["learning_rate"] == 1e-5
+    for frozen in ("sft.learning_rate=2e-5", "search.rollouts=4", "data.eval_limit=4", "seed=9", "model.system=x"):
+        with pytest.raises(UsageError, match=f"begun with another {frozen.partition('=')[0].split('.')[0]}"):
+            prepare(load_config("configs/toy.yaml", [*later, frozen]))
+    assert load_config(path).sft.trainer["learning_rate"] == 1e-5
 
 
 @pytest.mark.slow

@@ -122,6 +122,11 @@ def completion(body: dict[str, Any]) -> dict[str, Any]:
         if body.get("logprobs") is not None:
             watched = {f"token_id:{w}": -float(w) for w in body.get("logprob_token_ids", ())}
             logprobs = {"token_logprobs": [-1.0, -2.0, -3.0], "top_logprobs": [{}, {}, watched]}
+            if body["logprobs"]:
+                logprobs["top_logprobs"] = [
+                    {f"token_id:{id}": -k - 1.0, **{f"token_id:{40 + j}": -5.0 - j for j in range(body["logprobs"])}}
+                    for k, id in enumerate(ids)
+                ]
         choices.append({"index": i, "token_ids": ids, "finish_reason": "stop", "logprobs": logprobs})
     usage = {"prompt_tokens": len(body["prompt"]), "prompt_tokens_details": {"cached_tokens": 1}}
     return {"choices": choices[::-1], "usage": usage}

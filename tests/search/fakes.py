@@ -50,7 +50,7 @@ class Scripted:
     def functional(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         """Every step is well formed, what it says and which function it would do next depend on the seed."""
         if sampling.top_logprobs:
-            return [self._greedy(prompt_ids, sampling)]
+            return [self.likeliest(prompt_ids, sampling)]
         generations = []
         for sibling in range(sampling.n):
             rng = random.Random(f"{sampling.seed}/{sibling}")
@@ -75,33 +75,48 @@ class Scripted:
             generations.append(Generation(tuple(ids), True, tuple(-0.5 for _ in ids), watched))
         return generations
 
-    def _greedy(self, prompt_ids: list[int], sampling: Sampling) -> Generation:
-        """What follows a prompt: the same whoever asks, and also where the prompt ends inside a step."""
+    def likeliest(self, prompt_ids: list[int], sampling: Sampling) -> Generation:
+        """The likeliest continuation, token by token: it goes on as before wherever a request begins."""
         written = self.tokenizer.decode(prompt_ids).rpartition("[assistant]")[2]
-        rng = random.Random(written)
-        opened = [f.name for f in self.functions.functions if written.count(f.open) > written.count(f.close)]
-        text, function = "", None
-        if opened:
-            [function] = opened
-            said = f"\\boxed{{{rng.randrange(3)}}}" if function == self.functions.terminal else f"{rng.randrange(1000)}"
-            text = f" {said}\n{self.functions[function].close}\n"
-        text += "<eos>" if function == self.functions.terminal else self._chain(rng, function)
-        ids = self.tokenizer(text)["input_ids"]
-        kept = ids[: sampling.max_tokens]
-        logprobs = tuple(-rng.random() / 10 for _ in kept)
-        top = tuple(
-            self._top(id, logprob, rng, sampling.top_logprobs) for id, logprob in zip(kept, logprobs, strict=True)
-        )
-        return Generation(tuple(kept), len(kept) == len(ids), logprobs, None, top)
+        ids, logprobs, top, ends = [], [], [], {self.tokenizer.eos_token_id, *sampling.stop_ids}
+        while len(ids) < sampling.max_tokens and not (ids and ids[-1] in ends):
+            token, rng = self._next(written), random.Random(f"{written}/logprob")
+            ids.append(self.tokenizer.vocabulary[token])
+            logprobs.append(-rng.random() / 10)
+            top.append(self._top(ids[-1], logprobs[-1], rng, sampling.top_logprobs))
+            written += token
+        return Generation(tuple(ids), bool(ids) and ids[-1] in ends, tuple(logprobs), None, tuple(top))
+
+    def _next(self, written: str) -> str:
+        """Three digits a step, and a boxed digit in the terminal one."""
+        tags = re.findall("|".join(map(re.escape, self.functions.tags)), written)
+        function = tags[-1].strip("</>") if tags else "question"
+        rng, terminal = random.Random(written), self.functions.terminal
+        if not tags or tags[-1].startswith("</"):
+            return "<eos>" if function == terminal else self.functions[rng.choice(self._follow(function))].open
+        said = written.rpartition(tags[-1])[2]
+        whole = f"\\boxed{{{random.Random(written.rpartition(tags[-1])[0]).randrange(3)}}}"
+        if function == terminal and whole.startswith(said) and said != whole:
+            return whole[len(said)]
+        return str(rng.randrange(10)) if function != terminal and len(said) < 3 else self.closing(function, said)
+
+    def _follow(self, function: str) -> tuple[str, ...]:
+        return self.functions.functional[function]
+
+    def closing(self, function: str, said: str) -> str:
+        """The tag that ends a step."""
+        return self.functions[function].close
 
     def _top(self, id: int, logprob: float, rng: random.Random, count: int) -> tuple[tuple[int, float], ...]:
+        if not count:
+            return ()
         others = rng.sample([i for t, i in self.tokenizer.vocabulary.items() if t.isdigit() and i != id], count - 1)
         return ((id, logprob), *((other, -2.0 - k) for k, other in enumerate(others)))
 
-    def _chain(self, rng: random.Random, function: str | None = None) -> str:
-        """A whole chain, or what follows a step of it, as a tuned model writes it when nothing stops it."""
+    def _chain(self, rng: random.Random) -> str:
+        """A whole chain, as a tuned model writes it when nothing stops it."""
         functions = self.functions
-        function, text = rng.choice(functions.functional[function or "question"]), ""
+        function, text = rng.choice(functions.functional["question"]), ""
         while function != functions.terminal:
             text += f"{functions[function].open}\nstep {rng.randrange(1000)}\n{functions[function].close}\n"
             function = rng.choice(functions.functional[function])

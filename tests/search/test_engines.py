@@ -91,6 +91,14 @@ def test_forbidden_ids_are_not_sampled_and_log_probs_stay_those_of_the_model(eng
             assert generation.logprobs[0] == pytest.approx(known[generation.ids[0]], abs=1e-4)
 
 
+def test_vllm_refuses_to_forbid_ids_where_its_log_probs_would_not_be_the_models(engine, monkeypatch):
+    if not hasattr(engine, "llm"):
+        pytest.skip("vLLM only")
+    monkeypatch.setattr(engine, "_raw_logprobs", False)
+    with pytest.raises(EngineError, match="logprobs_mode=raw_logprobs"):
+        gather(engine, ([5, 6, 7], Sampling(1, forbidden_ids=(8,), logprobs=True)))
+
+
 def test_a_length_limit_is_told_apart_from_a_stop(engine):
     prompt = question_ids(engine.tokenizer, "What is 3 + 4?")
     [[generation]] = gather(engine, (prompt, Sampling(3, temperature=0.0)))

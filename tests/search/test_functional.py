@@ -82,3 +82,13 @@ def test_a_model_without_functional_tokens_is_told_what_to_do():
 
     with pytest.raises(ValueError, match="rftt tokens"):
         tag_ids(Plain(), list(RFTT.tags))
+
+
+def test_each_function_has_its_own_limit():
+    engine, tree = functional_engine(), Tree("q", "What is 1 + 1?")
+    policy = FunctionalPolicy(engine, config=SearchConfig(max_step_tokens=400))
+    asyncio.run(policy.start(tree))
+    tree.root.options = tree.root.branch_logprobs = dict.fromkeys(("subquestion", "next_step", "direct_answer"), 0.3)
+    for function in tree.root.options:
+        asyncio.run(policy.expand(tree, tree.root, function))
+    assert [sampling.max_tokens for _, sampling in engine.log[1:]] == [50, 100, 400]

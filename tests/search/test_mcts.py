@@ -8,7 +8,7 @@ from collections import Counter
 import pytest
 
 from search import Question, SearchConfig, Tree, search_many
-from search.engines import FakeEngine
+from search.engines import FakeEngine, Sampling
 from search.functions import RFTT
 from search.mcts import Flight, Rule, back_up, derived_seed, puct, select, uct
 from tests.search.fakes import TOKENIZER, functional_engine, functional_script, prompted_engine, prompted_script
@@ -244,3 +244,101 @@ def test_an_engine_that_breaks_stops_the_search_with_its_own_error():
     engine.script = broken
     with pytest.raises(RuntimeError, match="the engine is gone"):
         trees("functional", engine=engine)
+
+
+def test_steps_have_a_temperature_of_their_own():
+    for settings, expected in (({}, 0.7), ({"step_temperature": 0.1}, 0.1), ({"step_temperature": 0.0}, 0.0)):
+        _, engine = trees(count=1, temperature=0.7, **settings)
+        assert {sampling.temperature for _, sampling in engine.log} == {expected}
+
+
+def test_with_widening_no_tree_runs_dry():
+    few, _ = trees("functional", rollouts=400, max_depth=2)
+    many, engine = trees("functional", rollouts=400, max_depth=2, widening=1.0, step_temperature=0.1, temperature=0.9)
+    assert all(t.stopped == "exhausted" for t in few) and all(t.stopped == "rollouts" for t in many)
+    assert all(len(t.leaves()) == 400 for t in many)
+    assert {s.temperature for _, s in engine.log} == {0.1, 0.9}
+    for tree in many:
+        for node in tree.nodes:  # no sibling says what another one says
+            said = [tuple(c.ids) for c in tree.children(node)]
+            assert len(said) == len(set(said))
+
+
+def test_a_function_that_only_repeats_itself_is_left_alone():
+    def same(prompt_ids, sampling):
+        return [functional_script(prompt_ids, Sampling(**{**vars(sampling), "seed": 1, "n": 1}))[0]] * sampling.n
+
+    engine = functional_engine()
+    engine.script = same
+    found, _ = trees("functional", rollouts=400, max_depth=3, widening=2.0, engine=engine)
+    for tree in found:
+        assert tree.stopped == "exhausted" and tree.root.closed
+        assert all(count <= 2 for n in tree.nodes for count in n.repeats.values())
+        assert len(engine.log) < 400 * 4
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"widening": 1.0},
+        {"widening": 2.0, "selection": "puct"},
+        {"untried": "gumbel"},
+        {"root": "halving"},
+        {"root": "halving", "untried": "gumbel", "widening": 1.0},
+    ],
+)
+@pytest.mark.parametrize("parallel", [1, 6])
+def test_new_ways_keep_the_properties_of_a_tree(settings, parallel):
+    settings = {"parallel_rollouts": parallel, **settings}
+    alone, _ = trees("functional", live_trees=1, **settings)
+    together, _ = trees("functional", engine=Uneven(functional_script, TOKENIZER, eos_ids=frozenset({0})), **settings)
+    assert [t.to_json() for t in alone] == [t.to_json() for t in together]
+    for tree in alone:
+        for node in tree.nodes:
+            assert node.visits == (1 if node.rollout else sum(c.visits for c in tree.children(node)))
+        assert len(tree.leaves()) == tree.root.visits <= 24
+
+
+def test_gumbel_noise_orders_untried_functions_and_samples_them_by_their_priors():
+    first = Counter()
+    for i in range(400):
+        tree = Tree(f"q{i}", "?")
+        tree.root.options = {"analyze": 0.7, "next_step": 0.3}
+        first[select(tree, tree.root, Rule(2.0, 0, gumbel=True), lambda f: 1)] += 1
+    assert 0.62 < first["analyze"] / 400 < 0.78
+
+
+def test_sequential_halving_gives_the_better_half_of_the_root_more_rollouts():
+    async def judge(tree, leaf):
+        return float(tree.path(leaf)[0].function == "subquestion")
+
+    from search.driver import make_policy
+    from search.mcts import grow
+
+    shares = []
+    for halving in (False, True):
+        policy = make_policy("functional", functional_engine(), SearchConfig(max_depth=6))
+        rule = Rule(2.0, 0, halving=halving, rollouts=64)
+        tree = asyncio.run(grow(Tree("q", "What?"), policy, judge, rule, rollouts=64))
+        visits = Counter()
+        for child in tree.children(tree.root):
+            visits[child.function] += child.visits
+        shares.append(visits["subquestion"] / 64)
+        if halving:  # two rounds of four and of two functions
+            assert sorted(visits.values())[0] == 8 and visits["subquestion"] >= 24
+    assert shares[1] > 0.3
+
+
+def test_accounting_tells_distinct_leaves_beside_rollouts():
+    from search.accounting import CountedEngine
+
+    def same(prompt_ids, sampling):
+        return [functional_script(prompt_ids, Sampling(**{**vars(sampling), "seed": 1, "n": 1}))[0]] * sampling.n
+
+    engine = functional_engine()
+    engine.script = same
+    counted = CountedEngine(engine)
+    found, _ = trees("functional", count=1, siblings=3, rollouts=6, max_depth=3, engine=counted)
+    counted.finished(found[0])
+    figures = counted.figures()
+    assert figures["rollouts_per_question"] == 6 > figures["leaves_per_question"] >= 1

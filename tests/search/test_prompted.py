@@ -6,6 +6,7 @@ import pytest
 
 from search import Question, SearchConfig, Tree, search_many
 from search.engines import FakeEngine, Generation
+from search.engines.engine import EngineError
 from search.functions import RFTT
 from search.prompted import PromptedPolicy
 from search.step_counts import StepCounts, add_counts, table, valid_share
@@ -116,7 +117,7 @@ def test_counts_survive_the_file_and_zero_shot_trees_have_none():
 
 
 def test_worked_examples_that_leave_no_room_are_refused():
-    with pytest.raises(ValueError, match=r"worked examples take \d+ tokens .* engine.max_model_len"):
+    with pytest.raises(EngineError, match=r"worked examples take \d+ tokens .* engine.max_model_len"):
         PromptedPolicy(prompted_engine(max_model_len=2048))
 
 

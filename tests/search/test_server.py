@@ -8,9 +8,10 @@ import time
 import pytest
 
 from search.engines import Generation, Sampling, ServerEngine
+from search.engines.completions import read_generations
 from search.engines.engine import EngineError, EngineGone
 from search.engines.fleet import Fleet
-from tests.search.fake_server import FakeServer, free_port
+from tests.search.fake_server import FakeServer, completion, free_port
 from tests.search.fakes import TOKENIZER
 
 EOS = TOKENIZER.eos_token_id
@@ -60,6 +61,22 @@ def test_token_ids_go_out_and_come_back_with_their_logprobs(servers):
     assert (body["top_k"], body["min_p"], body["repetition_penalty"]) == (0, 0.0, 1.0)
     stats = engine.stats
     assert (stats.requests, stats.prompt_tokens, stats.cached_tokens, stats.generated_tokens) == (1, 4, 2, 6)
+
+
+def test_the_likeliest_ids_come_back_likeliest_first(servers):
+    [server] = servers()
+    sampling = Sampling(9, seed=7, temperature=0.0, logprobs=True, top_logprobs=3)
+    [[generation]] = gather(engine_of([server]), ([1], sampling))
+    assert server.bodies[0]["logprobs"] == 3 and "logprob_token_ids" not in server.bodies[0]
+    assert generation.top == tuple(((id, -k - 1.0), (40, -5.0), (41, -6.0)) for k, id in enumerate(generation.ids))
+
+
+def test_a_position_without_its_likeliest_ids_is_asked_for_again(servers):
+    """vLLM tells them wrongly in a step in which another client's request watches ids."""
+    answer = completion({"n": 1, "seed": 7, "stop_token_ids": [2], "logprobs": 2, "prompt": [1]})
+    answer["choices"][0]["logprobs"]["top_logprobs"][1] = {"token_id:0": -2.0, "token_id:5": -9999.0}
+    with pytest.raises(ValueError, match="1 of the 2 likeliest ids"):
+        read_generations(answer, Sampling(9, top_logprobs=2), 9)
 
 
 def test_without_logprobs_none_are_asked_for(servers):

@@ -40,7 +40,10 @@ def solve(model, capsys):
 def test_any_text_gets_a_vote_and_a_tree(solve, question):
     code, out, errors = solve(question)
     assert code == 0 and not errors
-    assert out.startswith("Answer: ") and "Votes: " in out and "question ×" in out
+    assert out.startswith("Answer: ") and "Votes: " in out and "best_first" in out
+    code, out, errors = solve(question, "--strategy", "mcts")
+    assert code == 0 and not errors
+    assert "Votes: " in out and "question ×" in out
 
 
 @pytest.mark.parametrize(
@@ -54,7 +57,7 @@ def test_what_cannot_be_asked_is_told_in_one_line(solve, question, message):
     assert message in error and len(error) < 300
 
 
-@pytest.mark.parametrize("strategy", ["greedy", "majority", "best_of_n", "beam", "dvts", "mcts"])
+@pytest.mark.parametrize("strategy", ["greedy", "majority", "best_of_n", "beam", "dvts", "mcts", "best_first"])
 def test_json_holds_everything(solve, strategy):
     code, out, _ = solve("What is 1 + 1?", "--json", "--strategy", strategy)
     record = json.loads(out)

@@ -50,7 +50,9 @@ def test_overrides_win_and_trl_options_reach_the_trainer(tmp_path):
 
 def test_a_config_takes_from_its_base_what_it_does_not_set(tmp_path):
     (tmp_path / "deep").mkdir()
-    (tmp_path / "base.yaml").write_text("seed: 3\nsearch: {rollouts: 4, max_depth: 9}\nsft: {trainer: {max_steps: 7}}\n")
+    (tmp_path / "base.yaml").write_text(
+        "seed: 3\nsearch: {rollouts: 4, max_depth: 9}\nsft: {trainer: {max_steps: 7}}\n"
+    )
     (tmp_path / "deep" / "middle.yaml").write_text("base: ../base.yaml\nsearch: {rollouts: 5}\n")
     (tmp_path / "deep" / "top.yaml").write_text("base: middle.yaml\nsft: {trainer: {learning_rate: 0.5}}\nrun: mine\n")
     config = load_config(tmp_path / "deep" / "top.yaml", ["search.max_depth=8"])

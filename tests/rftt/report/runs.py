@@ -151,7 +151,16 @@ def write_run(run: Path, *, trees: int = 24, samples: int = 120, text: str = "")
             answered = {"role": "assistant", "content": text or chain_text(i, "clarify", *functions)}
             chains.append({"question_id": f"q-{i:03}", "kind": kind, "answer": "6", "messages": [asked, answered]})
     write_lines(run / "search/chains.jsonl", chains)
-    steps = {"asked": 40, "answered": 4, "first": 27, "valid": 33, "retried": 9, "dropped": 3, "computes": 8, "whole": 4}
+    steps = {
+        "asked": 40,
+        "answered": 4,
+        "first": 27,
+        "valid": 33,
+        "retried": 9,
+        "dropped": 3,
+        "computes": 8,
+        "whole": 4,
+    }
     (run / "search/steps.json").write_text(json.dumps({"next_step": steps}))
     write_lines(run / "rl/rollouts.jsonl", (group(step, text) for step in range(1, 42, 10)))
     (run / "model-with-tokens").mkdir()

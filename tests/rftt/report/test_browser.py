@@ -299,3 +299,75 @@ def test_a_record_of_another_shape_spoils_its_own_section_only(tmp_path, browser
     assert browser.count("#results td .bar") == 21
     assert len(browser.trouble) == 1
     browser.trouble.clear()
+
+
+def named_run(folder, name):
+    """A run in which a name stands wherever a run can give one."""
+    write_run(folder, trees=2, samples=6)
+    for path in [*folder.glob("eval/samples-*.jsonl"), *folder.glob("eval/gsm8k/greedy-*.jsonl")]:
+        lines = [json.loads(line) for line in path.read_text().splitlines()]
+        write_lines(path, ({**line, "verdict": name if i % 2 else line["verdict"]} for i, line in enumerate(lines)))
+    for path in [folder / "search/trees.jsonl", *folder.glob("eval/trees-*.jsonl")]:
+        text = path.read_text().replace('"wrong"', f'"{name}"').replace('"clarify"', f'"{name}"')
+        path.write_text(text.replace('"answer": "17"', f'"answer": "{name}"'))
+    (folder / "eval" / name).mkdir()
+    for kind in ("samples", "greedy"):
+        shutil.copy(folder / "eval/samples-rl.jsonl", folder / "eval" / name / f"{kind}-{name}.jsonl")
+    measured = (folder / "eval/rl.json").read_text()
+    measured = measured.replace('"greedy"', f'"{name}"').replace('"beam"', f'"{name}"').replace('"level"', f'"{name}"')
+    (folder / "eval" / name / "rl.json").write_text(measured)
+    (folder / "eval" / f"{name}.json").write_text(measured)
+    with (folder / "metrics.jsonl").open("a") as file:
+        for step in range(41, 60):
+            for phase in (name, "rl"):
+                values = {name: 0.5, f"function_share/{name}": 0.25, f"{name}/{name}": 0.25}
+                file.write(json.dumps({"phase": phase, "step": step, "time": 1.7e9, **values}) + "\n")
+    text = (folder / "search/chains.jsonl").read_text()
+    (folder / "search/chains.jsonl").write_text(text.replace('"merged"', f'"{name}"'))
+    shad = (folder / "shad/summary.json").read_text()
+    (folder / "shad/summary.json").write_text(shad.replace(f'"{RFTT.functions[0].open}"', f'"{name}"'))
+    return folder
+
+
+@pytest.mark.parametrize(("name", "ordinary"), [
+    ("constructor", "constructos"), ("__proto__", "__protp__"), ("toString", "toStrinh"), ("valueOf", "valueOg"),
+])  # fmt: skip
+def test_names_that_every_object_of_javascript_knows_are_names_like_others(tmp_path, browser, name, ordinary):
+    seen = []
+    for word in (name, ordinary):
+        browser.open(write_report(named_run(tmp_path / word, word)))
+        browser.run("document.querySelectorAll('details').forEach(d => { d.open = true })")
+        browser.run(SETTLE)
+        text = browser.run("document.body.innerText")
+        assert "could not be drawn" not in text and "NaN" not in text and "[native code]" not in text
+        assert browser.trouble == []
+        seen.append(
+            re.sub(r"written [^\n]*", "", text.replace(word, "NAME").replace(word.strip("_"), "NAME"), flags=re.I)
+        )
+    assert seen[0].splitlines() == seen[1].splitlines()
+
+
+def test_a_page_of_many_megabytes_opens_at_once_and_its_sections_are_there_when_they_are_looked_at(tmp_path, browser):
+    folder = write_run(tmp_path / "run", trees=2, samples=6)
+    first, *others = (folder / "search/trees.jsonl").read_text().splitlines()
+    tree = json.loads(first)
+    rng, nodes = random.Random(1), tree["nodes"]
+    for i in range(len(nodes), 40_000):
+        parent = rng.randrange(max(0, i - 400), i)
+        nodes.append(
+            {**nodes[1], "id": i, "parent": parent, "children": [], "text": f"step {i} {'of many words ' * 30}"}
+        )
+    (folder / "search/trees.jsonl").write_text("\n".join([json.dumps(tree), *others]) + "\n")
+    page = write_report(folder)
+    assert page.stat().st_size > 20e6
+    browser.open(page)
+    assert browser.count("#results table") and browser.count("#training svg") and not browser.count("#trees canvas")
+    assert browser.run("performance.now()") < 20_000  # on a machine that has other things to do; else a second
+    browser.run("location.hash = 'trees'; " + SETTLE)
+    for _ in range(100):
+        if browser.count("#trees canvas"):
+            break
+        browser.run(SETTLE)
+    assert browser.count("#trees [role=treeitem]") and browser.run("document.querySelector('#trees .text').textContent")
+    browser.run("location.hash = 'samples'; " + SETTLE)
+    assert browser.count("#samples .entry")

@@ -1,10 +1,12 @@
-"""Rows put together by length: nothing is lost, nothing changes but the padding."""
+"""Rows put together by length or by what they share: nothing is lost, nothing changes but the padding."""
 
 from __future__ import annotations
 
+from itertools import combinations, pairwise
+
 import torch
 
-from rftt.rl.batches import by_length, regroup, trim
+from rftt.rl.batches import by_length, equal_cuts, of_equal_work, of_one_length, of_one_tree, regroup, trim
 
 
 def micro_batch(prompts: list[int], completions: list[int], width: int = 6) -> dict:
@@ -30,7 +32,7 @@ def test_trim_cuts_only_columns_that_are_padding_in_every_row():
 
 def test_regroup_sorts_within_a_step_and_never_across_steps():
     parts = [micro_batch([1, 1], lengths) for lengths in ([1, 5], [6, 2], [3, 1], [1, 4])]
-    found = regroup(parts, window=2)
+    found = regroup(parts, 2, of_one_length)
     assert [b["completion_mask"].sum(1).tolist() for b in found] == [[6, 5], [2, 1], [4, 3], [1, 1]]
     for b in found:  # ids, ratios and masks of a row stay together
         lengths = b["completion_mask"].sum(1)
@@ -48,3 +50,39 @@ def test_by_length_covers_every_token_once():
     for rows, first, end in by_length(mask, 4):
         seen[rows, first:end] += mask[rows, first:end]
     assert (seen == mask).all()
+
+
+def whole_of(rows: list[list[int]]) -> dict:
+    """A batch whose prompts are the first two ids of each row."""
+    width = max(map(len, rows)) - 2
+    completions = torch.tensor([row[2:] + [0] * (width - len(row) + 2) for row in rows])
+    mask = torch.tensor([[1] * (len(row) - 2) + [0] * (width - len(row) + 2) for row in rows])
+    prompts = torch.tensor([row[:2] for row in rows])
+    return {"prompt_ids": prompts, "prompt_mask": torch.ones_like(prompts), "completion_ids": completions,
+            "completion_mask": mask}  # fmt: skip
+
+
+def test_rows_of_one_tree_stand_together():
+    rows = [[1, 2, 5, 5], [3, 4, 6], [1, 2, 5, 9], [3, 4, 6, 8]]
+    assert [chunk.tolist() for chunk in of_one_tree(whole_of(rows), 2)] == [[0, 2], [1, 3]]
+
+
+def test_equal_work_leaves_no_part_empty_and_none_much_larger():
+    rows = [[1, 2, *range(10, 40)], [1, 2, 3], [1, 2, 4], [1, 2, 5]]
+    found = [chunk.tolist() for chunk in of_equal_work(whole_of(rows), 2)]
+    assert found == [[1, 2, 3], [0]], "one long row weighs as much as all the others"
+    for count in range(1, 5):
+        parts = of_equal_work(whole_of(rows), count)
+        assert len(parts) == count and sorted(torch.cat(list(parts)).tolist()) == [0, 1, 2, 3]
+
+
+def test_cuts_make_the_largest_part_as_small_as_it_can_be():
+    whole, further = [5, 9, 3, 8, 4, 7], [4, 6, 1, 8, 2, 3]
+
+    def largest(cuts: list[int]) -> int:
+        bounds = [0, *cuts, len(whole)]
+        return max(whole[a] + sum(further[a + 1 : b]) for a, b in pairwise(bounds))
+
+    for count in range(1, 7):
+        best = min(largest(list(cuts)) for cuts in combinations(range(1, 6), count - 1))
+        assert largest(equal_cuts(whole, further, count)) == best

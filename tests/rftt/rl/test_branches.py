@@ -4,88 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
-import random
 
 import pytest
 
 from rftt.rl import branches
 from search import Tree
-from search.mcts import Expansion, Rule, derived_seed, grow
+from search.mcts import Rule, grow
 from search.tree import Node
-
-FUNCTIONS, TEXTS = ("a", "b"), (0, 1)
-Token = tuple[tuple, object]  # (state, choice): the state is all that came before
-
-
-class Tabular:
-    """A policy of `levels` × (function, text), each drawn from a table; a path ends after the last text.
-
-    Args:
-        seed: of what is sampled; the tables are always the same.
-    """
-
-    name = "tabular"
-
-    def __init__(self, levels: int, seed: int = 0, siblings: int = 1) -> None:
-        self.levels, self.seed, self.siblings = levels, seed, siblings
-
-    def width(self, function: str) -> int:
-        return self.siblings
-
-    def probability(self, state: tuple, choice: object) -> float:
-        first = random.Random(f"table/{state}").uniform(0.1, 0.9)
-        return first if choice in (FUNCTIONS[0], TEXTS[0]) else 1 - first
-
-    def reward(self, path: tuple) -> float:
-        return float(random.Random(f"reward/{path}").random() < 0.5)
-
-    async def start(self, tree: Tree) -> int:
-        tree.root.options = self._options(tree.root, ())
-        return 1
-
-    async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:
-        before = (*tokens_of(tree, node), function)
-        children = []
-        for sibling in range(self.siblings):
-            rng = random.Random(derived_seed(self.seed, before, tree.key(node), sibling))
-            text = TEXTS[rng.random() > self.probability(before, TEXTS[0])]
-            child = Node(-1, None, function, sibling, text=str(text), prior=(node.options or {})[function])
-            if len(before) + 1 == 2 * self.levels:
-                child.status = "answered"
-            else:
-                child.options = self._options(child, (*before, text))
-            children.append(child)
-        return Expansion(children, self.siblings)
-
-    def _options(self, node: Node, state: tuple) -> dict[str, float]:
-        options = {f: self.probability(state, f) for f in FUNCTIONS}
-        node.branch_logprobs = {f: math.log(p) for f, p in options.items()}
-        return options
-
-
-def tokens_of(tree: Tree, node: Node) -> tuple:
-    return tuple(choice for step in tree.path(node) for choice in (step.function, int(step.text)))
-
-
-def add_score(gradient: dict[Token, float], policy: Tabular, path: tuple, position: int, weight: float) -> None:
-    """weight · ∇ log π(token | what came before), for a softmax over two choices."""
-    state, chosen = path[:position], path[position]
-    for choice in FUNCTIONS if position % 2 == 0 else TEXTS:
-        score = (choice == chosen) - policy.probability(state, choice)
-        gradient[state, choice] = gradient.get((state, choice), 0.0) + weight * score
-
-
-def exact_gradient(policy: Tabular) -> dict[Token, float]:
-    """∇ of the expected reward, by enumeration of every path."""
-    paths: list[tuple[tuple, float]] = [((), 1.0)]
-    for position in range(2 * policy.levels):
-        choices = FUNCTIONS if position % 2 == 0 else TEXTS
-        paths = [((*path, c), p * policy.probability(path, c)) for path, p in paths for c in choices]
-    gradient: dict[Token, float] = {}
-    for path, probability in paths:
-        for position in range(len(path)):
-            add_score(gradient, policy, path, position, probability * policy.reward(path))
-    return gradient
+from tests.search.tabular import Means, Tabular, Token, add_score, exact_gradient, tokens_of
 
 
 def grown(policy: Tabular, rollouts: int) -> Tree:
@@ -115,21 +41,11 @@ def estimated_gradient(policy: Tabular, tree: Tree, correction: str) -> dict[Tok
 
 def errors_in_sigma(levels: int, siblings: int, rollouts: int, correction: str, trees: int = 1500) -> list[float]:
     """How many standard errors the mean estimate is off the exact gradient, for each token."""
-    exact = exact_gradient(Tabular(levels))
-    sums = {token: [0.0, 0.0] for token in exact}
+    means = Means(exact_gradient(Tabular(levels)))
     for seed in range(trees):
         policy = Tabular(levels, seed, siblings)
-        found = estimated_gradient(policy, grown(policy, rollouts), correction)
-        for token, total in sums.items():
-            value = found.get(token, 0.0)
-            total[0] += value
-            total[1] += value * value
-    off = []
-    for token, (total, squares) in sums.items():
-        mean = total / trees
-        error = math.sqrt(max(squares / trees - mean * mean, 1e-12) / trees)
-        off.append(abs(mean - exact[token]) / error)
-    return off
+        means.add(estimated_gradient(policy, grown(policy, rollouts), correction))
+    return [abs(z) for z in means.in_sigma()]
 
 
 @pytest.mark.gradient

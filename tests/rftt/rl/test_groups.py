@@ -7,8 +7,10 @@ from dataclasses import replace
 
 import pytest
 
+from rftt.config import from_dict
 from rftt.config.sections import RLSection
 from rftt.data.problems import Problem
+from rftt.errors import UsageError
 from rftt.rl.groups import Group, GroupSampler
 from rftt.rl.replay import SolvedRollouts
 from rftt.rl.reward import whole_reward
@@ -42,7 +44,7 @@ def engine() -> FakeEngine:
 
 
 def settings(**given) -> RLSection:
-    return RLSection(**{"max_depth": 10, "max_step_tokens": 30, "parallel_rollouts": 8, **given})
+    return from_dict({"rl": {"max_depth": 10, "max_step_tokens": 30, "parallel_rollouts": 8, **given}}).rl
 
 
 def group(rollouts: int = 12, on: FakeEngine | None = None, seed: int = 0, **given) -> Group:
@@ -118,10 +120,10 @@ def test_priority_does_not_depend_on_what_is_in_flight():
 
 def test_what_does_not_go_together_is_refused():
     for given in ({"min_prior": 0.02}, {"branch_entropy": 0.1}, {"budget_tokens": 100}, {"branch_correction": "mask"}):
-        with pytest.raises(ValueError, match=f"{next(iter(given))}.*priority"):
+        with pytest.raises(UsageError, match=f"{next(iter(given))}.*priority"):
             settings(sampler="priority", **given)
     for sampler in ("flat", "walk"):
-        with pytest.raises(ValueError, match="strata"):
+        with pytest.raises(UsageError, match="strata"):
             settings(sampler=sampler, branch_correction="strata")
 
 

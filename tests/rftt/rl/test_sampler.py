@@ -241,7 +241,8 @@ def test_a_solved_question_is_replayed_where_nothing_is_right_and_survives_a_che
     first = run(prompts(0))
     answers[0] = wrong
     again = run(prompts(0), 1)
-    assert column(again, "origin") == ["tree", "plain", "plain", "replay"]
+    assert column(again, "origin") == ["tree", "plain", "plain", "tree"]
+    assert column(again, "replayed") == [False, False, False, True]
     assert again[-1].completion_ids == first[0].completion_ids
     assert again[-1].logprobs == first[0].logprobs
     run.sampler.save(tmp_path, 0)
@@ -249,3 +250,20 @@ def test_a_solved_question_is_replayed_where_nothing_is_right_and_survives_a_che
     assert resumed(prompts(0), 2)[-1].origin == "plain"
     resumed.sampler.load(tmp_path)
     assert resumed(prompts(0), 2)[-1].completion_ids == first[0].completion_ids
+
+
+@pytest.mark.parametrize("sampler", ["uct", "flat"])
+def test_a_reward_function_of_ones_own_is_the_outcome(sampler):
+    from rftt.rl.reward import OutcomeReward
+    from search.grading import load_grading
+
+    run = run_of(sampler=sampler)
+    run.sampler.grading = load_grading("tests.own_rewards:digit", 0.9)
+    rollouts = run(prompts(1))
+    ended = [r for r in rollouts if r.status == "answered"]
+    assert ended
+    for rollout in ended:
+        answer = int(rollout.texts[-1].removeprefix("\\boxed{").removesuffix("}"))
+        assert rollout.score == pytest.approx(1 - abs(1 - answer) / 9)
+    assert OutcomeReward(0.1)(rollout=ended) == [r.score for r in ended], "also where an answer is wrong"
+    assert all(r.score in (None, 0.0) for r in rollouts if r.status != "answered")

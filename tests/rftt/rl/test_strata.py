@@ -71,6 +71,8 @@ def test_paths_of_the_tree_weigh_their_probability_and_samples_what_is_left():
     trie.add((2,), (math.log(0.1),), ended=True)
     of_paths, of_sample = branches.strata(trie, [(1,), (2,)], 6)
     assert of_paths == pytest.approx([3.0, 0.6]) and of_sample == pytest.approx(6 * 0.4 / 4)
+    twice, of_sample = branches.strata(trie, [(1,), (1,)], 4)
+    assert twice == pytest.approx([1.0, 1.0]) and of_sample == pytest.approx(4 * 0.4 / 2), "siblings that say the same"
     sure = TokenTrie()
     sure.add((1,), (-1e-8,), ended=True)
     assert branches.strata(sure, [(1,)], 2)[1] == 0.0, "rounding is not explored"

@@ -280,25 +280,42 @@ def test_grpo_advantages_are_those_of_trl(trainer, problems, monkeypatch):
     torch.testing.assert_close(found["advantages"], expected)
 
 
-def test_rows_put_together_by_length_give_the_same_gradient(trainer, batch):
+def test_rows_put_together_give_the_same_gradient(trainer, batch):
     from trl.trainer.utils import split_tensor_dict
 
-    from rftt.rl.batches import regroup
+    from rftt.rl.batches import of_equal_work, of_one_length, of_one_tree, regroup
 
     trainer.current_gradient_accumulation_steps = 2
     trainer.args.steps_per_generation = 2
     try:
         gradients = []
         parts = split_tensor_dict({**batch, "advantages": torch.randn(batch["completion_ids"].shape)}, 2)
-        for micro_batches in (parts, regroup(parts, 2)):
+        for arrange in (None, of_one_length, of_one_tree, of_equal_work):
+            micro_batches = parts if arrange is None else regroup(parts, 2, arrange)
             trainer.model.zero_grad()
             sum(trainer._compute_loss(trainer.model, part) for part in micro_batches).backward()
             gradients.append(torch.cat([p.grad.flatten() for p in trainer.model.parameters()]))
-        torch.testing.assert_close(gradients[0], gradients[1], atol=1e-6, rtol=1e-4)
+        for regrouped in gradients[1:]:
+            torch.testing.assert_close(regrouped, gradients[0], atol=1e-6, rtol=1e-4)
         assert gradients[0].norm() > 0
     finally:
         trainer.current_gradient_accumulation_steps = trainer.args.steps_per_generation = 1
         trainer.model.zero_grad()
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("top_entropy_quantile", 0.2), ("_entropy_bonus_enabled", True), ("loss_type", "bnpo")]
+)
+def test_rows_stay_where_trl_drew_them_if_the_loss_depends_on_it(trainer, problems, monkeypatch, name, value):
+    assert not trainer.draws_micro_batches
+    assert hasattr(trainer, name), f"TRL: {name} has another name"
+    monkeypatch.setattr(trainer, name, value)
+    monkeypatch.setattr(trainer, "_buffered_inputs", None)
+    monkeypatch.setattr(trainer.args, "steps_per_generation", 2)
+    monkeypatch.setattr(
+        "rftt.rl.batches.regroup", lambda *_: pytest.fail("rows were regrouped, and the loss depends on their groups")
+    )
+    trainer._prepare_inputs(rows_of(problems, 0, 1))
 
 
 def test_generation_does_not_leave_the_model_in_evaluation_mode(trainer, batch):

@@ -5,16 +5,19 @@ import json
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 
 import openai
 import pytest
 import requests
 
 from search import Question, Solver
+from search.chain import parse, render
 from search.config import SearchConfig
+from search.engines import FakeEngine
 from search.engines.engine import EngineError, EngineGone
 from tests.rftt.serve.running import QUESTION, SEARCH, HeldEngine, running
-from tests.search.fakes import TOKENIZER, functional_engine
+from tests.search.fakes import OPEN, TOKENIZER, functional_engine
 
 BODY = {"model": "fake", "messages": QUESTION}
 
@@ -50,7 +53,7 @@ def server():
 
 
 def test_the_answer_is_what_the_search_votes_for(server):
-    solver = Solver(functional_engine(), SEARCH)
+    solver = Solver(functional_engine(), SEARCH, "mcts")
     expected = asyncio.run(solver.solve(Question("question", QUESTION[0]["content"])))
     found = client(server).chat.completions.create(model="fake", messages=QUESTION, extra_body={"tree": True})
     assert found.rftt["answer"] == expected.answer is not None
@@ -75,6 +78,54 @@ def test_a_stream_says_what_the_whole_answer_says(server, strategy):
     assert "".join(getattr(d, "reasoning_content", None) or "" for d in deltas) == message.get("reasoning_content", "")
     assert parts[-2].choices[0].finish_reason == whole["choices"][0]["finish_reason"]
     assert parts[-1].usage.model_dump()["completion_tokens"] == whole["usage"]["completion_tokens"] > 0
+
+
+def test_a_stream_of_best_first_tells_the_first_chain_while_the_search_goes_on():
+    class Held(FakeEngine):
+        """Answers what the first chain asks for; what branches ask for waits."""
+
+        go_on = threading.Event()
+
+        async def generate(self, prompt_ids, sampling):
+            while set(sampling.stop_ids) != set(OPEN) and not self.go_on.is_set():
+                await asyncio.sleep(0.01)
+            return await super().generate(prompt_ids, sampling)
+
+    plain = functional_engine()
+    engine = Held(plain.script, TOKENIZER, eos_ids=frozenset({0}))
+    body = {"stream": True, "rollouts": 12, "confidence": True, "strategy": "best_first"}
+    with running(engine) as server:
+        told, content, last = "", "", {}
+        with requests.post(f"{server.url}/v1/chat/completions", json={"model": "fake", "messages": QUESTION, **body},
+                           stream=True, timeout=20) as response:  # fmt: skip
+            for line in response.iter_lines():
+                if not line.startswith(b"data: {"):
+                    continue
+                record = json.loads(line[6:])
+                delta = record["choices"][0]["delta"]
+                told += delta.get("reasoning_content", "")
+                content += delta.get("content", "")
+                if told and not engine.go_on.is_set():
+                    assert not content
+                    first = told
+                    engine.go_on.set()
+                last = record.get("rftt", last)
+    solver = Solver(functional_engine(), replace(SEARCH, rollouts=12), "best_first")
+    expected = asyncio.run(solver.solve(Question("question", QUESTION[0]["content"])))
+    chain = parse(expected.candidates[0].text)
+    assert told.startswith(first) and told.startswith(render(chain[:-1]))
+    winner = parse(expected.candidates[expected.votes[0].members[0]].text)
+    assert told == render(chain[:-1]) + (render(winner[:-1]) if winner != chain else "")
+    assert content == f"\\boxed{{{expected.answer}}}" and last["answer"] == expected.answer
+    assert last["confidence"] == pytest.approx(expected.share, abs=1e-6) and 0 < last["confidence"] <= 1
+
+
+def test_confidence_is_told_where_it_is_asked_for(server):
+    assert "confidence" not in post(server, {}).json()["rftt"]
+    record = post(server, {"confidence": True, "strategy": "majority"}).json()["rftt"]
+    assert record["confidence"] == pytest.approx(
+        record["votes"][0]["weight"] / sum(v["weight"] for v in record["votes"])
+    )
 
 
 def test_earlier_turns_stand_in_the_prompt():
