@@ -134,7 +134,7 @@ def test_a_sitting_in_miniature_ends_in_time_with_a_table(tmp_path):
     subprocess.run([sys.executable, str(ONCE / "pack.py"), "toy", str(loads), "--no-wheels"], check=True)
     small = [
         "engine.name=transformers", "engine.options={}", "engine.max_model_len=512", "model.dtype=float32",
-        "model.token_noise=1.0", "data.eval_limit=8", "search.max_step_tokens=32", "search.live_trees=16",
+        "model.token_noise=1.0", "data.eval_limit=8", "search.max_step_tokens=32", "search.live_trees=4",
         "sft.learning_rate=1e-3", "sft.num_train_epochs=400", "sft.max_length=512", "rl.questions_per_step=4",
         "rl.rollouts=4", "rl.max_step_tokens=32", "rl.max_steps=400", "eval.max_step_tokens=32", "eval.max_tokens=200",
         "eval.search_limit=4", "eval.rollouts=[1,2]",
