@@ -47,16 +47,16 @@ def problems(config: Config) -> tuple[list[Problem], list[Problem]]:
         counts: dict[str, Any] = {"train": len(kept), "eval": len(held_out), "overlaps_left_out": len(overlaps)}
         counts["rows_left_out"] = {"train": train.dropped, "eval": held_out.dropped}  # by reason
         write_whole(folder / "counts.json", json.dumps(counts, indent=1) + "\n")
-    train, held_out = ([Problem.from_json(r) for r in read_jsonl(p)] for p in paths)
+    asked_of, measured_on = ([Problem.from_json(r) for r in read_jsonl(p)] for p in paths)
     for benchmark in lacking:
         found = further[benchmark.name]
         # Asked for after the training questions were chosen: too late to leave any of them out.
-        if late := find_overlap(train, found):
+        if late := find_overlap(asked_of, found):
             if data.overlap == "refuse":
-                refuse_overlap(train, found)
+                refuse_overlap(asked_of, found)
             log.warning("%s: %d training questions of this run overlap it", benchmark.name, len(late))
         write_jsonl(_questions_of(config, benchmark), (p.to_json() for p in found))
-    return train, held_out
+    return asked_of, measured_on
 
 
 def benchmarks(config: Config) -> list[Benchmark]:
