@@ -47,6 +47,7 @@ class Sitting:
         self.run = work / "run"
         self.rows: list[tuple[str, float, str]] = []
         self.figures: dict[str, Any] = {}
+        self.running: list[subprocess.Popen[bytes]] = []
         out.mkdir(parents=True, exist_ok=True)
 
     def row(self, what: str, begun: float, text: str) -> None:
@@ -134,9 +135,7 @@ class Sitting:
         for model in models:
             log = open(self.out / f"eval-{model}.log", "ab")  # noqa: SIM115 (closed with the process)
             command = [sys.executable, "-m", "rftt.cli", "eval", path, "--model", model, *room]
-            running.append(
-                (subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True), log)
-            )
+            running.append((self._start(command, environment, log), log))
         end = time.monotonic() + seconds
         for process, log in running:
             try:
@@ -153,12 +152,24 @@ class Sitting:
         command = [sys.executable, str(HERE / "boxed.py"), what, str(HERE / "once.yaml"), f"{end:.1f}", *settings]
         more = 0.0 if what == "search" else grace
         with open(self.out / f"{phase}.log", "ab") as log:
-            process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+            process = self._start(command, environment, log)
             try:
                 return process.wait(max(1.0, end + more - time.monotonic()))
             except subprocess.TimeoutExpired:
                 os.killpg(process.pid, signal.SIGKILL)
                 return process.wait()
+
+    def _start(self, command: Sequence[str], environment: Mapping[str, str], log: Any) -> subprocess.Popen[bytes]:
+        """Start a process in a group of its own, which can be killed with all that it starts."""
+        process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        self.running.append(process)
+        return process
+
+    def end(self) -> None:
+        """End what is still running."""
+        for process in self.running:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
 
     def table(self) -> str:
         """The phases, and what was measured of the models."""
@@ -246,8 +257,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     if importlib.util.find_spec("torch") is None:
         parser.error("this Python has no torch; start the script with the one that has it")
     sitting = Sitting(arguments.work.resolve(), arguments.results.resolve(), arguments.minutes, arguments.overrides)
-    environment = sitting.prepare(arguments.loads)
-    sitting.phases(environment, sitting.settings(environment))
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    try:
+        environment = sitting.prepare(arguments.loads)
+        sitting.phases(environment, sitting.settings(environment))
+    finally:
+        sitting.end()
     table = sitting.table()
     (sitting.out / "table.md").write_text(table + "\n", encoding="utf-8")
     (sitting.out / "figures.json").write_text(json.dumps(sitting.figures, indent=1) + "\n", encoding="utf-8")

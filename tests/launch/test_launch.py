@@ -14,7 +14,7 @@ import pytest
 from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
-SCRIPTS = sorted((ROOT / "launch").iterdir())
+SCRIPTS = sorted(path for path in (ROOT / "launch").iterdir() if path.is_file())
 SOURCED = "arguments.sh"  # by other scripts
 PATIENCE = 120  # seconds; on a machine with nothing else to do, all of it takes two
 STUB = Path(__file__).with_name("stub_vllm.py")
