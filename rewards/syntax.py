@@ -18,6 +18,7 @@ skipped.
 from __future__ import annotations
 
 from fractions import Fraction
+from string import ascii_letters
 
 from rewards.grammar import (
     ACCENTS,
@@ -42,6 +43,7 @@ from rewards.tokens import FUNCTIONS, OPERATORS, Malformed, Unsupported, is_qual
 from rewards.units import DEGREE, PERCENT, Unit, find_unit
 
 MAX_ITEMS = 100
+CLAUSE_STARTS = frozenset('\\("' + ascii_letters)  # of a clause behind `\\forall`
 
 
 def parse(text: str) -> Node:
@@ -79,7 +81,7 @@ class _Parser(TokenStream):
         while self.peek() in ('"only', '"exactly', '"either', '"both'):
             self.take()
         node = self.relation()
-        if is_qualifier(self.peek()) or self.peek() == "\\forall":
+        if is_qualifier(self.peek()) or (self.peek() == "\\forall" and self.peek(1)[:1] in CLAUSE_STARTS):
             start = self.position
             depth = 0
             while (token := self.peek()) and (depth or token not in (",", ";", "\\and", "\\or", ")", "]", "\\}")):

@@ -40,7 +40,7 @@ def find_fault(question: str, right: Sequence[str], wrong: Sequence[str], shared
             if not calculation.right and calculation.value is not None:
                 return Fault(place + 1, _miscalculated(place + 1, calculation))
             if calculation.stated not in known:
-                return Fault(place + 1, _strayed(place + 1, calculation, right[shared:]))
+                return Fault(place + 1, _strayed(place + 1, calculation, right[shared:], wrong))
     return _last(right, wrong)
 
 
@@ -50,12 +50,13 @@ def _miscalculated(step: int, calculation: Calculation) -> str:
     return f"Step {step} is wrong: {said}."
 
 
-def _strayed(step: int, calculation: Calculation, rest: Sequence[str]) -> str:
-    """A calculation that does not belong to the solution, and the one that does."""
+def _strayed(step: int, calculation: Calculation, rest: Sequence[str], wrong: Sequence[str]) -> str:
+    """A calculation that does not belong to the solution, and the first that does and that the wrong path lacks."""
+    done = {c.stated for text in wrong for c in calculations(text)}
     begins = (
         f"Step {step} is wrong: it calculates {calculation.left} = {calculation.stated}, which is not what is needed"
     )
-    wanted = next((c for text in rest for c in calculations(text) if c.right), None)
+    wanted = next((c for text in rest for c in calculations(text) if c.right and c.stated not in done), None)
     return f"{begins}; it should be {wanted.left} = {wanted.stated}." if wanted else f"{begins}."
 
 

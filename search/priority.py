@@ -76,6 +76,7 @@ class _Entry:
     node: Node
     function: str = ""
     request: asyncio.Task[Expansion] | None = field(default=None, repr=False)
+    round: int = 0  # of requests one after the other
 
 
 async def sample(
@@ -113,13 +114,14 @@ async def sample(
             for entry in entries[: rollouts - len(finished)]:
                 if entry.function and entry.request is None and len(flying) < parallel:
                     entry.request = asyncio.ensure_future(policy.expand(tree, entry.node, entry.function))
+                    entry.round = tree.rounds + 1
                     tree.requests += 1
                     waiting.remove(entry)
                     flying.append(entry)
             entry = flying.popleft()
             assert entry.request is not None
             expansion = await entry.request
-            tree.rounds += 1
+            tree.rounds = max(tree.rounds, entry.round)
             tree.tokens += expansion.tokens
             share = entry.logprob - math.log(len(expansion.children))
             rng = random.Random(derived_seed(seed, tree.question_id, tree.key(entry.node), entry.function, "siblings"))

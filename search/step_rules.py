@@ -18,7 +18,9 @@ from search.arithmetic import calculations, numbers
 TELLING = 13
 _SENTENCE = re.compile(r"[^.!?]*(?:[.!?](?!\s|$)[^.!?]*)*[.!?]?(?:\s+|$)")
 _WORD = re.compile(r"[^\W_]+")
+_FORMULA = re.compile(r"\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]")
 _SAME_QUESTION = 0.85  # share of words in common, in order
+_LEAST_PART = 5  # words; fewer may well be what a smaller question asks
 
 
 @dataclass(frozen=True)
@@ -76,16 +78,29 @@ def _is_new(draft: Draft) -> bool:
 
 
 def _is_smaller(draft: Draft) -> bool:
+    """Neither what is asked in much the same words, nor the part of it that asks."""
     one, other = words(draft.text), words(asked(draft.question))
-    return bool(one) and SequenceMatcher(None, one, other, autojunk=False).ratio() < _SAME_QUESTION
+    part = len(one) >= _LEAST_PART and any(other[i : i + len(one)] == one for i in range(len(other)))
+    return not part and SequenceMatcher(None, one, other, autojunk=False).ratio() < _SAME_QUESTION
 
 
 def _computes(draft: Draft) -> bool:
-    """A calculation that was not done before, an equation in letters, or a number that was not known."""
+    """A calculation or a formula in letters that was not there before, or a number that was not known."""
     done = {c.key for text in draft.before for c in calculations(text)}
     fresh = [c for c in calculations(draft.text) if c.key not in done]
+    formulas = {f for text in (draft.question, *draft.before) for f in _formulas(text)}
     lettered = "=" in draft.text and not calculations(draft.text)
-    return bool(fresh) or lettered or any(n not in draft.known for n in numbers(draft.text))
+    new = any(n not in draft.known for n in numbers(draft.text)) or any(
+        f not in formulas for f in _formulas(draft.text)
+    )
+    return bool(fresh) or lettered or new
+
+
+def _formulas(text: str) -> list[str]:
+    """Formulas that hold a letter, without spaces."""
+    return [
+        re.sub(r"\s", "", f) for f in _FORMULA.findall(text) if re.search(r"[A-Za-z]", re.sub(r"\\[A-Za-z]+", "", f))
+    ]
 
 
 def _own_numbers(draft: Draft) -> bool:

@@ -5,13 +5,12 @@ from __future__ import annotations
 import json
 import logging
 import random
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from rftt.config import Config
 from rftt.data.benchmarks import Benchmark, find_benchmark, load_benchmark, read_benchmarks
-from rftt.data.problems import Problem, find_overlap, load_problems, refuse_overlap
+from rftt.data.problems import Problem, Problems, find_overlap, load_problems, refuse_overlap
 from rftt.errors import UsageError
 from rftt.model.checkpoints import write_whole
 from search.journal import read_jsonl, write_jsonl
@@ -45,18 +44,19 @@ def problems(config: Config) -> tuple[list[Problem], list[Problem]]:
             log.warning("left out %d training questions that overlap evaluation questions", len(overlaps))
         for path, listed in zip(paths, (kept, held_out), strict=True):
             write_jsonl(path, (p.to_json() for p in listed))
-        counts = {"train": len(kept), "eval": len(held_out), "overlaps_left_out": len(overlaps)}
+        counts: dict[str, Any] = {"train": len(kept), "eval": len(held_out), "overlaps_left_out": len(overlaps)}
+        counts["rows_left_out"] = {"train": train.dropped, "eval": held_out.dropped}  # by reason
         write_whole(folder / "counts.json", json.dumps(counts, indent=1) + "\n")
-    train, held_out = ([Problem.from_json(r) for r in read_jsonl(p)] for p in paths)
+    asked_of, measured_on = ([Problem.from_json(r) for r in read_jsonl(p)] for p in paths)
     for benchmark in lacking:
         found = further[benchmark.name]
         # Asked for after the training questions were chosen: too late to leave any of them out.
-        if late := find_overlap(train, found):
+        if late := find_overlap(asked_of, found):
             if data.overlap == "refuse":
-                refuse_overlap(train, found)
+                refuse_overlap(asked_of, found)
             log.warning("%s: %d training questions of this run overlap it", benchmark.name, len(late))
         write_jsonl(_questions_of(config, benchmark), (p.to_json() for p in found))
-    return train, held_out
+    return asked_of, measured_on
 
 
 def benchmarks(config: Config) -> list[Benchmark]:
@@ -89,11 +89,11 @@ def _questions_of(config: Config, benchmark: Benchmark) -> Path:
 
 def _problems(
     config: Config, source: str, split: str, name: str | None, columns: dict[str, Any], limit: int | None
-) -> Sequence[Problem]:
+) -> Problems:
     if source == "toy":
         from rftt.toy.world import rows
 
-        return [Problem.from_json(r) for r in rows(split, limit or 512, config.seed)]
+        return Problems(Problem.from_json(r) for r in rows(split, limit or 512, config.seed))
     if source in read_benchmarks(config.data.table) and not columns:
         loaded = load_benchmark(find_benchmark(source, root=config.data.root, table=config.data.table))
     else:
@@ -104,8 +104,8 @@ def _problems(
     return _draw(loaded, limit, config.seed)
 
 
-def _draw(loaded: Sequence[Problem], limit: int | None, seed: int) -> Sequence[Problem]:
+def _draw(loaded: Problems, limit: int | None, seed: int) -> Problems:
     if limit is None or limit >= len(loaded):
         return loaded
     chosen = sorted(random.Random(f"{seed}/limit").sample(range(len(loaded)), limit))
-    return [loaded[i] for i in chosen]
+    return Problems((loaded[i] for i in chosen), loaded.dropped, loaded.examples)

@@ -18,7 +18,8 @@ paths of a tree goes with their worth. The weight is the whole path's and not th
 ``strata`` (`strata`): the paths L of the tree count with their probability in the policy, texts included, and samples of the
 policy given that it takes none of them with what is left (`search.token_trie`). That is unbiased for every tree, whatever
 rule grew it and however far, if there is at least one such sample. Where texts are long, the paths of the tree have next
-to no probability, and the samples carry all the weight.
+to no probability, and the samples carry all the weight. A step that is cut off by its limit ends a path of the tree but not
+a sample, which only the whole length limits: where that happens often, give longer steps.
 
 The sampler ``priority`` (`search.priority`) draws its functions so that their weights are known: it needs no correction
 afterwards and is unbiased for any number of rollouts.

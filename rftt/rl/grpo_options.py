@@ -83,6 +83,7 @@ def grpo_options(
     seed: int,
     world_size: int,
     on_gpu: bool,
+    sharing: bool = False,
     longest_prompt: int,
     trust_remote_code: bool = False,
 ) -> dict[str, Any]:
@@ -96,6 +97,7 @@ def grpo_options(
         seed: run seed.
         world_size: number of processes.
         on_gpu: whether an accelerator is there.
+        sharing: whether tokens that rollouts share are computed once.
         longest_prompt: tokens of the longest training prompt.
         trust_remote_code: whether code in the model's folder may run.
 
@@ -122,7 +124,8 @@ def grpo_options(
             "dataloader_pin_memory": False,
         }
     options |= given
-    options |= _batching(settings, given, world_size, on_gpu)
+    # On a CPU padded rows are fastest in small micro-batches; the more rollouts stand in one, the more they share.
+    options |= _batching(settings, given, world_size, 8 if on_gpu or not sharing else 64)
     if settings.auxiliary.weight and options.get("use_liger_kernel"):
         raise UsageError(
             "rl.auxiliary.weight is set, but rl.trainer.use_liger_kernel computes its loss without log-probs that could be "
@@ -157,7 +160,7 @@ def grpo_options(
     return options
 
 
-def _batching(settings: RLSection, given: dict[str, Any], world_size: int, on_gpu: bool) -> dict[str, int]:
+def _batching(settings: RLSection, given: dict[str, Any], world_size: int, most: int) -> dict[str, int]:
     """Rows of a micro-batch and micro-batches of a step, so that a step has `questions_per_step × rollouts` rows."""
     rows, rest = divmod(settings.questions_per_step * settings.rollouts, world_size)
     wanted = f"rl.questions_per_step × rl.rollouts = {settings.questions_per_step} × {settings.rollouts}"
@@ -165,7 +168,6 @@ def _batching(settings: RLSection, given: dict[str, Any], world_size: int, on_gp
         raise UsageError(f"{wanted} is not whole groups for each of {world_size} processes; change questions_per_step")
     size, steps = given.get("per_device_train_batch_size"), given.get("gradient_accumulation_steps")
     if size is None and steps is None:
-        most = 8 if on_gpu else 64
         size = max(n for n in range(1, most + 1) if rows % n == 0)
     if size is None:
         size = rows // int(steps or 1)

@@ -218,11 +218,13 @@ def build_trainer(
     tokenizer = load_tokenizer(model_path, trust_remote_code, padding_side="left")
     longest_prompt = max(len(question_ids(tokenizer, p.question)) for p in problems)
     on_gpu = torch.cuda.is_available() and not settings.trainer.get("use_cpu")
+    model_config = load_model_config(model_path, trust_remote_code)
+    sharing = shares_prefixes(settings.prefix_sharing, model_config, settings.trainer)
     options = grpo_options.grpo_options(
         settings, engine, output_dir, dtype=dtype, seed=seed, world_size=distributed.processes(), on_gpu=on_gpu,
+        sharing=sharing,
         longest_prompt=longest_prompt, trust_remote_code=trust_remote_code,
     )  # fmt: skip
-    sharing = shares_prefixes(settings.prefix_sharing, load_model_config(model_path, trust_remote_code), options)
     if sharing:
         options["model_init_kwargs"] = (options.get("model_init_kwargs") or {}) | {"attn_implementation": NAME}
     distributed.prepare(options, "rl")

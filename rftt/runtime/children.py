@@ -26,6 +26,9 @@ def run_children(commands: Sequence[Sequence[str]], at_once: int = 1) -> list[in
     Returns:
         Exit codes in order. Once one has failed the others are ended, and no further one is started: their code is 0,
         since they have not failed.
+
+    Raises:
+        KeyboardInterrupt: this process was interrupted; the children are ended.
     """
     running: dict[int, subprocess.Popen[bytes]] = {}
     failed = threading.Event()
@@ -61,7 +64,14 @@ def run_children(commands: Sequence[Sequence[str]], at_once: int = 1) -> list[in
         return code
 
     with terminal.listening() as (events, output), ThreadPoolExecutor(at_once) as threads:
-        return list(threads.map(run, range(len(commands))))
+        try:
+            return list(threads.map(run, range(len(commands))))
+        except BaseException:  # an interrupt, of which the children may not have heard
+            with lock:
+                failed.set()
+                for child in running.values():
+                    child.terminate()
+            raise
 
 
 def end_with_parent() -> None:

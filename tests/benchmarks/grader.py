@@ -301,14 +301,14 @@ def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, An
     by_family: dict[str, Counter[str]] = {family.__name__: Counter() for family in families}
     wrong: list[tuple[str, str, str, str]] = []
     exceptions: list[str] = []
-    slowest = untrue = 0.0
+    slowest = untrue = most_cpu = 0.0
     late: list[tuple[str, str, str, float, float]] = []
     grade(r"\sqrt{8}", r"\boxed{2\sqrt{2}}", extract="boxed")  # start-up is nobody's time
     grade(r"\overrightarrow{\mu}", r"\boxed{\overleftarrow{\mu}}", extract="boxed", timeout=60)
     for number in range(count):
         family = families[number % len(families)]
         gold, text = family(dice)
-        started = time.monotonic()
+        started, cpu = time.monotonic(), time.thread_time()
         try:
             verdict = grade(
                 gold, text, extract="lenient" if number % 5 == 4 and not fair else "boxed", timeout=deadline
@@ -318,6 +318,7 @@ def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, An
             continue
         spent = time.monotonic() - started
         slowest = max(slowest, spent)
+        most_cpu = max(most_cpu, time.thread_time() - cpu)
         untrue = max(untrue, abs(spent - verdict.seconds))
         if spent > deadline + 0.2:
             late.append((family.__name__, gold[:200], text[:300], spent, verdict.seconds))
@@ -332,6 +333,7 @@ def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, An
         "past_the_deadline": len(late),
         "late": late[:20],
         "slowest_s": slowest,
+        "most_cpu_s_of_the_caller": most_cpu,
         "seconds_off_by_at_most": untrue,
         "statuses": {name: dict(statuses) for name, statuses in by_family.items()},
         "examples": wrong[:200],
@@ -344,6 +346,7 @@ def answers(families: tuple[Drawn, ...], count: int, fair: bool) -> dict[str, An
         "exceptions",
         "past_the_deadline",
         "slowest_s",
+        "most_cpu_s_of_the_caller",
         "seconds_off_by_at_most",
     ]
     shown = {**figures, "exceptions": len(exceptions)}

@@ -21,13 +21,13 @@ from typing import Any
 
 from rftt.config import Config, from_dict, load_config
 from rftt.data.questions import problems
+from rftt.model.function_sets import functions_of_run
 from rftt.rl.groups import Group, GroupSampler
 from rftt.rl.reward import whole_reward
 from rftt.rl.rollout_metrics import effective
 from rftt.run_folder import trained_model
 from rftt.runtime.running_engine import running_engine
 from search.driver import make_policy
-from search.functions import RFTT
 from search.prompt import question_ids
 
 KINDS: dict[str, dict[str, Any]] = {
@@ -65,15 +65,19 @@ async def measure(base: Config, model: str, options: argparse.Namespace) -> list
     """The rows of one model."""
     train, _ = problems(base)
     asked, rows = train[: options.questions], []
+    path = trained_model(base, model)
+    functions = functions_of_run(base, path)
     print(f"{model:26}{'tokens':>8}{'of paths':>9}{'distinct':>9}{'effective':>10}{'rounds':>7}{'reward':>8} ±     s")
-    with running_engine(base, trained_model(base, model)) as engine:
+    with running_engine(base, path) as engine:
         for kind in options.kinds:
             values = base.to_dict()
             for name, value in KINDS[kind].items():
                 (values["rl"]["search"] if name in values["rl"]["search"] else values["rl"])[name] = value
             settings = from_dict(values).rl
             config = replace(settings.search_config(parallel=True), rollouts=options.rollouts, seed=base.seed)
-            sampler = GroupSampler(engine, make_policy("functional", engine, config, RFTT), config, settings, RFTT)
+            sampler = GroupSampler(
+                engine, make_policy("functional", engine, config, functions), config, settings, functions
+            )
             if hasattr(engine, "reset_prefix_cache"):
                 engine.reset_prefix_cache()
             before, begun = engine.stats.generated_tokens, time.process_time()

@@ -31,8 +31,10 @@ from typing import Any
 from rftt.config import Config, from_dict, load_config
 from rftt.data.questions import problems
 from rftt.evaluate.intervals import measured
+from rftt.model.function_sets import functions_of_run
 from rftt.run_folder import trained_model
 from search import SearchConfig
+from search.functions import FunctionSet
 
 ARMS: dict[str, dict[str, Any]] = {
     "flat, grpo": {"sampler": "flat", "advantage": "grpo"},
@@ -164,8 +166,8 @@ def one(arm: str, seed: int, options: argparse.Namespace) -> None:
         values["rl"]["auxiliary"] = ARMS[arm]["auxiliary"] | {"roles": str(_roles(options))}
     if "prm" in arm:
         values["prm"] = {"path": str(options.prm)}
-    config = from_dict(values)
-    steps = _train(sft, train, folder, config, {"tokens": options.tokens, "seconds": options.seconds})
+    config, functions = from_dict(values), functions_of_run(base, sft)
+    steps = _train(sft, train, folder, config, functions, {"tokens": options.tokens, "seconds": options.seconds})
     record: dict[str, Any] = {"arm": arm, "seed": seed, "by_step": steps}
     found: dict[int, dict[str, Any]] = {}
     for point in POINTS:
@@ -175,7 +177,7 @@ def one(arm: str, seed: int, options: argparse.Namespace) -> None:
             continue  # stopped by the number of steps
         if reached not in found:
             model = folder / f"at-{reached}"
-            found[reached] = asyncio.run(_measure(config, model, held_out[: options.questions]))
+            found[reached] = asyncio.run(_measure(config, functions, model, held_out[: options.questions]))
         record[point] = {"steps": reached, **{p: steps[reached - 1][p] for p in POINTS}, **found[reached]}
     for model in folder.glob("at-*"):
         shutil.rmtree(model)
@@ -183,7 +185,7 @@ def one(arm: str, seed: int, options: argparse.Namespace) -> None:
 
 
 def _train(
-    sft: Path, train: list[Any], folder: Path, config: Config, budgets: dict[str, float]
+    sft: Path, train: list[Any], folder: Path, config: Config, functions: FunctionSet, budgets: dict[str, float]
 ) -> list[dict[str, float]]:
     """Train until all budgets are spent; the models at which one was are left in ``at-STEP``.
 
@@ -224,22 +226,21 @@ def _train(
     for left in (folder / "rl", *folder.glob("at-*")):
         shutil.rmtree(left, ignore_errors=True)  # a training that was cut off begins again
     (folder / "metrics.jsonl").unlink(missing_ok=True)
-    train_rl(sft, train, folder / "rl" / "final", config, callbacks=[Budget()])
+    train_rl(sft, train, folder / "rl" / "final", config, functions=functions, callbacks=[Budget()])
     return steps
 
 
-async def _measure(config: Config, model: Path, held_out: list[Any]) -> dict[str, Any]:
+async def _measure(config: Config, functions: FunctionSet, model: Path, held_out: list[Any]) -> dict[str, Any]:
     """pass@1, greedy and the share of well-formed chains."""
     from rftt.rl.rollout import plain_rollout
     from rftt.runtime.running_engine import running_engine
     from search.engines import Sampling
     from search.functional import tag_ids
-    from search.functions import RFTT
     from search.mcts import derived_seed
     from search.prompt import question_ids
 
     with running_engine(config, model) as engine:
-        tags = tag_ids(engine.tokenizer, RFTT.tags)
+        tags = tag_ids(engine.tokenizer, list(functions.tags))
 
         async def paths(problem: Any, count: int, temperature: float) -> list[Any]:
             prompt_ids = question_ids(engine.tokenizer, problem.question)
@@ -247,7 +248,7 @@ async def _measure(config: Config, model: Path, held_out: list[Any]) -> dict[str
             sampling = Sampling(config.eval.search.max_tokens, count, temperature, seed=seed, logprobs=True)
             found = await engine.generate(prompt_ids, sampling)
             return [
-                await plain_rollout(prompt_ids, g, problem.id, problem.answer, engine.tokenizer, tags, RFTT)
+                await plain_rollout(prompt_ids, g, problem.id, problem.answer, engine.tokenizer, tags, functions)
                 for g in found
             ]
 

@@ -1,11 +1,12 @@
 """What a step of RL costs, part by part, against plain TRL GRPO with vLLM at the same number of tokens.
 
-    python -m tests.benchmarks.rl_step --json OUT [--run runs/toy] [--steps 6] [--repeat 2]
+    python -m tests.benchmarks.rl_step --json OUT [--run runs/toy] [--steps 6] [--repeat 2] [--model rl]
 
 Needs a run of configs/toy.yaml with its SFT model, which `make quickstart` leaves in runs/toy. TRL's `GRPOTrainer` as it is
 (its own sampling, our grader as its reward) and ours (`flat`: the same plain samples; `uct`: trees) take the same model,
 questions, batch, KL and engine options, each in a process of its own, one after the other and `--repeat` times over. Paths
-differ in length from run to run, so seconds are compared by 1,000 tokens that are trained on. The first step is left out.
+differ in length from run to run, so seconds are compared by path and by 1,000 tokens that are trained on. The first step is
+left out. `shared`: trees whose shared tokens are computed once, the default of `rftt rl`; all other arms pad.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from rftt.config import Config, from_dict, load_config
 from rftt.data.questions import problems
 from rftt.run_folder import trained_model
 
-ARMS = ("TRL", "flat", "uct")
+ARMS = ("TRL", "flat", "uct", "shared")
 PARTS = ("search", "rewards", "logprobs", "sync", "update")
 
 
@@ -35,10 +36,11 @@ def main() -> None:
     parser.add_argument("--json", type=Path, help="file for the figures")
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--model", choices=("sft", "rl"), default="sft", help="early or late in training")
     parser.add_argument("--one", choices=ARMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
-    if not (options.run / "sft" / "final").exists():
-        print(f"{options.run} has no SFT model: make quickstart first")
+    if not (options.run / options.model / "final").exists():
+        print(f"{options.run} has no {options.model} model: make quickstart first")
         return
     if options.one:
         print("\n" + json.dumps(one(options.one, options)))
@@ -52,15 +54,17 @@ def main() -> None:
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Print medians over steps; the parts are known of our step only, since TRL does not report them."""
-    plain = rows[0]["s_per_1000_tokens"]
+    plain, plain_path = rows[0]["s_per_1000_tokens"], rows[0]["s_per_path"]
     print(
-        f"{'arm':6}{'tokens':>8}{'s/step':>8}{'s/1000 tok':>12}{'against TRL':>13}" + "".join(f"{p:>10}" for p in PARTS)
+        f"{'arm':6}{'tokens':>8}{'s/step':>8}{'s/path':>9}{'against TRL':>13}{'s/1000 tok':>12}{'against TRL':>13}"
+        + "".join(f"{p:>10}" for p in PARTS)
     )
     for row in rows:
         parts = "".join(f"{row['parts'][p]:10.2f}" if p in row["parts"] else f"{'':10}" for p in PARTS)
         against = row["s_per_1000_tokens"] / plain - 1
+        paths = f"{row['s_per_path']:9.4f}{row['s_per_path'] / plain_path:12.2f}x"
         print(
-            f"{row['arm']:6}{row['tokens']:8.0f}{row['seconds']:8.2f}{row['s_per_1000_tokens']:12.3f}{against:+13.1%}{parts}"
+            f"{row['arm']:6}{row['tokens']:8.0f}{row['seconds']:8.2f}{paths}{row['s_per_1000_tokens']:12.3f}{against:+13.1%}{parts}"
         )
 
 
@@ -73,12 +77,23 @@ def _row(arm: str, steps: list[dict[str, float]]) -> dict[str, Any]:
         "tokens": median("tokens"),
         "seconds": median("seconds"),
         "s_per_1000_tokens": 1000 * sum(s["seconds"] for s in steps) / sum(s["tokens"] for s in steps),
+        "s_per_path": sum(s["seconds"] for s in steps) / sum(s["paths"] for s in steps),
         "parts": {part: median(part) for part in PARTS if part in steps[0]},
     }
 
 
 def _child(arm: str, options: argparse.Namespace) -> list[dict[str, float]]:
-    command = [sys.executable, "-m", "tests.benchmarks.rl_step", "--one", arm, "--run", str(options.run)]
+    command = [
+        sys.executable,
+        "-m",
+        "tests.benchmarks.rl_step",
+        "--one",
+        arm,
+        "--run",
+        str(options.run),
+        "--model",
+        options.model,
+    ]
     done = subprocess.run(
         [*command, "--steps", str(options.steps)], env=os.environ, stdout=subprocess.PIPE, check=True, text=True
     )
@@ -91,7 +106,8 @@ def one(arm: str, options: argparse.Namespace) -> list[dict[str, float]]:
     train, _ = problems(base)
     values = base.to_dict()
     values["rl"] |= {"advantage": "grpo", "process_weight": 0.0, "rollouts_every": 0}
-    values["rl"]["sampler"] = "flat" if arm == "TRL" else arm.replace("TRL", "flat")
+    values["rl"]["sampler"] = {"TRL": "flat", "shared": "uct"}.get(arm, arm)
+    values["rl"]["prefix_sharing"] = arm == "shared"
     values["rl"]["trainer"] |= {
         "max_steps": options.steps,
         "save_strategy": "no",
@@ -100,22 +116,22 @@ def one(arm: str, options: argparse.Namespace) -> list[dict[str, float]]:
     }
     config = from_dict(values)
     folder = options.run / "benchmark"
-    trainer = _plain(config, train, folder) if arm == "TRL" else _ours(config, train, folder)
+    trainer = (_plain if arm == "TRL" else _ours)(config, options.model, train, folder)
     return _timed(trainer)
 
 
-def _ours(config: Config, train: list[Any], folder: Path) -> Any:
+def _ours(config: Config, which: str, train: list[Any], folder: Path) -> Any:
     from rftt.rl.auxiliary_loss import RoleSources
     from rftt.rl.phase import build_trainer
 
-    model = trained_model(config, "sft")
+    model = trained_model(config, which)
     return build_trainer(
         model, train, folder, config.rl, config.engine, RoleSources(folder, model), dtype=config.model.dtype,
         seed=config.seed,
     )  # fmt: skip
 
 
-def _plain(config: Config, train: list[Any], folder: Path) -> Any:
+def _plain(config: Config, which: str, train: list[Any], folder: Path) -> Any:
     """TRL's trainer with the options that ours would give it."""
     from search.engines.vllm_changes import allow_weight_updates_on_cpu
 
@@ -130,7 +146,7 @@ def _plain(config: Config, train: list[Any], folder: Path) -> Any:
     from rftt.rl.trl_hooks import engine_options
     from rftt.runtime import environment
 
-    model = trained_model(config, "sft")
+    model = trained_model(config, which)
     tokenizer = AutoTokenizer.from_pretrained(model, padding_side="left")
     environment.set_defaults()
     options = grpo_options.grpo_options(
@@ -167,7 +183,7 @@ def _timed(trainer: Any) -> list[dict[str, float]]:
                 seconds = {part: logs[f"seconds/{part}"] for part in PARTS if f"seconds/{part}" in logs}
                 end = time.perf_counter()
                 tokens = logs["completions/mean_length"] * rows
-                steps.append({"seconds": end - self.begun, "tokens": tokens, **seconds})
+                steps.append({"seconds": end - self.begun, "tokens": tokens, "paths": rows, **seconds})
                 self.begun = end
 
     trainer.add_callback(Clock())

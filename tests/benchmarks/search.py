@@ -358,7 +358,7 @@ def best_first(config: Config, options: argparse.Namespace) -> list[Row]:
     if options.tuned.is_dir():
         asked = list(islice(questions("validation"), BEST_FIRST_QUESTIONS))
         with closing(build_engine(config, str(options.tuned))) as engine:
-            schedules.answered(asked, engine, settings)  # kernels
+            schedules.answered(asked, engine, settings)  # builds the kernels
             recorder = Recorder(engine)
             with _fresh(engine):
                 ours = schedules.answered(asked, recorder, settings)

@@ -16,8 +16,9 @@ import argparse
 import asyncio
 import json
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,14 @@ from rewards import grade
 from rftt.config import load_config
 from rftt.config.sections import EVAL_SEARCH, PRMConfig
 from rftt.evaluate.intervals import measured, paired_difference
+from rftt.model.function_sets import functions_of_run
 from rftt.run_folder import trained_model
 from rftt.runtime.running_engine import running_engine
 from rftt.runtime.running_scorer import running_scorer
 from rftt.toy.world import rows
 from search import Question, SearchConfig, Solution, Solver, solve_many
 from search.engines import Engine
+from search.functions import FunctionSet
 from search.judging import Scorer
 
 BUDGETS = (250, 550, 1150, 2300)
@@ -130,10 +133,13 @@ def run(options: argparse.Namespace, model: str, known: dict[str, Any]) -> None:
     if not wanted:
         return
     config = replace(config, prm=PRMConfig(path=options.prm or ""))
-    with running_scorer(config) as scorer, running_engine(config, trained_model(config, model)) as engine:
+    path = trained_model(config, model)
+    functions = functions_of_run(config, path)
+    with running_scorer(config) as scorer, running_engine(config, path) as engine:
+        asks = partial(solved, engine, functions)
         lacking = [a.name for a in wanted if a.name in SAMPLED and a.name not in known["temperatures"]]
         if lacking:
-            known["temperatures"] |= choose(engine, search, options.validation, config.seed, lacking)
+            known["temperatures"] |= choose(asks, search, options.validation, config.seed, lacking)
         held_out = [
             rows("test", int(span.split("-")[1]), config.seed)[int(span.split("-")[0]) :] for span in options.questions
         ]
@@ -145,8 +151,8 @@ def run(options: argparse.Namespace, model: str, known: dict[str, Any]) -> None:
             begun = time.monotonic()
             found: Verdicts = {}
             for chosen_config in arm.runs:
-                solutions = samples.get(chosen_config) or solved(
-                    engine, questions, chosen_config, arm.strategy, scorer if arm.scored else None
+                solutions = samples.get(chosen_config) or asks(
+                    questions, chosen_config, arm.strategy, scorer if arm.scored else None
                 )
                 if arm.name in SAMPLED:
                     samples[chosen_config] = solutions
@@ -160,13 +166,15 @@ def run(options: argparse.Namespace, model: str, known: dict[str, Any]) -> None:
             options.json.write_text(json.dumps(figures | {model: known}, indent=1) + "\n")
 
 
-def choose(engine: Engine, search: SearchConfig, count: int, seed: int, names: Sequence[str]) -> dict[str, float]:
+def choose(
+    asks: Callable[..., list[Solution]], search: SearchConfig, count: int, seed: int, names: Sequence[str]
+) -> dict[str, float]:
     """The temperature of each sampled arm with the best accuracy on validation questions, over all budgets."""
     questions = rows("validation", count, seed)
     scores: dict[str, dict[float, float]] = {name: {} for name in names}
     for temperature in TEMPERATURES:
         config = replace(search, rollouts=SAMPLES, vote="prior", temperature=temperature)
-        solutions = solved(engine, questions, config, "majority")
+        solutions = asks(questions, config, "majority")
         for name in names:
             found = points(solutions, questions, Arm(name, "majority", (config,), SAMPLED[name]), single=False)
             scores[name][temperature] = sum(sum(point["right"]) for point in found.values()) / len(found) / count
@@ -176,7 +184,12 @@ def choose(engine: Engine, search: SearchConfig, count: int, seed: int, names: S
 
 
 def solved(
-    engine: Engine, questions: Sequence[dict], config: SearchConfig, strategy: str, scorer: Scorer | None = None
+    engine: Engine,
+    functions: FunctionSet,
+    questions: Sequence[dict],
+    config: SearchConfig,
+    strategy: str,
+    scorer: Scorer | None = None,
 ) -> list[Solution]:
     found: dict[str, Solution] = {}
 
@@ -184,7 +197,7 @@ def solved(
         found[solution.question_id] = solution
 
     asked = [Question(row["id"], row["question"]) for row in questions]
-    asyncio.run(solve_many(asked, Solver(engine, config, strategy, scorer=scorer), keep))
+    asyncio.run(solve_many(asked, Solver(engine, config, strategy, functions=functions, scorer=scorer), keep))
     return [found[question.id] for question in asked]
 
 

@@ -17,7 +17,7 @@ import pytest
 
 from rftt.cli import build_parser, parse
 from tests.docs.pages import PAGES, ROOT, Block, blocks, spans
-from tests.search.fake_server import free_port
+from tests.ports import free_port
 
 COMMANDS = sorted({
     (page.name, line)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.search.fake_server import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 SCRIPTS = sorted(path for path in (ROOT / "launch").iterdir() if path.is_file())

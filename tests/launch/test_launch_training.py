@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.search.fake_server import free_port
+from tests.ports import free_port
 
 ROOT = Path(__file__).resolve().parents[2]
 STUB = Path(__file__).with_name("stub_vllm.py")

@@ -113,7 +113,7 @@ def engine(question: str | None = "q") -> FakeEngine:
 
 def policy(on: FakeEngine, seed: int, least: float = 1e-6) -> Any:
     """The policy of trees on such an engine; functions less probable than `least` are not explored."""
-    config = SearchConfig(temperature=1.0, top_p=1.0, max_depth=10, max_step_tokens=30, min_prior=least, seed=seed)
+    config = SearchConfig(temperature=1.0, top_p=1.0, max_depth=10, max_step_tokens=120, min_prior=least, seed=seed)
     return make_policy("functional", on, config)
 
 

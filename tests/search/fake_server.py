@@ -3,18 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import socket
 import threading
 from collections import deque
 from typing import Any
 
 from aiohttp import web
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
 
 
 class FakeServer:
@@ -31,8 +24,7 @@ class FakeServer:
 
     def __init__(self, model: str = "m", root: str = "/models/m", max_model_len: int = 64) -> None:
         self.card = {"id": model, "root": root, "max_model_len": max_model_len, "parent": None}
-        self.port = free_port()
-        self.url = f"http://127.0.0.1:{self.port}"
+        self.port = 0  # any that is free; the same again after a death
         self.script: deque[str] = deque()
         self.always = "ok"
         self.pause = 0.0
@@ -44,6 +36,7 @@ class FakeServer:
         self._thread.start()
         self._runner: web.AppRunner | None = None
         self.start()
+        self.url = f"http://127.0.0.1:{self.port}"
 
     def start(self) -> None:
         self._do(self._start())
@@ -67,7 +60,8 @@ class FakeServer:
         app.router.add_post("/v1/completions", self._complete)
         self._runner = web.AppRunner(app, handler_cancellation=True, shutdown_timeout=0.01)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", self.port).start()
+        await web.TCPSite(self._runner, "127.0.0.1", self.port, reuse_address=True).start()
+        self.port = self._runner.addresses[0][1]
 
     async def _die(self) -> None:
         runner, self._runner = self._runner, None

@@ -29,3 +29,8 @@ def test_steps_that_hold_nothing_new_are_not_blamed():
 def test_without_a_calculation_the_conclusion_is_wrong():
     found = fault("She gives 25 away.", "It is \\boxed{25}.")
     assert (found.step, found.text) == (3, "Step 3 is wrong: it answers 25, but what is asked for is 95.")
+
+
+def test_what_the_wrong_path_calculated_as_well_is_no_correction():
+    right = [FIRST, "3 * 40 = 120 again.", "120 - 25 = 95 are left.", "It is \\boxed{95}."]
+    assert "should be 120 - 25 = 95" in fault("She has 120 + 25 = 145 pens.", "It is \\boxed{145}.", right=right).text

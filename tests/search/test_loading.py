@@ -99,7 +99,7 @@ def test_a_process_reward_model_has_its_own_setting(own, tmp_path):
     for servers in ([], ["http://127.0.0.1:9"]):
         config = from_dict({"prm": {"path": str(own), "format": "math_shepherd", "servers": servers}})
         with pytest.raises(UsageError, match="prm.trust_remote_code"):
-            build_scorer(config)
+            build_scorer(config.prm)
     assert not (tmp_path / "code-ran").exists()
 
 

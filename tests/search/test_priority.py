@@ -121,10 +121,11 @@ def test_requests_of_one_tree_fly_together():
     async def judge(tree: Tree, leaf) -> float:
         return 0.0
 
-    async def rounds(parallel: int) -> int:
+    async def rounds(parallel: int) -> tuple[int, int]:
         policy = make_policy("functional", engine, SearchConfig(max_depth=6, seed=1))
         tree = Tree("q", "q")
         await sample(tree, policy, judge, rollouts=8, seed=1, parallel=parallel)
-        return len(tree.leaves())
+        return len(tree.leaves()), tree.rounds
 
-    assert asyncio.run(rounds(8)) == asyncio.run(rounds(1)) == 8
+    (leaves, together), (same, one_by_one) = asyncio.run(rounds(8)), asyncio.run(rounds(1))
+    assert leaves == same == 8 and together < 0.6 * one_by_one

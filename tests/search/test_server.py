@@ -11,7 +11,8 @@ from search.engines import Generation, Sampling, ServerEngine
 from search.engines.completions import read_generations
 from search.engines.engine import EngineError, EngineGone
 from search.engines.fleet import Fleet
-from tests.search.fake_server import FakeServer, completion, free_port
+from tests.ports import free_port
+from tests.search.fake_server import FakeServer, completion
 from tests.search.fakes import TOKENIZER
 
 EOS = TOKENIZER.eos_token_id

@@ -18,7 +18,7 @@ from search.engines.engine import EngineError
 from search.functional import tag_ids
 from search.functions import RFTT
 from search.prompt import question_ids
-from tests.search.fake_server import free_port
+from tests.ports import IN_USE, PortTaken, on_free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 ROOT = Path(__file__).resolve().parents[2]
@@ -35,22 +35,39 @@ def model(tmp_path_factory):
 @pytest.fixture(scope="module")
 def servers(model, tmp_path_factory):
     """URLs and process ids of two servers."""
-    logs, port = tmp_path_factory.mktemp("logs"), str(free_port())
-    command = [ROOT / "launch" / "servers.sh", model, "--servers", "2", "--gpus-per-server", "0", "--port", port,
+    script, logs = on_free_port(lambda port: start(model, port, tmp_path_factory.mktemp("logs")), count=2)
+    try:
+        yield {url: int((logs / f"server-{i}.pid").read_text()) for i, url in enumerate(script.urls)}
+    finally:
+        end(script, logs)
+
+
+def start(model, port, logs):
+    """The script that has started two servers, with their `urls`, and where their logs are.
+
+    Raises:
+        PortTaken: another program has taken one of their ports.
+    """
+    command = [ROOT / "launch" / "servers.sh", model, "--servers", "2", "--gpus-per-server", "0", "--port", str(port),
                "--logs", logs, "--wait", "400", "--", *FLAGS]  # fmt: skip
     script = subprocess.Popen(command, env=os.environ | {"PYTHON": sys.executable}, text=True, stdout=subprocess.PIPE)
+    script.urls = script.stdout.read().split()
+    if len(script.urls) == 2:
+        return script, logs
+    end(script, logs)
+    told = "".join(path.read_text()[-4000:] for path in sorted(logs.glob("server-*.log")))
+    if IN_USE in told:
+        raise PortTaken
+    raise AssertionError(told)
+
+
+def end(script, logs):
+    script.terminate()
     try:
-        urls = script.stdout.read().split()
-        pids = [int((logs / f"server-{i}.pid").read_text()) for i in range(2)]
-        assert len(urls) == 2, [(logs / f"server-{i}.log").read_text()[-2000:] for i in range(2)]
-        yield dict(zip(urls, pids, strict=True))
+        script.wait(timeout=30)
     finally:
-        script.terminate()
-        try:
-            script.wait(timeout=30)
-        finally:
-            for path in logs.glob("server-*.pid"):
-                end_group(int(path.read_text()))
+        for path in logs.glob("server-*.pid"):
+            end_group(int(path.read_text()))
 
 
 def end_group(pid):

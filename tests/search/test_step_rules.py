@@ -29,6 +29,7 @@ def draft(text, **values):
         ("computes", "120 - 25 = 95.", "3*40=120, as we said."),
         ("computes", "Half of them would be 60.", "She gives 25 away."),
         ("computes", "Let x = 120 - y.", "Now subtract the pens."),
+        ("computes", "Let the pens that are left be \\( p \\).", "She gives $25$ pens away."),
         ("arithmetic", "120 - 25 = 95.", "120 - 25 = 85."),
         ("own_numbers", "7 * 2 = 14 pens.", "There are 14 trays."),
         ("own_numbers", "9 of them.", "84 - 9 are left."),
@@ -37,6 +38,13 @@ def draft(text, **values):
 )
 def test_a_rule_tells_good_steps_from_bad_ones(rule, good, bad):
     assert broken(draft(good), [rule]) == "" and broken(draft(bad), [rule]) == rule
+
+
+def test_the_part_of_a_question_that_asks_is_not_smaller():
+    question = "If he has 8 logs that make 5 blocks each, how many logs does the carpenter still need?"
+    copied = draft("How many logs does the carpenter still need?", question=question)
+    assert broken(copied, ["smaller"]) == "smaller"
+    assert broken(draft("How many blocks are made of 8 logs?", question=question), ["smaller"]) == ""
 
 
 def test_a_step_that_its_limit_cut_is_not_whole():

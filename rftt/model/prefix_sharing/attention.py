@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch.nn.functional import scaled_dot_product_attention
+from torch.nn.functional import embedding, scaled_dot_product_attention
 from transformers import AttentionInterface
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
 from transformers.masking_utils import AttentionMaskInterface, sdpa_mask
@@ -39,15 +39,33 @@ class _Call:
 
     Args:
         queries_RQ: places of the queries in the packed row; padding repeats the first one.
-        keys_RK: indices into the gathered keys; padding repeats the first one.
+        keys_RK: places of the keys; padding repeats the first one.
         allowed_RQK: which query sees which key; None where each sees all up to itself.
-        real: indices into R × Q that are no padding.
+        real_RQ: which queries are no padding.
     """
 
-    queries_RQ: torch.Tensor
-    keys_RK: torch.Tensor
-    allowed_RQK: torch.Tensor | None
-    real: torch.Tensor
+    queries_RQ: np.ndarray
+    keys_RK: np.ndarray
+    allowed_RQK: np.ndarray | None
+    real_RQ: np.ndarray
+
+
+@dataclass(frozen=True)
+class _Calls:
+    """All calls of a packed row.
+
+    Args:
+        shapes: (R, Q, K) of each call.
+        queries, keys: places of all of them in the packed row, call by call.
+        back_N: where each token of the packed row stands among the queries.
+        allowed: of each call, shape (R, 1, Q, K).
+    """
+
+    shapes: tuple[tuple[int, int, int], ...]
+    queries: torch.Tensor
+    keys: torch.Tensor
+    back_N: torch.Tensor
+    allowed: tuple[torch.Tensor | None, ...]
 
 
 class Plan:
@@ -64,41 +82,49 @@ class Plan:
         self._own = np.array([path.own for path in paths])
         self._lengths = np.array([len(path.places) for path in paths])
         self._places = [path.places for path in paths]
-        self._calls: dict[Window, list[_Call]] = {}
-        self._back: dict[Window, torch.Tensor] = {}
+        self._calls: dict[Window, _Calls] = {}
         self._biases: dict[tuple[Window, torch.dtype], list[torch.Tensor | None]] = {}
 
-    def calls(self, window: Window) -> list[_Call]:
+    def calls(self, window: Window) -> _Calls:
         """For `scaled_dot_product_attention`."""
         if window not in self._calls:
             ends = np.cumsum(self._own)
-            self._calls[window] = calls = [
+            calls = [
                 _call(
                     [np.arange(ends[row] - self._own[row], ends[row]) for row in rows],
                     [self._places[row] for row in rows],
                     window,
-                    self.device,
                 )
                 for rows in _together(self._own, self._lengths)
             ]
-            self._back[window] = torch.cat([call.queries_RQ.flatten()[call.real] for call in calls]).argsort()
+            queries, keys, real = (
+                np.concatenate([getattr(call, name).ravel() for call in calls])
+                for name in ("queries_RQ", "keys_RK", "real_RQ")
+            )
+            back_N = np.empty(ends[-1], dtype=np.int64)
+            back_N[queries[real]] = np.flatnonzero(real)
+            self._calls[window] = _Calls(
+                tuple((call.queries_RQ.shape[0], call.queries_RQ.shape[1], call.keys_RK.shape[1]) for call in calls),
+                torch.from_numpy(queries).to(self.device),
+                torch.from_numpy(keys).to(self.device),
+                torch.from_numpy(back_N).to(self.device),
+                tuple(
+                    None
+                    if call.allowed_RQK is None
+                    else torch.from_numpy(call.allowed_RQK).to(self.device).unsqueeze(1)
+                    for call in calls
+                ),
+            )
         return self._calls[window]
-
-    def back(self, window: Window) -> torch.Tensor:
-        """Where each token of the packed row stands among the real queries of all `calls`."""
-        self.calls(window)
-        return self._back[window]
 
     def biases(self, window: Window, dtype: torch.dtype) -> list[torch.Tensor | None]:
         """What is added to the scores in each of the `calls`: 0, or −∞ where a query does not see a key."""
         if (window, dtype) not in self._biases:
             self._biases[window, dtype] = [
                 None
-                if call.allowed_RQK is None
-                else torch.zeros(call.allowed_RQK.shape, dtype=dtype, device=self.device)
-                .masked_fill_(~call.allowed_RQK, float("-inf"))
-                .unsqueeze(1)
-                for call in self.calls(window)
+                if allowed is None
+                else torch.zeros(allowed.shape, dtype=dtype, device=self.device).masked_fill_(~allowed, float("-inf"))
+                for allowed in self.calls(window).allowed
             ]
         return self._biases[window, dtype]
 
@@ -182,27 +208,30 @@ def _by_calls(
     query_HND: torch.Tensor, key_HND: torch.Tensor, value_HND: torch.Tensor, plan: Plan, scaling: float | None,
     window: Window,
 ) -> torch.Tensor:  # fmt: skip
-    """Rows of similar size together; shape (N, H, D)."""
-    query_NHD, key_NHD, value_NHD = (x.transpose(0, 1) for x in (query_HND, key_HND, value_HND))
+    """Rows of similar size together; shape (N, H, D). Everything is gathered once, and once again put back."""
+    calls = plan.calls(window)
+    asked, seen, told = (
+        _gathered(x, places)
+        for x, places in ((query_HND, calls.queries), (key_HND, calls.keys), (value_HND, calls.keys))
+    )
     groups = query_HND.shape[0] // key_HND.shape[0]
-    parts = []
-    for call, bias in zip(plan.calls(window), plan.biases(window, query_HND.dtype), strict=True):
-        asked, seen, told = (
-            _rows(x, places).transpose(1, 2)
-            for x, places in ((query_NHD, call.queries_RQ), (key_NHD, call.keys_RK), (value_NHD, call.keys_RK))
-        )
-        if groups > 1:
-            seen, told = seen.repeat_interleave(groups, 1), told.repeat_interleave(groups, 1)
-        found_RHQD = scaled_dot_product_attention(
-            asked, seen, told, attn_mask=bias, is_causal=bias is None, scale=scaling
-        )
-        parts.append(found_RHQD.transpose(1, 2).flatten(0, 1).index_select(0, call.real))
-    return torch.cat(parts).index_select(0, plan.back(window))
+    if groups > 1:
+        seen, told = (x.repeat_interleave(groups, 1) for x in (seen, told))
+    query_sizes, key_sizes = [rows * q for rows, q, _ in calls.shapes], [rows * k for rows, _, k in calls.shapes]
+    parts = zip(asked.split(query_sizes), seen.split(key_sizes), told.split(key_sizes), strict=True)
+    found = []
+    for (rows, _, _), bias, part in zip(calls.shapes, plan.biases(window, query_HND.dtype), parts, strict=True):
+        states = (x.unflatten(0, (rows, -1)).transpose(1, 2) for x in part)  # (R, H, Q or K, D)
+        done = scaled_dot_product_attention(*states, attn_mask=bias, is_causal=bias is None, scale=scaling)
+        found.append(done.transpose(1, 2).flatten(0, 1))
+    done_MHD = torch.cat(found)
+    return embedding(calls.back_N, done_MHD.flatten(1)).view(-1, *done_MHD.shape[1:])
 
 
-def _rows(x_NHD: torch.Tensor, places: torch.Tensor) -> torch.Tensor:
-    """Gathered, shape (R, places a row, H, D)."""
-    return x_NHD.index_select(0, places.flatten()).view(*places.shape, *x_NHD.shape[1:])
+def _gathered(x_HND: torch.Tensor, places_M: torch.Tensor) -> torch.Tensor:
+    """Tokens at these places, shape (M, H, D); as rows of a table, whose gradients torch adds up fastest."""
+    heads, _, width = x_HND.shape
+    return embedding(places_M, x_HND.transpose(0, 1).flatten(1)).view(-1, heads, width)
 
 
 def _flash(
@@ -214,7 +243,7 @@ def _flash(
 
     flat = dict(plan.flat)
     places = flat.pop("places")
-    key_MHD, value_MHD = (x.transpose(0, 1).index_select(0, places) for x in (key_HND, value_HND))
+    key_MHD, value_MHD = (_gathered(x, places) for x in (key_HND, value_HND))
     return varlen_attn(
         query_HND.transpose(0, 1).contiguous(),
         key_MHD,
@@ -260,7 +289,7 @@ def _together(own: np.ndarray, lengths: np.ndarray) -> list[list[int]]:
     return groups
 
 
-def _call(queries: list[np.ndarray], keys: list[np.ndarray], window: Window, device: torch.device) -> _Call:
+def _call(queries: list[np.ndarray], keys: list[np.ndarray], window: Window) -> _Call:
     own, lengths = [len(q) for q in queries], [len(k) for k in keys]
     queries_RQ = np.stack([np.pad(q, (0, max(own) - len(q)), constant_values=q[0]) for q in queries])
     keys_RK = np.stack([np.pad(k, (0, max(lengths) - len(k)), constant_values=k[0]) for k in keys])
@@ -274,9 +303,4 @@ def _call(queries: list[np.ndarray], keys: list[np.ndarray], window: Window, dev
         allowed &= behind < window
     real = np.arange(max(own))[None, :] < np.array(own)[:, None]
     triangle = len(own) == 1 and own == lengths and window is None
-    return _Call(
-        torch.from_numpy(queries_RQ).to(device),
-        torch.from_numpy(keys_RK).to(device),
-        None if triangle else torch.from_numpy(allowed).to(device),
-        torch.from_numpy(np.flatnonzero(real)).to(device),
-    )
+    return _Call(queries_RQ, keys_RK, None if triangle else allowed, real)

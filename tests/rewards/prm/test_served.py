@@ -9,8 +9,8 @@ import pytest
 from aiohttp import web
 
 from rewards.prm.process import PRMError, PRMGone, ProcessScorer, ServerPRM
+from tests.ports import free_port
 from tests.rewards.prm.prms import FORMATS, build, load
-from tests.search.fake_server import free_port
 
 QUESTION, STEPS = "What is the sum of 3 and 4?", ["3 + 4 = 7", "", "The answer is 7."]
 
@@ -23,7 +23,6 @@ class FakePRM:
 
     def __init__(self, model, *, separators_only=False):
         self.model, self.separators_only = model, separators_only
-        self.url = f"http://127.0.0.1:{free_port()}"
         self.script, self.always, self.bodies = [], "ok", []
         self._loop = asyncio.new_event_loop()
         threading.Thread(target=self._loop.run_forever, daemon=True).start()
@@ -38,7 +37,8 @@ class FakePRM:
         app.router.add_post("/v1/completions", self._answer)
         self._runner = web.AppRunner(app, shutdown_timeout=0.01)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", int(self.url.rsplit(":", 1)[1])).start()
+        await web.TCPSite(self._runner, "127.0.0.1", 0).start()
+        self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     def stop(self):
         self._do(self._runner.cleanup())

@@ -12,8 +12,8 @@ import urllib.request
 import pytest
 
 from rewards.prm.process import PRMError, ProcessScorer, ServerPRM
+from tests.ports import IN_USE, PortTaken, free_port, on_free_port
 from tests.rewards.prm.prms import FORMATS, build, load
-from tests.search.fake_server import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.vllm]
 FLAGS = ["--dtype", "float32", "--enforce-eager", "--max-model-len", "256", "--gpu-memory-utilization", "0.1"]
@@ -23,25 +23,32 @@ STEPS = ["3 + 4 = 7", "The <extra_0> final number is 8 ки.\nOr is it?", "", "T
 @pytest.fixture(scope="module")
 def served(tmp_path_factory):
     """Folder and URL by format."""
-    root, processes, found = tmp_path_factory.mktemp("vllm-prms"), [], {}
+    root, processes, flags, first = tmp_path_factory.mktemp("vllm-prms"), [], {}, {}
+
+    def launch(form, port):
+        command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(root / form),
+                   "--port", str(port), *FLAGS, *flags[form]]  # fmt: skip
+        with (root / f"{form}.log").open("w") as log:
+            processes.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=root,
+                                              env=os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}))  # fmt: skip
+        return processes[-1], f"http://127.0.0.1:{port}"
+
     try:
         for form in FORMATS:
             build(root / form, form)
-            flags = [] if form == "math_shepherd" else ["--runner", "pooling"]
+            flags[form] = [] if form == "math_shepherd" else ["--runner", "pooling"]
             if form == "qwen":  # the published model's separator has the id that vLLM takes by default
                 tokens = json.loads((root / form / "tokenizer.json").read_text())["added_tokens"]
                 separator = next(t["id"] for t in tokens if t["content"] == "<extra_0>")
-                flags += ["--pooler-config", json.dumps({"step_tag_id": separator})]
-            port = free_port()
-            command = [sys.executable, "-m", "vllm.entrypoints.openai.api_server", "--model", str(root / form),
-                       "--port", str(port), *FLAGS, *flags]  # fmt: skip
-            log = (root / f"{form}.log").open("w")
-            processes.append(subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, cwd=root,
-                                              env=os.environ | {"VLLM_ENABLE_V1_MULTIPROCESSING": "1"}))  # fmt: skip
-            found[form] = (root / form, f"http://127.0.0.1:{port}")
-        for form, (_, url) in found.items():
-            wait_for(url, root / f"{form}.log")
-        yield found
+                flags[form] += ["--pooler-config", json.dumps({"step_tag_id": separator})]
+            first[form] = launch(form, free_port())  # all at once; one whose port is taken starts again
+
+        def up(form):
+            return on_free_port(
+                lambda port: wait_for(*(first.pop(form, None) or launch(form, port)), root / f"{form}.log")
+            )
+
+        yield {form: (root / form, up(form)) for form in FORMATS}
     finally:
         for process in processes:
             if process.poll() is None:
@@ -53,14 +60,23 @@ def served(tmp_path_factory):
                 os.killpg(process.pid, signal.SIGKILL)
 
 
-def wait_for(url, log):
+def wait_for(process, url, log):
+    """The URL, once it is up.
+
+    Raises:
+        PortTaken: another program has taken its port.
+    """
     for _ in range(300):
         try:
             with urllib.request.urlopen(f"{url}/v1/models", timeout=2):
-                return
+                return url
         except OSError:
+            if process.poll() is not None:
+                break
             time.sleep(1)
-    raise AssertionError(log.read_text()[-2000:])
+    if IN_USE in (told := log.read_text()):
+        raise PortTaken
+    raise AssertionError(told[-2000:])
 
 
 @pytest.mark.parametrize("form", FORMATS)

@@ -118,7 +118,7 @@ def test_a_users_file_and_a_users_table(tmp_path):
         ("exam: {split: test}", "expected a plain name with hub or file"),
         ("'a/b': {hub: a/b}", "expected a plain name"),
         ("- 1", "expected names of benchmarks"),
-        ("a: [", "cannot be read"),
+        ("a: [", "not valid YAML"),
     ],
 )
 def test_a_bad_table_is_refused(tmp_path, text, message):

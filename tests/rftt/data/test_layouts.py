@@ -141,6 +141,8 @@ def test_the_mode_is_a_setting_of_the_run(tmp_path):
     data = {"train": str(tmp_path / "train.jsonl"), "eval": str(tmp_path / "eval.jsonl")}
     train, _ = problems_of_run(from_dict({"run": str(tmp_path / "a"), "data": data}))
     assert len(train) == 9
+    counts = json.loads((tmp_path / "a" / "data" / "counts.json").read_text())
+    assert counts["rows_left_out"] == {"train": {"it says that there is no answer": 1}, "eval": {}}
     with pytest.raises(UsageError, match="1 of 10 rows cannot be used"):
         problems_of_run(from_dict({"run": str(tmp_path / "b"), "data": {**data, "unusable": "stop"}}))
 

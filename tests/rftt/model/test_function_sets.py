@@ -97,6 +97,7 @@ def test_slips_are_told_before_anything_starts(tmp_path, settings, told):
 
 def test_solve_finds_the_set_with_the_model(own_model, tmp_path, capsys):
     arguments = ["solve", "What is 1 + 1?", "--model", str(own_model), "--engine", "transformers", "--rollouts", "4",
+                 "--strategy", "mcts",
                  "--set", "search.max_step_tokens=12", "--set", "search.max_depth=4", "--json"]  # fmt: skip
     assert main(arguments) == 0
     tree = json.loads(capsys.readouterr().out)["tree"]

@@ -70,7 +70,7 @@ def rl_config(tmp_path: Path) -> Callable[..., Config]:
             "questions_per_step": 2,
             "rollouts": 4,
             "max_depth": 6,
-            "max_step_tokens": 16,
+            "max_step_tokens": 64,  # a quarter of it for most functions
             "min_prior": 0.02,
             "learning_rate": 1e-2,
             "max_steps": 4,

@@ -44,7 +44,7 @@ def engine() -> FakeEngine:
 
 
 def settings(**given) -> RLSection:
-    return from_dict({"rl": {"max_depth": 10, "max_step_tokens": 30, "parallel_rollouts": 8, **given}}).rl
+    return from_dict({"rl": {"max_depth": 10, "max_step_tokens": 120, "parallel_rollouts": 8, **given}}).rl
 
 
 def group(rollouts: int = 12, on: FakeEngine | None = None, seed: int = 0, **given) -> Group:

@@ -18,7 +18,7 @@ KINDS = {
 
 @pytest.mark.parametrize("kind", list(KINDS))
 def test_the_phase_trains_on_the_groups_of_every_sampler(kind, rl_config, chain_model, problems):
-    config = rl_config(run=kind, max_steps=2, save_strategy="no", **KINDS[kind])
+    config = rl_config(run=kind, max_steps=2, save_strategy="no", max_step_tokens=64, **KINDS[kind])
     train_rl(chain_model, problems, config.folder / "rl" / "final", config)
     found = [json.loads(line) for line in (config.folder / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in found] == [1, 2]

@@ -31,7 +31,7 @@ def trained(chain_model, problems, tmp_path_factory):
     from rftt.config import from_dict
 
     folder = tmp_path_factory.mktemp("trained")
-    rl = {"questions_per_step": 3, "rollouts": 4, "max_depth": 6, "max_step_tokens": 16, "min_prior": 0.02,
+    rl = {"questions_per_step": 3, "rollouts": 4, "max_depth": 6, "max_step_tokens": 64, "min_prior": 0.02,
           "max_steps": 3, "learning_rate": 1e-3, "save_steps": 2, "disable_tqdm": True, "rollouts_every": 2}  # fmt: skip
     config = from_dict({"run": str(folder), "engine": {"name": "transformers", "max_model_len": 160}, "rl": rl})
     return config, train_rl(chain_model, problems, folder / "rl" / "final", config)
@@ -118,6 +118,16 @@ def test_a_step_holds_whole_groups_on_every_rank(rl_config, tmp_path):
     assert options["per_device_train_batch_size"] * options["gradient_accumulation_steps"] * 3 == 24
     with pytest.raises(UsageError, match="whole groups"):
         options_of(config, tmp_path, 4, True)
+
+
+def test_micro_batches_are_large_only_where_their_rollouts_share_tokens(rl_config, tmp_path):
+    config = rl_config(questions_per_step=32, per_device_train_batch_size=None)
+    sizes = [
+        grpo_options(config.rl, config.engine, tmp_path, dtype="float32", seed=0, world_size=1, on_gpu=on_gpu,
+                     sharing=sharing, longest_prompt=20)["per_device_train_batch_size"]
+        for on_gpu, sharing in ((False, True), (False, False), (True, True))
+    ]  # fmt: skip
+    assert sizes == [64, 8, 8]
 
 
 def test_what_cannot_be_trained_on_is_refused_before_anything_is_written(rl_config, chain_model, problems, tmp_path):

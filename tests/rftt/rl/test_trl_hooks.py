@@ -27,7 +27,7 @@ def trainer(chain_model, problems, tmp_path_factory):
         "questions_per_step": 2,
         "rollouts": 4,
         "max_depth": 6,
-        "max_step_tokens": 16,
+        "max_step_tokens": 64,  # a quarter of it for most functions
         "min_prior": 0.02,
         "beta": 0.05,
     }
@@ -181,15 +181,21 @@ def test_masked_tokens_are_out_of_the_loss(trainer, problems, monkeypatch):
 
 
 def test_branch_weights_multiply_the_advantages_of_their_paths(trainer, problems, monkeypatch):
-    found = []
-    for correction in ("none", "importance"):
-        with_settings(trainer, monkeypatch, branch_correction=correction, advantage="dr_grpo")
-        trainer.sampler._calls = (-1, 0)
-        inputs = rows_of(problems, 2, 3)
-        found.append(trainer._generate_and_score_completions(inputs)["advantages"])
+    with_settings(trainer, monkeypatch, branch_correction="importance", advantage="dr_grpo")
+    estimated, batches = [], []
+
+    def spy(batch):
+        batches.append(batch)
+        estimated.append(load_estimator("dr_grpo").compute(batch))
+        return estimated[-1].clone()
+
+    monkeypatch.setattr(trainer, "estimator", replace(trainer.estimator, compute=spy))
+    inputs = rows_of(problems, *range(6))
+    found = trainer._generate_and_score_completions(inputs)["advantages"]
     weights_B = torch.tensor([row["rollout"].weight for row in inputs])
-    assert (weights_B != 1).any() and found[0].abs().sum() > 0
-    torch.testing.assert_close(found[1], found[0] * weights_B[:, None])
+    assert (weights_B != 1).any() and estimated[0].abs().sum() > 0
+    torch.testing.assert_close(batches[0].weight_B, weights_B)
+    torch.testing.assert_close(found, estimated[0] * weights_B[:, None])
 
 
 def test_steps_that_paths_share_have_one_credit_with_the_tree_estimator(trainer, problems, monkeypatch):

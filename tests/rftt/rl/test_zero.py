@@ -62,7 +62,7 @@ def settings(folder, stage=None, *, sft_steps=3, rl_steps=2, rank=0):
         "model": {"dtype": "float32"},
         "engine": {"name": "transformers", "max_model_len": 160},
         "sft": {"batch_size": 8, "lora": {"rank": rank}, "trainer": shared | sft},
-        "rl": {"questions_per_step": 2, "rollouts": 4, "max_depth": 6, "max_step_tokens": 16, "min_prior": 0.02,
+        "rl": {"questions_per_step": 2, "rollouts": 4, "max_depth": 6, "max_step_tokens": 64, "min_prior": 0.02,
                "lora": {"rank": rank}, "auxiliary": {"weight": 0.1, "roles": "regex"},
                "trainer": shared | {"save_steps": 1, "max_steps": rl_steps}},
     }  # fmt: skip

@@ -70,3 +70,20 @@ def ended(pid):
         return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] == "Z"
     except FileNotFoundError:
         return True
+
+
+def test_an_interrupt_that_reaches_only_the_parent_ends_the_children_too(tmp_path):
+    child = f"import os, time; open({str(tmp_path)!r} + '/' + str(os.getpid()), 'w'); time.sleep(120)"
+    code = (
+        "import sys; from rftt.runtime.children import run_children; "
+        f"run_children([[sys.executable, '-c', {child!r}]] * 3, 2)"
+    )
+    parent = subprocess.Popen(python(code), cwd=Path(__file__).resolve().parents[3], stderr=subprocess.DEVNULL)
+    deadline = time.monotonic() + 60
+    while len(list(tmp_path.iterdir())) < 2:
+        assert parent.poll() is None and time.monotonic() < deadline
+        time.sleep(0.02)
+    parent.send_signal(signal.SIGINT)
+    parent.wait(30)
+    assert len(list(tmp_path.iterdir())) == 2  # the third was not started
+    assert not any(Path(f"/proc/{path.name}").exists() for path in tmp_path.iterdir())

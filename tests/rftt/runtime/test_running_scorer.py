@@ -15,9 +15,9 @@ from rftt.phases import search_phase
 from rftt.runtime.running_scorer import RunningScorer, build_scorer
 from search.engines.engine import EngineError, EngineGone
 from search.journal import read_jsonl
+from tests.ports import free_port
 from tests.rewards.prm.prms import build
 from tests.rftt.phases import fake_search
-from tests.search.fake_server import free_port
 
 
 @pytest.fixture(scope="module")

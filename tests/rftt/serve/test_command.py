@@ -3,7 +3,6 @@
 import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import threading
@@ -19,6 +18,7 @@ import pytest
 from rftt.cli import main
 from rftt.model.vocabulary import add_functional_tokens
 from rftt.toy import BASE
+from tests.ports import free_port
 
 MESSAGES = [{"role": "user", "content": "Work modulo 10:h=6,m=h*4,r=m+5.(m,r)=?"}]
 
@@ -95,9 +95,7 @@ def figure(client, name):
 @pytest.mark.vllm
 @pytest.mark.resume
 def test_the_official_client_a_kill_a_restart_and_an_orderly_end(model, tmp_path):
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()  # the same one again after the kill
     with serving(model, port, tmp_path / "first.log") as (process, client):
         alone = [ask(client, seed) for seed in range(4)]
         assert all(usage["completion_tokens"] > 0 and found["paths"] for _, usage, found in alone)

@@ -23,7 +23,8 @@ def config(folder, **sft):
     trainer = {"learning_rate": 1e-2, "save_strategy": "steps", "save_steps": 2, "logging_steps": 1, "max_steps": 3,
                "disable_tqdm": True}  # fmt: skip
     return from_dict({
-        "run": str(folder), "model": {"dtype": "float32"}, "sft": {"batch_size": 8, "trainer": trainer} | sft,
+        "run": str(folder), "model": {"path": str(folder / "model-with-tokens"), "dtype": "float32"},
+        "sft": {"batch_size": 8, "trainer": trainer} | sft,
         "shad": {"learning_rate": 1e-2, "num_train_epochs": 1, "batch_size": 8, "logging_steps": 1, "disable_tqdm": True},
     })  # fmt: skip
 
