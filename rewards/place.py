@@ -110,12 +110,11 @@ def _last_block(text: str, counts: Finder) -> str:
 
 def _top_block(text: str) -> tuple[int, int, int] | None:
     """(start, end of what is in it, end of its closing tag) of the last block that stands in no other."""
-    tags = list(_TAG.finditer(text))
-    last_closing = {tag[3]: tag.start() for tag in tags if tag[2]}
+    last_closing = {tag[3]: tag.start() for tag in _TAG.finditer(text) if tag[2]}
     block = None
     next_place = 0  # where a block may begin without beginning its line
     opened: re.Match[str] | None = None
-    for tag in tags:
+    for tag in _TAG.finditer(text):
         if tag[2]:
             if opened is not None and tag[3] == opened[3]:
                 block = (opened.end(), tag.start(), tag.end())
