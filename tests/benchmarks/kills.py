@@ -47,6 +47,8 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0, help="of the moments")
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
+    # A shell starts what runs in its background deaf to interrupts, and commands would inherit that.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     rows = []
     for part, kills in zip(options.part, options.kills, strict=False):
         if part == "rl" and not (options.run / "sft" / "final").exists():

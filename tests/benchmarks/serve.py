@@ -1,6 +1,6 @@
 """Measure `rftt serve`: against vLLM's own server on the same model, and under 10,000 malformed or hostile requests.
 
-    python -m tests.benchmarks.serve --json OUT [--part load hostile] [--clients 1 16 64] [--repeat 3]
+    python -m tests.benchmarks.serve --json OUT [--part load beside hostile] [--clients 1 16 64] [--repeat 3]
 
 Needs a tuned model, by default the one that `make quickstart` leaves in runs/toy/rl/final.
 
@@ -9,6 +9,8 @@ answered. With the strategy *majority* a request to us is, to vLLM, one with ``n
 derives: both generate the very same chains, so what is left is the servers' own time. With *mcts* vLLM generates as many
 tokens as our search did, in ``rollouts`` chains at once: the difference is the search with its dependent rounds as well.
 *engine* is the same search without a server, on an engine in this process.
+
+*beside*: seconds of a request alone, and beside six clients that send bodies of a megabyte one after the other.
 
 *hostile*: seeded requests of many kinds, each with the statuses that are right for it; before and after: open files,
 threads, memory, and the answer to one seeded question.
@@ -48,6 +50,7 @@ from search.mcts import derived_seed
 from tests.benchmarks._hostile import Attacker, send
 from tests.benchmarks.grader import table
 
+PARTS = ("load", "beside", "hostile")
 NAME, KEY = "served", "key-of-the-benchmark"
 SETTINGS = ("engine.max_model_len=512", "search.max_step_tokens=64", "search.max_tokens=256", "model.dtype=float32")
 REQUESTS = {1: 24, 16: 128, 64: 256}  # of one measurement, by the number of clients; half as many of many rollouts
@@ -61,7 +64,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--model", default="runs/toy/rl/final")
     parser.add_argument("--json", type=Path)
-    parser.add_argument("--part", nargs="+", choices=("load", "hostile"), default=("load", "hostile"))
+    parser.add_argument("--part", nargs="+", choices=PARTS, default=PARTS)
     parser.add_argument("--clients", nargs="+", type=int, default=[1, 16, 64])
     parser.add_argument("--rollouts", nargs="+", type=int, default=[1, 16])
     parser.add_argument("--strategies", nargs="+", default=["majority", "mcts"])
@@ -75,11 +78,20 @@ def main() -> int:
         print(f"{options.model} is not there: make quickstart first")
         return 0
     environment.set_defaults()
-    figures: dict[str, Any] = {"model": options.model, "cores": os.cpu_count(), "load": [], "hostile": None}
+    figures: dict[str, Any] = {
+        "model": options.model,
+        "cores": os.cpu_count(),
+        "load": [],
+        "beside": None,
+        "hostile": None,
+    }
     failed = False
     if "load" in options.part:
         figures["load"] = load(options)
         show_load(figures["load"])
+    if "beside" in options.part:
+        figures["beside"] = asyncio.run(beside(options))
+        show_beside(figures["beside"])
     if "hostile" in options.part:
         figures["hostile"] = found = asyncio.run(hostile(options))
         failed = show_hostile(found)
@@ -283,6 +295,57 @@ def show_load(rows: list[Row]) -> None:
     table(
         "load: closed loop, median of rounds; tokens as a share of vLLM's; time per request against vLLM's", head, lines
     )
+
+
+async def beside(options: argparse.Namespace) -> Row:
+    """Seconds of short requests, in turn without and with bodies of a megabyte at the same time."""
+    count = max(8, int(60 * options.share))
+    with our_server(options.model, "--timeout", "60") as (port, _):
+        url = f"http://127.0.0.1:{port}/v1/chat/completions"
+
+        def body(text: str) -> bytes:
+            fields = {"model": NAME, "messages": [{"role": "user", "content": text}], "strategy": "greedy", "seed": 1}
+            return json.dumps(fields).encode()
+
+        short, large = body("Work modulo 10:h=6,m=h*4,r=m+5.(m,r)=?"), body("Work modulo 10:h=6,m=" * 49_000)
+        statuses: Counter[int] = Counter()
+        over = asyncio.Event()
+
+        async with aiohttp.ClientSession(headers={"Content-Type": "application/json"}) as session:
+
+            async def one(data: bytes) -> float:
+                begun = time.perf_counter()
+                async with session.post(url, data=data) as answer:
+                    await answer.read()
+                    statuses[answer.status] += 1
+                return time.perf_counter() - begun
+
+            async def crowd() -> None:
+                while not over.is_set():
+                    await one(large)
+
+            rounds: dict[str, list[float]] = {"alone": [], "beside": []}
+            for _ in range(5):
+                await one(short)
+            for _ in range(options.repeat):
+                rounds["alone"] += [await one(short) for _ in range(count)]
+                over.clear()
+                async with asyncio.TaskGroup() as group:
+                    for _ in range(6):
+                        group.create_task(crowd())
+                    await asyncio.sleep(0.5)
+                    rounds["beside"] += [await one(short) for _ in range(count)]
+                    over.set()
+    figures = {name: {"median": statistics.median(found), "p95": sorted(found)[int(0.95 * len(found))]}
+               for name, found in rounds.items()}  # fmt: skip
+    return {**figures, "bytes": len(large), "requests": options.repeat * count, "statuses": dict(statuses)}
+
+
+def show_beside(found: Row) -> None:
+    rows = [[name, 1e3 * found[name]["median"], 1e3 * found[name]["p95"]] for name in ("alone", "beside")]
+    ratio = found["beside"]["median"] / found["alone"]["median"]
+    title = f"beside six bodies of {found['bytes'] / 1e6:.2f} MB: {ratio:.2f} × alone; statuses {found['statuses']}"
+    table(title, ["", "median ms", "p95 ms"], rows)
 
 
 async def hostile(options: argparse.Namespace) -> Row:
