@@ -1,6 +1,7 @@
 # make quickstart        install, then run the whole pipeline on the embedded world: configs/toy.yaml
 # make install           virtual environment with the exact versions of the lock file; does nothing when up to date
 # make test              the full test suite       make test-fast   without the slow tests
+# make test-pages      runs every command of README and docs: ten minutes
 # make lint              ruff and mypy
 # make bench             every benchmark, one after the other; figures in runs/benchmarks/
 # make docs              API pages from the docstrings, in build/docs/
@@ -22,7 +23,7 @@ TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP_ARGS ?=
 ARGS ?=
 
-.PHONY: help install quickstart test test-fast lint bench docs clean distclean
+.PHONY: help install quickstart test test-pages test-fast lint bench docs clean distclean
 
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(LOCK)
@@ -61,6 +62,9 @@ quickstart: install
 
 test: install
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-pages: install
+	@$(BIN)/python -m pytest -m pages $(ARGS)
 
 test-fast: install
 	@$(BIN)/python -m pytest -m "not slow" $(ARGS)

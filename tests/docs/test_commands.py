@@ -127,6 +127,7 @@ RUNNABLE = [
 ]
 
 
+@pytest.mark.pages
 @pytest.mark.slow
 @pytest.mark.vllm
 @pytest.mark.parametrize("page", [pytest.param(page, id=page.name) for page in RUNNABLE])

@@ -128,6 +128,7 @@ def test_a_sample_that_was_cut_off_still_counts(tmp_path):
     assert run.shown(run.measured_of(tmp_path, "rl")["greedy"]) == "50.0 [20.0, 80.0], 12 tok" and run.shown(None) == ""
 
 
+@pytest.mark.pages
 @pytest.mark.slow
 def test_a_sitting_in_miniature_ends_in_time_with_a_table(tmp_path):
     loads, results = tmp_path / "loads", tmp_path / "results"
