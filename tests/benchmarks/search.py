@@ -376,9 +376,9 @@ def best_first(config: Config, options: argparse.Namespace) -> list[Row]:
         token_seconds=10e-3 / 500,
     )  # fmt: skip
     rows += _one_question(simulated, "simulated", Question("q", "What is 1 + 1?"), settings)
-    keys = ("engine", "questions", "schedule", "generation", "generated_tokens", "requests", "seconds", "tokens_per_s",
-            "efficiency")  # fmt: skip
-    return [{key: row.get(key) for key in keys} for row in rows]
+    keys = ("engine", "rollouts", "questions", "schedule", "generation", "generated_tokens", "requests", "seconds",
+            "tokens_per_s", "efficiency")  # fmt: skip
+    return [{key: settings.rollouts if key == "rollouts" else row.get(key) for key in keys} for row in rows]
 
 
 def _one_question(engine: Any, name: str, question: Question, settings: SearchConfig) -> list[Row]:
@@ -428,7 +428,7 @@ def report(figures: dict[str, list[Row]]) -> None:
     for part, rows in figures.items():
         if not rows:
             continue
-        same = {key: rows[0][key] for key in ("engine", "rollouts") if len({row[key] for row in rows}) == 1}
+        same = {key: rows[0].get(key) for key in ("engine", "rollouts") if len({row.get(key) for row in rows}) == 1}
         header = [key for key in rows[0] if key not in same]
         title = ", ".join([titles[part], *(f"{key} {value}" for key, value in same.items())])
         table(title, header, [["-" if row[key] is None else row[key] for key in header] for row in rows])
