@@ -13,6 +13,7 @@ SETTINGS = [
     "data.overlap=drop", "data.train_limit=4", "data.eval_limit=4", "search.rollouts=3", "search.max_depth=4",
     "search.max_step_tokens=12", "eval.models=[base]", "eval.rollouts=[1,2]", "eval.samples=2", "eval.max_tokens=24",
     "eval.max_step_tokens=12", "eval.max_depth=3", "engine.max_model_len=1024", "eval.benchmarks=[aime24]",
+    "model.functions=docs/examples/functions.yaml",  # no worked examples, which take more than so small a model has room for
     "eval.benchmark_limit=3", "eval.strategies=[best_of_n,majority]", "eval.budgets=[2]",
 ]  # fmt: skip
 
@@ -36,7 +37,11 @@ def test_search_and_eval_run_to_the_end(arch, train, held_out, tiny_model, share
     asked = {name: list(read_jsonl(run / "data" / f"{name}.jsonl")) for name in ("train", "eval")}
     trees = [Tree.from_json(t) for t in read_jsonl(run / "search" / "trees.jsonl")]
     assert [t.question_id for t in trees] == [p["id"] for p in asked["train"]]
-    assert all(t.gold == p["answer"] and t.root.visits == 3 for t, p in zip(trees, asked["train"], strict=True))
+    assert all(t.gold == p["answer"] for t, p in zip(trees, asked["train"], strict=True))
+    # Steps of a model that knows nothing break the rules, so that a tree may run out of functions before its rollouts.
+    assert all(t.root.visits == 3 or (t.stopped == "exhausted" and t.root.visits) for t in trees), [
+        (t.root.visits, t.stopped) for t in trees
+    ]
     samples = list(read_jsonl(run / "eval" / "samples-base.jsonl"))
     assert [s["sample_id"] for s in samples] == [f"{p['id']}#{k}" for p in asked["eval"] for k in range(2)]
     results = json.loads((run / "summary.json").read_text())["models"]["base"]

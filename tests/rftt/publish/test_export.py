@@ -233,6 +233,11 @@ def test_vllm_searches_with_it(make_run, tmp_path, capfd):
     out = export(make_run(OWN), tmp_path / "out", dtype="bfloat16")
     shutil.rmtree(tmp_path / "my-run")
     small = ["--set", "search.max_step_tokens=12", "--set", "search.max_depth=4", "--set", "engine.max_model_len=512"]
-    assert main(["solve", "What is 1 + 1?", "--model", str(out), "--rollouts", "4", "--json", *small]) == 0
+    assert (
+        main(
+            ["solve", "What is 1 + 1?", "--model", str(out), "--strategy", "mcts", "--rollouts", "4", "--json", *small]
+        )
+        == 0
+    )
     tree = json.loads(capfd.readouterr().out.splitlines()[-1])["tree"]
     assert {n["function"] for n in tree["nodes"]} <= {"question", *OWN.names} and len(tree["nodes"]) > 1

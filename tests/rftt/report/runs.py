@@ -13,6 +13,7 @@ import yaml
 from tokenizers import Tokenizer, decoders, models
 
 from rftt.report import write_report
+from rftt.report.page import APART
 from search.chain import Step, render
 from search.functions import RFTT, ROOT
 from search.mcts import back_up
@@ -243,9 +244,17 @@ def embedded(page: Path) -> dict:
 
 
 def everything(page: Path) -> dict:
+    """What the page holds, with the large parts that it reads on demand in their places."""
     elements = Elements(page.read_text(encoding="utf-8"))
-    place = next(i for i, (tag, attrs) in enumerate(elements.tags) if attrs.get("id") == "data")
-    return json.loads(elements.content[place])
+    texts = {attrs["id"]: elements.content[i] for i, (_, attrs) in enumerate(elements.tags) if attrs.get("id")
+             and attrs["id"].startswith("data")}  # fmt: skip
+
+    def whole(value: object) -> object:
+        if isinstance(value, dict):
+            return json.loads(texts[value[APART]]) if set(value) == {APART} else {k: whole(v) for k, v in value.items()}
+        return [whole(v) for v in value] if isinstance(value, list) else value
+
+    return whole(json.loads(texts["data"]))
 
 
 def shown(run: Path, name: str, records, **options) -> dict:

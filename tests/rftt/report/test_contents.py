@@ -73,7 +73,7 @@ DAMAGE = [
     ("notes.txt", "hello", "holds no run"),
     ("summary.json", '{"models": ', "summary.json: not JSON"),
     ("summary.json", "[]", "summary.json: a list, not an object"),
-    ("config.yaml", "a: [", "config.yaml: not YAML"),
+    ("config.yaml", "a: [", "config.yaml:1: not valid YAML"),
     ("config.yaml", "text", "config.yaml: a str, not a mapping"),
 ]
 
