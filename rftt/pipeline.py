@@ -17,7 +17,7 @@ from pathlib import Path
 import yaml
 
 from rftt.config import Config
-from rftt.config.reading import read_config
+from rftt.config.config_file import read_config
 from rftt.data.questions import problems
 from rftt.errors import PhaseFailed, UsageError
 from rftt.model.checkpoints import write_whole

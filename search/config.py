@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from search.answers import AnswerRule, Extract, Form
+from search.answer_rule import AnswerRule, Extract, Form
 from search.functions import FunctionSet
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Awaitable, Sequence
 from typing import Protocol
 
-from search.answers import AnswerRule
+from search.answer_rule import AnswerRule
 from search.grading import Asked, Graded, Grading, grade_math
 from search.tree import Node, Tree
 from search.voting import Poll

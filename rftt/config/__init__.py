@@ -1,5 +1,5 @@
 """The settings of a run: their sections (`sections`), and how they are read from YAML and the command line (`reading`)."""
 
-from rftt.config.reading import Config, from_dict, load_config, override
+from rftt.config.config_file import Config, from_dict, load_config, override
 
 __all__ = ["Config", "from_dict", "load_config", "override"]

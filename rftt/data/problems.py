@@ -15,10 +15,10 @@ from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rftt.data.golds import NoAnswer, is_marked, read_answer, said_by, unmatched, why_unusable
 from rftt.data.layouts import Layout, layout_of, listed, value_at
 from rftt.data.overlap import Overlap, find_overlap, refuse_overlap
 from rftt.data.tables import Row, read_table
+from rftt.data.usable_golds import NoAnswer, is_marked, read_answer, said_by, unmatched, why_unusable
 from rftt.errors import UsageError
 from search.grading import alternatives, any_of
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from rftt.config import Config
 from rftt.data.benchmarks import Benchmark
 from rftt.data.problems import Problem
-from search.answers import AnswerRule
+from search.answer_rule import AnswerRule
 from search.engines import Engine
 from search.functions import RFTT, FunctionSet
 from search.grading import Asked, Grading, grade_math

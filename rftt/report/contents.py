@@ -10,10 +10,10 @@ from pathlib import Path
 import yaml
 
 from rftt.errors import UsageError
-from rftt.report.answers import samples_of
 from rftt.report.chains import chains_of
 from rftt.report.comparisons import comparisons_of
 from rftt.report.curves import curves_of
+from rftt.report.graded_answers import samples_of
 from rftt.report.lines import MODELS, Record
 from rftt.report.overview import differences, masked, read_config, read_summary, seeds
 from rftt.report.results import measures_of

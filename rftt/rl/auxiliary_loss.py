@@ -19,10 +19,10 @@ from rftt.errors import UsageError
 from rftt.rl.rollout import Rollout
 from rftt.weighting.annotate import IGNORED
 from rftt.weighting.interface import NO_ROLE
+from rftt.weighting.loss_reader import LossReader, batches, differences
 from rftt.weighting.rft import RFT
 from rftt.weighting.rft_loss import coefficient, rft_loss
 from rftt.weighting.roles import RegexRoles, role_of
-from rftt.weighting.scoring import LossReader, batches, differences
 from rftt.weighting.table import RoleTable
 from search.functions import RFTT, FunctionSet
 from search.journal import read_jsonl

@@ -21,7 +21,7 @@ from rftt.data.problems import Problem
 from rftt.errors import UsageError
 from rftt.model import checkpoints, lora
 from rftt.model.checkpoints import step_of
-from rftt.model.prefix_sharing.exact import obstacle
+from rftt.model.prefix_sharing.exactness import obstacle
 from rftt.model.vocabulary import check_model
 from rftt.rl import grpo_options
 from rftt.rl.auxiliary_loss import RoleSources, build

@@ -17,8 +17,8 @@ from aiohttp import ClientPayloadError, web
 from aiohttp.http_exceptions import HttpProcessingError
 from aiohttp.web_protocol import RequestPayloadError
 
-from rftt.serve import answers
-from rftt.serve.answers import Answer
+from rftt.serve import chat_answers as answers
+from rftt.serve.chat_answers import Answer
 from rftt.serve.limits import Gate, Limits
 from rftt.serve.prometheus import CONTENT_TYPE, Metrics
 from rftt.serve.protocol import ApiError, Ask, Offer, described, parse, parse_completions, read_json

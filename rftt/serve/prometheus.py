@@ -8,7 +8,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Proc
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from rftt.serve.answers import Answer
+from rftt.serve.chat_answers import Answer
 from rftt.serve.limits import Gate
 from search.engines.engine import EngineStats
 

@@ -15,7 +15,7 @@ from contextlib import AbstractContextManager, suppress
 from dataclasses import dataclass, replace
 from typing import Any, TypeVar
 
-from rftt.serve.answers import Answer, compose
+from rftt.serve.chat_answers import Answer, compose
 from rftt.serve.protocol import ApiError, Ask, refuse
 from search.chain import Step
 from search.driver import Question

@@ -58,7 +58,7 @@ def label_tokens(
         UsageError: the data cannot be read or shuffled, or the chat template hides the assistant's turns.
     """
     from rftt.model.function_sets import choose
-    from rftt.weighting.summary import summarise
+    from rftt.weighting.shad_summary import summarise
 
     functions = functions or choose(None, model)
     rows = _rows(data)
@@ -122,7 +122,7 @@ def _score(
 ) -> dict[str, float]:
     """Step 3: LD of every token, into ``roles.jsonl``; returns seconds and tokens scored in this sitting."""
     from rftt.runtime.progress import progress_bar
-    from rftt.weighting.scoring import LossReader, batches, differences
+    from rftt.weighting.loss_reader import LossReader, batches, differences
 
     journal = Journal(out / ROLES, key="sample")
     names = [str(i) for i in range(len(encoded))]

@@ -34,7 +34,7 @@ from rftt.sft.phase import train_sft
 from rftt.weighting.annotate import IGNORED
 from rftt.weighting.conversations import conversations, encode
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
-from rftt.weighting.scoring import LossReader, batches, differences
+from rftt.weighting.loss_reader import LossReader, batches, differences
 from rftt.weighting.shad import ROLES, label_tokens
 from search.chain import well_formed
 from search.journal import read_jsonl, write_jsonl

@@ -113,7 +113,7 @@ def test_without_a_weight_nothing_is_added(rl_config, chain_model, problems, tmp
 def test_the_models_of_shad_tell_roles_as_shad_itself_does(rl_config, chain_model, problems):
     from transformers import AutoTokenizer
 
-    from rftt.weighting.scoring import LossReader, differences
+    from rftt.weighting.loss_reader import LossReader, differences
 
     config = rl_config(auxiliary={"weight": 0.1, "roles": "models"})
     shutil.copytree(chain_model, config.folder / "shad" / "shuffled")

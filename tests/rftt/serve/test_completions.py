@@ -3,7 +3,7 @@
 import pytest
 import requests
 
-from rftt.serve.answers import cut
+from rftt.serve.chat_answers import cut
 from rftt.serve.protocol import ApiError, Offer, parse, parse_completions
 from search.config import SearchConfig
 from tests.rftt.serve.running import QUESTION, HeldEngine, running

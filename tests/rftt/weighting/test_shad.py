@@ -10,10 +10,10 @@ import torch
 from rftt.cli import main
 from rftt.config import from_dict
 from rftt.errors import UsageError
-from rftt.weighting import scoring
+from rftt.weighting import loss_reader as scoring
 from rftt.weighting.conversations import conversations, encode
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING
-from rftt.weighting.scoring import LossReader, batches, differences
+from rftt.weighting.loss_reader import LossReader, batches, differences
 from rftt.weighting.shad import label_tokens
 from search.journal import read_jsonl, write_jsonl
 from tests.rftt.weighting import agents

@@ -2,8 +2,8 @@
 
 import pytest
 
-from rftt.config import reading as home
-from rftt.config.reading import from_dict, load_config, trainer_options
+from rftt.config import config_file as home
+from rftt.config.config_file import from_dict, load_config, trainer_options
 from rftt.errors import UsageError
 
 

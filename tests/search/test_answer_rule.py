@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.answers import AnswerRule
+from search.answer_rule import AnswerRule
 from search.tree import Node
 
 GOOD = "<next_step>\n1 + 1 = 2\n</next_step>\n<output>\n\\boxed{2}\n</output>\n"

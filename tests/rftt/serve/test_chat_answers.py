@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from rftt.serve.answers import chunks, completion, compose, event
+from rftt.serve.chat_answers import chunks, completion, compose, event
 from rftt.serve.protocol import Ask
 from search.config import SearchConfig
 from search.solution import Candidate, Solution

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from transformers import FalconH1Config, Gemma2Config, LlamaConfig, MixtralConfig, Qwen3NextConfig
 
-from rftt.model.prefix_sharing.exact import obstacle
+from rftt.model.prefix_sharing.exactness import obstacle
 from tests.rftt.model.prefix_sharing.trees import CONFIGS, SHAPE
 
 
