@@ -10,6 +10,7 @@
 # Variables:
 #   ARGS      handed on to the program: make quickstart ARGS="seed=1"   make test ARGS="-k vocabulary"
 #   LOCK      requirements-cpu.lock (default) or requirements-gpu.lock
+#   TEST_PROCESSES  processes that share the tests (default: 2; each takes up to 3 GB)
 #   PYTHON    interpreter that creates the environment, 3.11 or newer
 #   PIP_ARGS  options for every pip call, e.g. a mirror: PIP_ARGS="--index-url https://mirror.example/simple"
 #             pip's own configuration and environment variables are obeyed as usual.
@@ -21,6 +22,7 @@ VENV ?= .venv
 LOCK ?= requirements-cpu.lock
 TORCH_INDEX ?= https://download.pytorch.org/whl/cpu
 PIP_ARGS ?=
+TEST_PROCESSES ?= 2
 ARGS ?=
 
 .PHONY: help install quickstart test test-pages test-fast lint bench docs clean distclean
@@ -61,13 +63,13 @@ quickstart: install
 	@$(BIN)/rftt run configs/toy.yaml $(ARGS)
 
 test: install
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
 
 test-pages: install
 	@$(BIN)/python -m pytest -m pages $(ARGS)
 
 test-fast: install
-	@$(BIN)/python -m pytest -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "not slow" $(ARGS)
 
 lint: install
 	@failed=; for check in "ruff check" "ruff format --check" mypy; do \
