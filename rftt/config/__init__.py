@@ -1,4 +1,4 @@
-"""The settings of a run: their sections (`sections`), and how they are read from YAML and the command line (`config_file`)."""
+"""The settings of a run: their sections (`sections`), read from YAML and the command line (`config_file`)."""
 
 from rftt.config.config_file import Config, from_dict, load_config, override
 
