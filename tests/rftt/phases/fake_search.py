@@ -13,6 +13,7 @@ import signal
 import sys
 from contextlib import contextmanager
 from pathlib import Path
+from unittest import mock
 
 from rftt.config import Config, from_dict
 from rftt.phases import search_phase
@@ -58,8 +59,8 @@ def run_search(settings: Config) -> FakeEngine:
         made.append(Doomed(script, TOKENIZER, eos_ids=frozenset({0}), turns=3, max_model_len=16384))
         yield made[-1]
 
-    search_phase.running_engine = running_engine
-    search_phase.search(settings)
+    with mock.patch.object(search_phase, "running_engine", running_engine):
+        search_phase.search(settings)
     return made[-1]
 
 
