@@ -63,13 +63,13 @@ quickstart: install
 	@$(BIN)/rftt run configs/toy.yaml $(ARGS)
 
 test: install
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder $(ARGS)
 
 test-pages: install
 	@$(BIN)/python -m pytest -m pages $(ARGS)
 
 test-fast: install
-	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile -m "not slow" $(ARGS)
+	@$(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist loadfile --no-loadscope-reorder -m "not slow" $(ARGS)
 
 lint: install
 	@failed=; for check in "ruff check" "ruff format --check" mypy; do \
