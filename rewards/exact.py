@@ -79,7 +79,7 @@ class Residue:
     """An evaluation point: every symbol has a whole number as its value, so that `2^n` is as exact as `n^2`.
 
     Args:
-        seed: which point.
+        seed: number of the point.
 
     Attributes:
         formal: something that is not rational was met.

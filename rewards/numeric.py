@@ -108,7 +108,7 @@ class Digits(Doubles):
     """Complex numbers with many digits, by mpmath. Only for worker processes: its precision is global.
 
     Args:
-        point: which point.
+        point: number of the point.
         digits: how many of them count; some guard digits are added.
 
     Attributes:

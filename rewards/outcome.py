@@ -29,7 +29,7 @@ def outcome(status: str, wrong: float = 0.1) -> float:
     "unparseable" and "timeout" pay 0: an answer that nobody can read is worth less than an honest mistake.
 
     Args:
-        status: of a `Verdict`.
+        status: status of a `Verdict`.
         wrong: reward of an answer that is not correct, in [0, 1).
     """
     return 1.0 if status == "correct" else wrong if status == "wrong" else 0.0
@@ -57,7 +57,7 @@ def math_reward(
     """The `outcome` reward of every completion.
 
     Args:
-        prompts: as TRL hands them over; not used.
+        prompts: prompts as TRL hands them over; not used.
         completions: texts, or chats whose assistant messages are read.
         completion_ids: the generated ids; read instead of the texts when `processing_class` is given.
         answer: the column of reference answers: texts, numbers, or lists of those.

@@ -32,7 +32,7 @@ def spoken(words: tuple[str, ...]) -> Node | None:
     """The number or set that words say, None where they say something else.
 
     Args:
-        words: in lower case, without articles and hyphens.
+        words: words in lower case, without articles and hyphens.
     """
     if len(words) > MAX_WORDS:
         return None

@@ -14,7 +14,7 @@ class TokenStream:
     """Tokens that are taken one by one.
 
     Args:
-        tokens: of one text.
+        tokens: tokens of one text.
 
     Attributes:
         bars: open `|` that the next `|` in operator position closes.

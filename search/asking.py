@@ -152,8 +152,8 @@ def read_step(text: str, function: Function, stopped: bool) -> tuple[str, bool]:
     """The step in what a model wrote for a function of a transcript.
 
     Args:
-        text: as it was decoded, without special tokens.
-        function: that was asked for.
+        text: text as it was decoded, without special tokens.
+        function: function that was asked for.
         stopped: whether it ended by itself.
 
     Returns:

@@ -37,7 +37,7 @@ class Continued:
     """A branch with its continuation.
 
     Args:
-        branch: with the position of a tag that was replaced among those that are forced.
+        branch: branch with the position of a tag that was replaced among those that are forced.
         generation: its continuation.
         rounds: requests that it took, one after the other.
     """

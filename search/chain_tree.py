@@ -17,11 +17,11 @@ class Path:
 
     Args:
         ids: completion ids.
-        logprobs: of each, natural log.
-        answer: that it gives, if any.
+        logprobs: log-probabilities of each, natural log.
+        answer: answer that it gives, if any.
         finished: whether the model ended it.
         worth: value of its leaf.
-        score: of the process reward model for its last step.
+        score: score of the process reward model for its last step.
         spent: tokens generated when it was finished.
     """
 
@@ -40,7 +40,7 @@ def add_path(
     """Add a chain to the tree of its question as one more rollout.
 
     Args:
-        tree: of the question.
+        tree: tree of the question.
         path: the chain.
         openings: id of an opening tag → name of its function. What stands before a chain's first tag is left out.
         functions: the token set.

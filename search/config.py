@@ -27,7 +27,7 @@ class SearchConfig:
         widening: functional policy only: further siblings of a node that was visited N times: widening · √N of them, and
             more where all that is below is explored, instead of closing it; 0 adds none.
         exploration: c of the UCT or PUCT formula.
-        temperature: of the samples; 0 is greedy.
+        temperature: temperature of the samples; 0 is greedy.
         step_temperature: functional policy only: of the steps of a tree; None takes `temperature`. What `widening` adds is
             sampled at `temperature`.
         top_p: nucleus, in (0, 1].
@@ -46,11 +46,11 @@ class SearchConfig:
         forced_weight: best-first only: factor of a chain's vote for each function in it that was forced, in (0, 1].
         stop_share: best-first only: stop once the leading answer holds more than this share of the vote; 1 never stops.
         stop_paths: best-first only: chains before which it does not stop for that.
-        answers: which answers count, in samples, votes, trees and rewards alike: those of ``"well_formed"`` chains, or of
+        answers: answers that count, in samples, votes, trees and rewards alike: those of ``"well_formed"`` chains, or of
             ``"any"`` chain whose last terminal step holds one.
         extract: what counts as an answer there: ``"boxed"`` is the rule of RL, ``"lenient"`` also takes "the answer is …"
             and the like.
-        vote_temperature: of the samples of majority votes and best-of-n; None takes `temperature`.
+        vote_temperature: temperature of the samples of majority votes and best-of-n; None takes `temperature`.
         vote: rule by which finished paths elect the answer: ``"auto"`` for the one that suits the strategy (best-first:
             ``"content"``, its own weights; MCTS with a process reward model: ``"prm"``; others: majority), ``"majority"``,
             ``"prior"`` (weighted by the length-normalised probability of the chain), ``"prm"`` (weighted by the score of the

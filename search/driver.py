@@ -58,11 +58,11 @@ async def grow_tree(
     """The tree of one question, grown as `config` says.
 
     Args:
-        question: with gold where it may be used.
+        question: question with gold where it may be used.
         policy: generates children.
         config: settings.
         scorer: without gold, a process reward model guides the search instead of agreement.
-        grading: with gold, says what an answer is worth.
+        grading: rule that says what an answer is worth, where gold is known.
     """
     shown = ("rollouts", "budget_tokens", "selection", "exploration", "temperature", "step_temperature", "untried", "root",
              "widening", "seed", "parallel_rollouts")  # fmt: skip
@@ -97,7 +97,7 @@ async def run_many(
     """Work on many items, at most `at_once` at a time and without a barrier between them.
 
     Args:
-        items: in any number; one is taken when there is room for it.
+        items: items in any number; one is taken when there is room for it.
         work: what is done with one.
         on_result: receives each result when it is there; may be a coroutine function.
         at_once: bounds memory and what waits at the engine.
@@ -148,7 +148,7 @@ async def search_many(
     A tree does not depend on how many others are in flight: every request has its own seed.
 
     Args:
-        questions: in any number; at most ``config.live_trees`` are in flight.
+        questions: questions in any number; at most ``config.live_trees`` are in flight.
         engine: generates for all of them.
         config: settings.
         on_tree: receives each tree when it is done; may be a coroutine function.

@@ -29,7 +29,7 @@ def find_fault(question: str, right: Sequence[str], wrong: Sequence[str], shared
     """The first fault of a wrong path.
 
     Args:
-        question: that both paths solve.
+        question: question that both paths solve.
         right: texts of the steps of a correct path.
         wrong: texts of the steps of a path with another answer.
         shared: how many first steps they have in common; fewer than either has.

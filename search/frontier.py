@@ -29,11 +29,11 @@ class Chain:
 
     Args:
         ids: completion ids.
-        logprobs: of each id under the model, natural log.
-        top: at each position the likeliest ids with their log-probabilities; empty before `start`.
+        logprobs: log-probabilities of each id under the model, natural log.
+        top: likeliest ids at each position with their log-probabilities; empty before `start`.
         start: the first position that was generated for this chain; what is before is a branch of another one.
         forced: positions whose tag was forced on the model.
-        scores: of a process reward model, by the position where each step opens; empty where nobody scored.
+        scores: scores of a process reward model, by the position where each step opens; empty where nobody scored.
     """
 
     ids: tuple[int, ...]
@@ -49,8 +49,8 @@ class Branch:
     """Where a chain is to be continued otherwise.
 
     Args:
-        ids: that it keeps, and the one that it takes instead.
-        logprobs: of these.
+        ids: ids that it keeps, and the one that it takes instead.
+        logprobs: log-probabilities of these.
         forced: positions of forced tags among them.
     """
 

@@ -34,7 +34,7 @@ class Function:
         prompt: instruction that asks an un-tuned model for this step (phase 1); empty when the function is never prompted.
         children: how many siblings one expansion proposes in phase 1.
         label: what the step's line begins with in a transcript; by default the name, as words.
-        form: of the step in a transcript. A ``"line"`` of its own; or the ``"rest"`` of the solution in the model's own
+        form: form of the step in a transcript. A ``"line"`` of its own; or the ``"rest"`` of the solution in the model's own
             words, asked for by the question and `prompt` as the only turn, with the steps so far as the beginning of the
             answer.
         length: longest step, as a share of ``max_step_tokens`` of the search, in every phase.

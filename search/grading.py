@@ -23,8 +23,8 @@ class Asked:
     """The problem that a text answers.
 
     Args:
-        id: of the question.
-        question: as it was asked.
+        id: id of the question.
+        question: question as it was asked.
         gold: its reference answer; several alternatives as `any_of` writes them.
     """
 
@@ -38,9 +38,9 @@ class Graded:
     """What a text is worth.
 
     Args:
-        status: of the verdict: correct, wrong, no_answer, unparseable or timeout.
-        answer: that stands in the text; None where there is none.
-        score: in [0, 1], of a reward function; None where the status says all.
+        status: status of the verdict: correct, wrong, no_answer, unparseable or timeout.
+        answer: answer that stands in the text; None where there is none.
+        score: score of a reward function, in [0, 1]; None where the status says all.
     """
 
     status: str
@@ -87,7 +87,7 @@ def load_grading(function: str | None, threshold: float = 1.0) -> Grading:
 
     Args:
         function: ``module:function`` or ``file.py:function`` of a `RewardFunction`; None for the grader of mathematics.
-        threshold: of it.
+        threshold: score from which on an answer counts as correct.
 
     Raises:
         ValueError: there is no such function, or it does not take two arguments.
@@ -117,7 +117,7 @@ class RewardFunction:
         function: takes ``(gold, answer)``, or ``(row, answer)`` where its first parameter is called ``row``: a dict with id,
             question and answer. Returns a score in [0, 1], a truth value, or a `rewards.Verdict` or its status. It may be a
             coroutine function; a plain one is called in a thread.
-        name: as the user wrote it, for messages.
+        name: name as the user wrote it, for messages.
         threshold: least score that makes an answer correct, in (0, 1].
     """
 

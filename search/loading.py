@@ -16,7 +16,7 @@ class CodeRefused(ValueError):
 
     Args:
         source: its folder or hub name.
-        setting: with which it would be.
+        setting: setting with which it would be.
     """
 
     def __init__(self, source: str | Path, setting: str = SETTING) -> None:
@@ -32,7 +32,7 @@ def load_tokenizer(source: str | Path, trust_remote_code: bool = False, **option
     Args:
         source: the folder or name.
         trust_remote_code: run code that comes with it.
-        options: of ``AutoTokenizer.from_pretrained``.
+        options: options of ``AutoTokenizer.from_pretrained``.
 
     Raises:
         CodeRefused: it needs such code. OSError, ValueError: it cannot be loaded.

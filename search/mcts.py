@@ -62,8 +62,9 @@ class Expansion:
     """What a policy generated.
 
     Args:
-        children: that are not in the tree yet; where none is of the function that was asked for, the node does without it.
-        tokens: that it took.
+        children: children that are not in the tree yet; where none is of the function that was asked for, the node does
+            without it.
+        tokens: number of tokens that it took.
         steps: counts of the steps that were asked for (`search.step_counts`).
     """
 
@@ -96,7 +97,7 @@ class Flight:
     """What the rollouts in flight hold of a tree.
 
     Args:
-        visits: by node id, rollouts that walked through it and have not come back: each counts as a visit that earned
+        visits: rollouts, by node id, that walked through it and have not come back: each counts as a visit that earned
             nothing, so that the next rollout goes elsewhere (virtual loss).
         asked: (node id, function) that the engine is expanding.
     """
@@ -263,8 +264,8 @@ def back_up(tree: Tree, leaf: Node, reward: float, *, widening: bool = False) ->
 
     Args:
         tree: the tree.
-        leaf: at which a rollout ended.
-        reward: of the rollout.
+        leaf: leaf at which a rollout ended.
+        reward: reward of the rollout.
         widening: whether what is explored may get further siblings, as long as these say something new.
     """
     leaf.closed = True

@@ -17,7 +17,7 @@ def plain_ids(tokenizer: Any, text: str) -> list[int]:
     Args:
         tokenizer: a transformers tokenizer, or anything with its interface; one without a Rust backend is called with
             ``split_special_tokens=True``.
-        text: of any length; nothing is put around it.
+        text: text of any length; nothing is put around it.
 
     Returns:
         Ids. The id of the unknown token stands for characters that the vocabulary lacks, for nothing else.

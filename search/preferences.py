@@ -21,7 +21,7 @@ def preferences(tree: Tree, config: CollectionConfig, functions: FunctionSet = R
 
     Args:
         tree: a finished tree with verdicts.
-        config: at most ``preferences`` pairs, each at least ``preference_gap`` apart in mean reward.
+        config: settings; at most ``preferences`` pairs, each at least ``preference_gap`` apart in mean reward.
         functions: the token set.
 
     Returns:

@@ -39,7 +39,7 @@ def conditional_gumbels(logprobs: list[float], highest: float, rng: random.Rando
     """Gumbels around `logprobs` given that the largest of them is `highest` (Kool et al. 2019, appendix B.3).
 
     Args:
-        logprobs: of the children, natural log.
+        logprobs: log-probabilities of the children, natural log.
         highest: the parent's priority.
         rng: one draw a child.
     """
@@ -68,7 +68,7 @@ class _Entry:
         priority: the highest one of the paths in it.
         logprob: log ω of all paths in it.
         node: the leaf, or the parent of the step.
-        function: of the step; empty for a leaf.
+        function: function of the step; empty for a leaf.
     """
 
     priority: float
@@ -89,7 +89,7 @@ async def sample(
         policy: generates children.
         judge: value of a finished path; sets answer and verdict of its leaf.
         rollouts: k, number of paths wanted.
-        seed: of the priorities, with the question and the place in the tree.
+        seed: seed of the priorities, with the question and the place in the tree.
         parallel: requests in flight. Paths and weights do not depend on it, but with more than one some steps are generated
             that turn out to lie on no path of the sample.
 

@@ -37,8 +37,8 @@ def prompt_ids(tokenizer: Any, messages: Sequence[Message], begun: str = "") -> 
     """Ids of a conversation up to where the assistant goes on. What is typed as a control token stays text.
 
     Args:
-        tokenizer: with a chat template.
-        messages: with ``role`` and ``content``, the last of them not the assistant's.
+        tokenizer: tokenizer with a chat template.
+        messages: messages with ``role`` and ``content``, the last of them not the assistant's.
         begun: text that the assistant's turn begins with.
 
     Raises:
@@ -69,7 +69,7 @@ def prompt_text(tokenizer: Any, messages: Sequence[Message]) -> str:
     that of the user's first turn instead.
 
     Args:
-        tokenizer: with a chat template. Where it has an attribute ``earlier``, these messages come first.
+        tokenizer: tokenizer with a chat template. Where it has an attribute ``earlier``, these messages come first.
         messages: as in `prompt_ids`.
 
     Raises:
@@ -82,7 +82,7 @@ def chain_ids(tokenizer: Any, chain: str, functions: FunctionSet = RFTT) -> list
     """Ids of what the assistant writes after a prompt, the token that ends its turn included.
 
     Args:
-        tokenizer: of the model.
+        tokenizer: tokenizer of the model.
         chain: its text.
         functions: the token set, whose tags are the only control tokens that a chain may hold; others stay text.
 
@@ -154,8 +154,8 @@ def system_first(messages: Sequence[Message], *, as_turn: bool) -> list[Message]
     """The conversation with what its system turns say at the beginning.
 
     Args:
-        messages: whose contents are text.
-        as_turn: as one system turn; else as the beginning of the user's first turn.
+        messages: messages whose contents are text.
+        as_turn: whether as one system turn; else as the beginning of the user's first turn.
     """
     system = "\n\n".join(m["content"] for m in messages if m["role"] == "system" and m["content"])
     rest = [m for m in messages if m["role"] != "system"]

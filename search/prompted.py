@@ -33,7 +33,7 @@ class Sample:
 
     Args:
         draft: the step and what its rules look at.
-        function: whose step it is; not the one that was asked for where it states the final answer.
+        function: function whose step it is; not the one that was asked for where it states the final answer.
         fault: the rule that it breaks; empty for a valid step.
     """
 

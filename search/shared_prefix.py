@@ -35,7 +35,7 @@ def known_tokens(tree: Tree, opening_ids: dict[str, int]) -> TokenTrie:
     """What the generation of a tree has told of the policy's distribution.
 
     Args:
-        tree: of a policy that samples at temperature 1 and whose nodes hold ids, log-probabilities and those of the
+        tree: tree of a policy that samples at temperature 1 and whose nodes hold ids, log-probabilities and those of the
             functions that may follow.
         opening_ids: function → id of its opening tag.
 
@@ -64,7 +64,7 @@ async def draw(
         trie: what is known below the prompt.
         engine: generates.
         prompt_ids: ids of the prompt.
-        sampling: of a whole path; `n` and `forbidden_ids` are not read, temperature and top_p have to be 1.
+        sampling: sampling of a whole path; `n` and `forbidden_ids` are not read, temperature and top_p have to be 1.
         count: number of samples.
         at_once: most samples in flight. Those in flight do not know of each other: the more there are, the less is shared.
             There are never more than there are paths known, so that even a first group shares something.

@@ -15,8 +15,8 @@ def show(solution: Solution, *, width: int = 100, most: int = 60, unicode: bool 
     """Answer, votes, and the tree, or the winning chain of a strategy that grows none.
 
     Args:
-        solution: with its vote.
-        width: of a line, in characters.
+        solution: solution with its vote.
+        width: width of a line, in characters.
         most: lines of the tree.
         unicode: False keeps to ASCII, for terminals that know no more.
     """

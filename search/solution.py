@@ -16,16 +16,16 @@ class Candidate:
     """A finished chain.
 
     Args:
-        text: of the chain, tags included.
+        text: text of the chain, tags included.
         answer: extracted from it; None where there is none.
         tokens: length of the chain.
         spent: tokens that the strategy had generated when it was finished.
         logprob: mean log-probability of its tokens, natural; None where nobody asked.
-        score: of the process reward model for its last step.
+        score: score of the process reward model for its last step.
         node: id of its leaf in the tree.
         weight: logarithm of the weight that its strategy gives its vote; None where the strategy gives none.
         forced: functions in it that the search forced.
-        ids: of its tokens, as they were sampled.
+        ids: ids of its tokens, as they were sampled.
     """
 
     text: str
@@ -49,12 +49,12 @@ class Solution:
         strategy: name of the strategy.
         answer: elected by the vote; None where no candidate has an answer.
         votes: groups of equal answers, heaviest first.
-        candidates: in the order in which they were finished.
+        candidates: candidates in the order in which they were finished.
         tokens: generated in all.
         requests, rounds: made to the engine; made one after the other.
         stopped: ``"rollouts"``, ``"budget"``, ``"decided"`` or ``"exhausted"``.
         vote: rule of the vote.
-        tree: of MCTS.
+        tree: tree of MCTS.
     """
 
     question_id: str

@@ -25,8 +25,8 @@ class StepCounts:
         """Count the first samples.
 
         Args:
-            function: that was asked for.
-            outcomes: of each sample, the function whose step it is and the rule that it breaks.
+            function: function that was asked for.
+            outcomes: outcomes, one for each sample: the function whose step it is and the rule that it breaks.
         """
         self._add(function, "asked", len(outcomes))
         self._outcomes(function, outcomes)

@@ -28,9 +28,9 @@ class Draft:
     """A step that a model wrote, with what its rules look at.
 
     Args:
-        text: of the step.
+        text: text of the step.
         whole: whether it ended by itself; False when its limit cut it.
-        question: that is being solved.
+        question: question that is being solved.
         before: texts of the steps before it.
         foreign: numbers that occur in the worked examples.
     """

@@ -44,7 +44,7 @@ class Walk:
 
     Args:
         ids: the known part of the path.
-        logprobs: of each of `ids`, natural log.
+        logprobs: log-probabilities of each of `ids`, natural log.
         ended: whether that is the whole path. Otherwise it goes on with a token that the policy has to draw.
         forbidden: ids that this token is none of.
     """
@@ -78,8 +78,8 @@ class TokenTrie:
         """Make a path known.
 
         Args:
-            ids: from the prompt on.
-            logprobs: of each of `ids` under the policy, full vocabulary, natural log.
+            ids: ids from the prompt on.
+            logprobs: log-probabilities of each of `ids` under the policy, full vocabulary, natural log.
             ended: whether an episode ends after them, by an end-of-sequence token or because it is cut off there.
 
         Raises:

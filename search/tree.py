@@ -30,7 +30,7 @@ class Node:
         prm: score of a process reward model in [0, 1].
         answer: extracted answer of an answered leaf.
         verdict: status of the grader for `answer`; None where no gold is known.
-        score: of a reward function for `answer`, in [0, 1]; None where the verdict says all.
+        score: score of a reward function for `answer`, in [0, 1]; None where the verdict says all.
         rollout: 1-based number of the rollout that finished here; None for inner nodes.
         status: ``"open"`` may have children; ``"answered"``, ``"truncated"`` (by depth or length) and ``"malformed"`` end
             a path.
@@ -87,7 +87,7 @@ class Tree:
         tokens: generated in all.
         requests: made to the engine.
         rounds: longest series of requests each of which had to wait for the one before.
-        steps: of phase 1, how many steps were asked for and valid, by function (`search.step_counts`).
+        steps: steps of phase 1: how many were asked for and valid, by function (`search.step_counts`).
         stopped: why it grew no further: ``"rollouts"``, ``"budget"`` of tokens, vote ``"decided"``, tree ``"exhausted"``.
         made_by: what made the tree: policy, model, settings, seed.
     """

@@ -31,7 +31,7 @@ class Row:
 
     Args:
         ids: token ids of question and steps.
-        marks: for each step, the position in `ids` whose output is its score; ascending.
+        marks: positions, one for each step, in `ids` whose output is its score; ascending.
     """
 
     ids: list[int]
@@ -61,7 +61,7 @@ def token_classification(tokenizer: Any, *, separator: str = "\n") -> Format:
     added but for the beginning of the sequence.
 
     Args:
-        tokenizer: of the model.
+        tokenizer: tokenizer of the model.
         separator: what the model was trained with (``PRMConfig.step_separator``).
 
     Raises:
@@ -90,7 +90,7 @@ def math_shepherd(tokenizer: Any, *, mark: str = "ки", good: str = "+", bad: s
     the last token of its mark.
 
     Args:
-        tokenizer: of the model; a fast one, which knows the place of each token in the text.
+        tokenizer: tokenizer of the model; a fast one, which knows the place of each token in the text.
         mark: what stands behind a step.
         good, bad: single tokens.
 
@@ -125,7 +125,7 @@ def qwen(tokenizer: Any, *, separator: str = "<extra_0>", system: str = QWEN_SYS
     see it.
 
     Args:
-        tokenizer: of the model, with its chat template.
+        tokenizer: tokenizer of the model, with its chat template.
         separator: a single entry of the vocabulary.
         system: the system prompt; empty for none.
 
@@ -173,7 +173,7 @@ def build_format(name: str, tokenizer: Any, options: dict[str, Any] | None = Non
 
     Args:
         name: one of `FORMATS`.
-        tokenizer: of the model.
+        tokenizer: tokenizer of the model.
         options: keyword arguments of the format, e.g. ``{"separator": "\\n\\n"}``.
 
     Raises:

@@ -22,7 +22,7 @@ class LocalPRM:
 
     Args:
         model: token classifier with two labels, or a language model where the format has a pair of tokens.
-        tokenizer: of the model.
+        tokenizer: tokenizer of the model.
         form: the format that the rows have.
         batch_size: most rows of one forward pass.
         max_length: longest row in tokens; by default what the model's positions allow.
@@ -117,7 +117,7 @@ def load_local(
         path: folder or name, of model and tokenizer.
         build: tokenizer → `Format`.
         device: ``"auto"`` is the GPU if there is one.
-        dtype: of the weights; ``"auto"`` is that of the checkpoint.
+        dtype: dtype of the weights; ``"auto"`` is that of the checkpoint.
         batch_size, max_length: see `LocalPRM`.
         trust_remote_code: run code that comes with the checkpoint; Qwen2.5-Math-PRM does not need it.
         options: passed to ``from_pretrained`` as they are.

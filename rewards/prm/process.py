@@ -34,7 +34,7 @@ def potential_differences(scores: Sequence[float], start: float) -> list[float]:
     shaping open (RFTT, section 3.3).
 
     Args:
-        scores: of the steps of one path, in [0, 1].
+        scores: scores of the steps of one path, in [0, 1].
         start: potential of the question itself, the same for all its paths, e.g. the mean score of first steps, or 0.5.
 
     Returns:
@@ -51,7 +51,7 @@ class ScoringStats:
         requests: paths that were asked for.
         rows: paths that a model read.
         nodes: distinct steps that were scored.
-        tokens: of those rows, without padding.
+        tokens: number of tokens of those rows, without padding.
         batches: calls of the model.
     """
 
@@ -116,7 +116,7 @@ class ProcessScorer:
 
     Args:
         model: a `LocalPRM` or `ServerPRM`.
-        questions: whose scores are kept, the least recently used ones being forgotten first.
+        questions: number of questions whose scores are kept, the least recently used ones being forgotten first.
 
     Raises:
         ValueError: `questions` is below 1.

@@ -31,7 +31,7 @@ class ServerPRM:
     """Scores rows on servers, which take turns; a request that fails goes to the next one after a pause.
 
     Args:
-        urls: of the servers, with or without ``/v1``.
+        urls: URLs of the servers, with or without ``/v1``.
         model: name under which the model is served.
         form: the format that the rows have.
         batch_size: rows in flight at once.
@@ -39,8 +39,8 @@ class ServerPRM:
         timeout: seconds until an answer must be complete.
         attempts: how often a request is sent in all.
         backoff: seconds before the second attempt, doubled before each further one, with up to a quarter of jitter.
-        api_key: of the servers; by default the environment variable VLLM_API_KEY.
-        seed: of the jitter.
+        api_key: key of the servers; by default the environment variable VLLM_API_KEY.
+        seed: seed of the jitter.
 
     Raises:
         PRMError: there is no URL.

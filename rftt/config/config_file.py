@@ -49,7 +49,7 @@ class Config:
 
     Args:
         run: the run folder.
-        seed: of every random choice.
+        seed: seed of every random choice.
     """
 
     run: str = "runs/default"
@@ -82,7 +82,7 @@ def load_config(path: str | Path, overrides: typing.Sequence[str] = ()) -> Confi
 
     Args:
         path: the YAML file.
-        overrides: as on the command line; values are YAML.
+        overrides: overrides as on the command line; values are YAML.
 
     Raises:
         UsageError: one line with what is wrong, where, and the remedy.

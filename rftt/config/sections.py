@@ -25,7 +25,7 @@ EVAL_SEARCH: dict[str, Any] = {"max_depth": 18, **INFERENCE}
 class ModelConfig:
     """Args:
     path: model folder or hub name of the un-tuned chat model; ``toy`` is the model that ships with the package.
-    dtype: of training and engines.
+    dtype: dtype of training and engines.
     pad_token: entry of the vocabulary to pad with, for models that name none or pad with their end-of-sequence token.
     token_noise: noise on the new rows, as a share of the spread of the rows they are the mean of; more of it where the
         rows of words say little, as in very small models.
@@ -64,7 +64,7 @@ class DataConfig:
     """Args:
     train: file or hub name of the training questions; ``toy`` makes them.
     eval: file, hub name, or name in the table of benchmarks, of the held-out questions.
-    columns: of `train`, ours → theirs, e.g. ``{question: problem}``, or a path into nested ones,
+    columns: columns of `train`, ours → theirs, e.g. ``{question: problem}``, or a path into nested ones,
         ``{answer: reward_model.ground_truth}``; known layouts (rftt/data/layouts.yaml) need none.
     eval_columns: the same for `eval`.
     train_split, eval_split: split of a hub data set; of ``toy``: train, validation, test.
@@ -147,11 +147,11 @@ class PRMConfig:
         model: name under which the servers serve it; by default `path`.
         batch_size: paths of one forward pass, or in flight at the servers.
         max_length: longest path in tokens; by default what the model allows.
-        dtype: of the weights in this process.
+        dtype: dtype of the weights in this process.
         device: ``auto`` is the GPU if there is one.
         trust_remote_code: run code that comes with the checkpoint. Qwen2.5-Math-PRM does not need it.
-        questions: whose scores are kept.
-        format_options: of the format: ``separator``; ``mark``, ``good``, ``bad``; ``separator``, ``system``.
+        questions: number of questions whose scores are kept.
+        format_options: options of the format: ``separator``; ``mark``, ``good``, ``bad``; ``separator``, ``system``.
         options: passed to ``from_pretrained``, or to ``rewards.prm.served.ServerPRM`` (timeout, attempts, backoff,
             api_key).
     """
@@ -183,9 +183,9 @@ class LoRAConfig:
     """Adapters in the place of full fine-tuning; the rows of the functional tokens are always trained along.
 
     Args:
-        rank: of the adapters; 0 tunes all weights.
+        rank: rank of the adapters; 0 tunes all weights.
         alpha: the adapters' part is scaled by alpha ÷ rank.
-        dropout: on the adapters' input, in SFT only.
+        dropout: dropout on the adapters' input, in SFT only.
         target_modules: names of the linear layers that get one; ``all-linear`` for all but the head.
         rslora: scale by alpha ÷ √rank instead.
     """
@@ -236,7 +236,7 @@ class ShadSection:
     """Telling reasoning tokens from boilerplate (SHAD, arXiv 2412.14780).
 
     Args:
-        share: of the samples, whose outputs are shuffled and learnt; the paper takes 0.01.
+        share: share of the samples whose outputs are shuffled and learnt; the paper takes 0.01.
         least: how many samples at least, as far as there are so many.
         unit: what is shuffled: ``turn``, single turns of the assistant, or ``sample``, all turns of a sample together.
         threshold: tokens that the shuffled model finds harder by more nats than this are reasoning.
@@ -315,7 +315,7 @@ class RLSection:
         format_reward: further reward of a path that is a whole chain.
         truncated: paths cut off by depth or length earn nothing: ``"punish"`` learns from that, ``"mask"`` leaves them out
             of the loss.
-        process_weight: of the process rewards, where ``prm`` names a process reward model.
+        process_weight: weight of the process rewards, where ``prm`` names a process reward model.
         process_credit: ``"potential"`` sums differences of scores to the end of the path, a baseline that changes nothing in
             expectation; ``"step"`` credits each step with its own difference, which does change what is learnt; ``"paper"``
             sums the scores themselves, which pays for length (`rftt.rl.shaping`).
@@ -428,7 +428,7 @@ class RLSection:
 @dataclass(frozen=True)
 class EvalConfig:
     """Args:
-    models: which models are measured: base, sft, rl.
+    models: models that are measured: base, sft, rl.
     processes: how many of them at once, each by a process of its own; they share cores and GPU memory.
     search_limit: measure searches and votes on only the first so many questions.
     search: how questions are searched and chains sampled; every setting of a search, also as ``eval.max_depth`` and so on. A
@@ -438,12 +438,12 @@ class EvalConfig:
     guide: what values the paths of the search: ``agreement`` among the answers, or the process reward model.
     benchmarks: benchmarks measured beside `data.eval`: names of the table (gsm8k, math500, aime24, …), files, or
         ``module:function`` of one's own (`rftt.data.benchmarks`).
-    benchmark_limit: of each of them only so many questions, drawn with the seed.
+    benchmark_limit: largest number of questions of each of them, drawn with the seed.
     strategy: the search that is measured as ``search@k``: best_first or mcts.
     strategies: strategies measured beside samples and search: majority, best_of_n, beam, dvts, mcts, best_first, or
         ``module:function`` of one's own (`search.strategies`).
-    budgets: of these strategies, in chains.
-    token_budgets: of majority, best_of_n, mcts and best_first, in generated tokens: what the largest of `budgets` had
+    budgets: budgets of these strategies, in chains.
+    token_budgets: budgets of majority, best_of_n, mcts and best_first in generated tokens: what the largest of `budgets` had
         answered by then.
     base_instruction: appended to the questions that the base model answers in whole chains; it was never tuned to box.
     """

@@ -15,7 +15,7 @@ class Written:
     """A word that YAML takes for a number, a truth value, a date or nothing.
 
     Args:
-        text: as it is written.
+        text: text as it is written.
         value: what YAML takes it for.
     """
 
@@ -46,7 +46,7 @@ def as_meant(kind: Any, value: Any) -> Any:
 
     Args:
         kind: type of the field, a dataclass for a section.
-        value: from `WrittenLoader`.
+        value: value from `WrittenLoader`.
     """
     if isinstance(value, Written):
         return value.text if _wants_text(kind) and value.value is not None else value.value

@@ -32,10 +32,10 @@ class Benchmark:
         name: names it in files and results.
         source: path or hub name that it was, or will be, read from.
         configs: configurations of the data set on the hub; the rows of several are joined.
-        split: of the data set on the hub.
+        split: split of the data set on the hub.
         question, answer: columns; layouts that are known are recognised where a file has others.
         form: what the answers are.
-        licence: of the questions.
+        licence: licence of the questions.
         size: number of questions as published.
         mended: gold as published → gold that can be read.
     """

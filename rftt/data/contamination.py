@@ -33,7 +33,7 @@ class Report:
     """What one evaluation set shares with the training data.
 
     Args:
-        name: of the evaluation set.
+        name: name of the evaluation set.
         n: length of the word sequences.
         train, evaluation: number of texts compared.
         train_overlaps: training texts that an evaluation question gives away.
@@ -84,7 +84,7 @@ def check(
         evaluation: files, or names of the table of benchmarks.
         n: length of the shared word sequence.
         examples: how many overlaps of each set are shown.
-        split: of training data on the hub.
+        split: split of training data on the hub.
         root: folder with files of the benchmarks.
         table: the user's own table of benchmarks.
 

@@ -77,7 +77,7 @@ class Problems(list[Problem]):
     Args:
         problems: those that can be used.
         dropped: how many rows were left out, by reason.
-        examples: of rows left out since nothing can match their answer: reason → ``line: answer``.
+        examples: examples of rows left out since nothing can match their answer: reason → ``line: answer``.
     """
 
     def __init__(
@@ -140,7 +140,7 @@ def problems_of(
     """The problems in the rows of a table, as in `load_problems`.
 
     Args:
-        rows: as they were read.
+        rows: rows as they were read.
         label: names the source in errors; its stem is the problems' source where a row names none.
         columns: field → column.
         unusable, graded: as in `load_problems`.

@@ -32,7 +32,7 @@ class Arm:
     Args:
         strategy: its name.
         vote: rule of its vote.
-        budget: in chains or tokens.
+        budget: budget in chains or tokens.
         unit: ``"rollouts"`` or ``"tokens"``.
         outcome: question by question.
         verdicts: status of the elected answer of each question.

@@ -28,8 +28,8 @@ class Side:
     """One model of one run on one benchmark.
 
     Args:
-        name: for the reader.
-        result: of ``eval/{model}.json``.
+        name: name for the reader.
+        result: result of ``eval/{model}.json``.
         questions: question id → its line in ``questions-{model}.jsonl``.
     """
 

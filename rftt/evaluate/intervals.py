@@ -21,7 +21,7 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
 
     Args:
         values: one a question, in [0, 1]: a verdict, or the share of its samples that are correct.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Returns:
         low, high. Wilson's score interval when every value is 0 or 1, else the percentile bootstrap over questions.
@@ -95,7 +95,7 @@ def paired_difference(first: Sequence[float], second: Sequence[float], seed: int
 
     Args:
         first, second: one value a question, in the same order.
-        seed: of the bootstrap.
+        seed: seed of the bootstrap.
 
     Raises:
         ValueError: they are empty or not of one length.

@@ -131,7 +131,7 @@ def by_group(outcome: Outcome, names: Mapping[str, str | None]) -> dict[str, Res
     """A metric for the questions of each level or subject, in the order of its numbers, or else of the names.
 
     Args:
-        outcome: of all questions.
+        outcome: outcome of all questions.
         names: question id → level or subject; None leaves the question out.
     """
     members: dict[str, list[str]] = {}

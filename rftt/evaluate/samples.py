@@ -31,10 +31,10 @@ async def draw(
 
     Args:
         job: model and questions.
-        name: of the file; part of every seed.
+        name: name of the file; part of every seed.
         count: chains of a question.
-        temperature: by default that of the settings.
-        problems: by default all of the job's.
+        temperature: temperature; by default that of the settings.
+        problems: questions; by default all of the job's.
 
     Raises:
         EngineError: a question cannot be served, or the engine is gone; what is drawn is kept.

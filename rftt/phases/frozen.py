@@ -43,7 +43,7 @@ def refuse_changes(folder: Path, before: Mapping[str, Any], now: Mapping[str, An
     """Compare the settings of a run with those it has been given now.
 
     Args:
-        folder: of the run.
+        folder: folder of the run.
         before, now: configs as dicts.
 
     Returns:

@@ -35,7 +35,7 @@ def write_report(
     Args:
         runs: one run folder or several; phases may be missing.
         out: the file to write; in the first run folder ``report.html`` by default, of several ``comparison.html``.
-        trees: at most so many trees of each file, at least 1.
+        trees: largest number of trees of each file, at least 1.
         functions: the token set of the runs, its order gives the colours; None for what each run folder keeps, else RFTT's.
 
     Returns:

@@ -33,7 +33,7 @@ def page_data(runs: Sequence[Path], sets: Sequence[FunctionSet], *, trees: int =
     Args:
         runs: run folders, in the order in which they are shown; with several, each has its share of the page's bytes.
         sets: the token set of each run; their order gives the colours.
-        trees: at most so many trees of each file.
+        trees: largest number of trees of each file.
 
     Raises:
         UsageError: as in `write_report`.

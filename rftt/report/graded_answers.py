@@ -33,9 +33,9 @@ def samples_of(run: Path, functions: FunctionSet, notes: list[str], share: float
 
     Args:
         run: the run folder.
-        functions: whose use is counted.
+        functions: functions whose use is counted.
         notes: gets a line for what could not be read.
-        share: of the bytes that all runs of the page have together.
+        share: share of the bytes that all runs of the page have together.
     """
     files = [
         (benchmark, kind, model, path)

@@ -16,7 +16,7 @@ class Pieces:
     """Cuts token ids into pieces of text, with the tokenizer file of the run.
 
     Args:
-        tokenizer: of the ``tokenizers`` library.
+        tokenizer: tokenizer of the ``tokenizers`` library.
     """
 
     def __init__(self, tokenizer: Any) -> None:

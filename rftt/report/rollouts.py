@@ -19,7 +19,7 @@ def rollouts_of(run: Path, notes: list[str], share: float = 1.0) -> Record | Non
     Args:
         run: the run folder.
         notes: gets a line for what could not be read.
-        share: of the bytes that all runs of the page have together.
+        share: share of the bytes that all runs of the page have together.
     """
     limit = int(ROLLOUT_BYTES * share)
     path = run / "rl" / "rollouts.jsonl"

@@ -20,7 +20,7 @@ def roles_of(run: Path, notes: list[str], share: float = 1.0) -> Record | None:
     Args:
         run: the run folder.
         notes: gets a line for what could not be read.
-        share: of the bytes that all runs of the page have together.
+        share: share of the bytes that all runs of the page have together.
     """
     path = run / "shad" / "roles.jsonl"
     if not path.is_file():

@@ -31,10 +31,10 @@ def trees_of(run: Path, limit: int, levels: dict[Any, Any], notes: list[str], sh
 
     Args:
         run: the run folder.
-        limit: at most so many trees of each file.
+        limit: largest number of trees of each file.
         levels: question id → level, for trees that do not tell it.
         notes: gets a line for what could not be read.
-        share: of the bytes that all runs of the page have together.
+        share: share of the bytes that all runs of the page have together.
     """
     search = run / "search" / "trees.jsonl"
     files = [("search", "", search)] if search.is_file() else []

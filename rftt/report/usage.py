@@ -17,7 +17,7 @@ class Depths:
     """Counts functions by the place of their step in a chain, from 1.
 
     Args:
-        functions: whose opening tags are counted.
+        functions: functions whose opening tags are counted.
     """
 
     def __init__(self, functions: FunctionSet) -> None:

@@ -73,9 +73,9 @@ class RoleSources:
     """Where the roles of tokens can come from.
 
     Args:
-        folder: of the results of `rftt shad`.
+        folder: folder of the results of `rftt shad`.
         original: the model that `rftt shad` has compared with the shuffled one, for ``roles: models``.
-        dtype: of both models.
+        dtype: dtype of both models.
         threshold: tokens that the shuffled model finds harder by more nats than this are reasoning.
         score_tokens: tokens of a batch that the models read, padding included.
         boilerplate: regular expressions, for ``roles: regex``.
@@ -99,8 +99,8 @@ def build(
     Args:
         settings: λ and where the roles come from.
         sources: what there is.
-        tokenizer: of the policy.
-        functions: whose tags are boilerplate to regular expressions.
+        tokenizer: tokenizer of the policy.
+        functions: functions whose tags are boilerplate to regular expressions.
 
     Raises:
         UsageError: the roles cannot be told, since `rftt shad` has not run.

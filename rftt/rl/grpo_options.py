@@ -7,6 +7,7 @@ from typing import Any
 
 from rftt.config.sections import EngineConfig, RLSection
 from rftt.errors import UsageError
+from search.engines.vllm import CPU_OPTIONS
 
 # RFTT, section 4.1, where it gives a value. `dapo` divides by the tokens of the whole batch: the mean over all valid
 # tokens of PPO's clipped loss, however the batch is cut into micro-batches, which is what whitened returns ask for.
@@ -92,8 +93,8 @@ def grpo_options(
     Args:
         settings: ``rl``.
         engine: ``engine``.
-        output_dir: for checkpoints.
-        dtype: of the model.
+        output_dir: folder for checkpoints.
+        dtype: dtype of the model.
         seed: run seed.
         world_size: number of processes.
         on_gpu: whether an accelerator is there.
@@ -222,12 +223,7 @@ def vllm_options(engine: EngineConfig, dtype: str, on_gpu: bool, max_model_len: 
     # since RL samples at temperature 1.
     chosen: dict[str, Any] = {"dtype": dtype, "enable_prefix_caching": True, "logprobs_mode": "raw_logprobs"}
     if not on_gpu:
-        # Compiling costs a small model more than it saves; seeded requests must be prefilled in one piece; blocks of
-        # 128 tokens, the default, would keep the short prefixes that a tree shares out of the cache.
-        chosen |= {
-            "enforce_eager": True,
-            "enable_chunked_prefill": False,
-            "max_num_batched_tokens": max(8192, max_model_len),
-            "block_size": 32,
-        }
+        room = max(CPU_OPTIONS["max_num_batched_tokens"], max_model_len)
+        # Compiling costs a small model more than it saves.
+        chosen |= {**CPU_OPTIONS, "enforce_eager": True, "max_num_batched_tokens": room}
     return chosen | engine.options

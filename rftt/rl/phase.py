@@ -59,7 +59,7 @@ def train_rl(
     Args:
         model_path: the SFT model; also the reference of the KL.
         problems: training questions with their answers.
-        out_folder: for the final model, which transformers and vLLM load as it is; there whole or not at all.
+        out_folder: folder for the final model, which transformers and vLLM load as it is; there whole or not at all.
             Checkpoints stand in ``checkpoints`` beside it.
         config: the run's; nothing below this function sees the whole of it.
         run_folder: ``metrics.jsonl`` and ``rl/rollouts.jsonl`` are written there; ``config.run`` by default.
@@ -155,7 +155,7 @@ def shares_prefixes(asked: bool | str, config: Any, options: Mapping[str, Any]) 
     Args:
         asked: ``rl.prefix_sharing``.
         config: transformers' of the model.
-        options: of TRL's trainer.
+        options: options of TRL's trainer.
 
     Raises:
         UsageError: it is asked for and would not be exact.
@@ -194,7 +194,7 @@ def build_trainer(
         settings: ``rl``.
         engine: ``engine``.
         roles: where the auxiliary loss gets the roles of tokens from.
-        dtype: of the model and of the engine.
+        dtype: dtype of the model and of the engine.
         seed: run seed.
         scorer: process reward model of the steps.
         grading: says what an answer is worth.

@@ -28,7 +28,7 @@ class SolvedRollouts:
         """Remember a right rollout of this visit; without one, put that of an earlier visit in the last one's place.
 
         Args:
-            rollouts: of one question.
+            rollouts: rollouts of one question.
         """
         right = next((r for r in rollouts if r.verdict == "correct"), None)
         question = rollouts[0].question_id

@@ -17,7 +17,7 @@ def whole_reward(rollout: Rollout, wrong: float, form: float) -> float:
     """What a rollout earns in all.
 
     Args:
-        rollout: with its verdict and how it ended.
+        rollout: rollout with its verdict and how it ended.
         wrong: reward of an answer that is not correct.
         form: further reward of a whole chain.
     """

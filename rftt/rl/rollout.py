@@ -20,17 +20,17 @@ class Rollout:
     """One sampled path.
 
     Args:
-        prompt_ids, completion_ids: as the engine saw and sampled them.
-        logprobs: of each completion id under the policy, full vocabulary, natural log.
-        question_id: of its problem.
+        prompt_ids, completion_ids: ids as the engine saw and sampled them.
+        logprobs: log-probabilities of each completion id under the policy, full vocabulary, natural log.
+        question_id: id of its problem.
         answer: the gold answer.
         status: how the path ended: answered, truncated or malformed.
-        verdict: of the grader; ``"no_answer"`` where the path did not end in an answer.
-        score: of a reward function of the user's own, in [0, 1]; None without one.
+        verdict: verdict of the grader; ``"no_answer"`` where the path did not end in an answer.
+        score: score of a reward function of the user's own, in [0, 1]; None without one.
         origin: ``"tree"``, where the search chose the functions; ``"plain"``, where the policy drew every token; or
             ``"walk"``, the same with the help of what was known of the question's tokens.
         starts: index of the first completion id of each step, its opening tag.
-        texts: of the steps, without tags.
+        texts: texts of the steps, without tags.
         nodes: ids of the steps' nodes, which paths of one tree share; empty for others.
         weight: what the path counts for in its group; 1 where nothing is corrected.
         replayed: whether it comes from an earlier visit to the question.
@@ -92,10 +92,10 @@ async def plain_rollout(
     """A chain that the policy wrote by itself.
 
     Args:
-        prompt_ids: that it continues.
+        prompt_ids: ids that it continues.
         generation: what was sampled.
         asked: the problem.
-        tokenizer: of the policy.
+        tokenizer: tokenizer of the policy.
         tags: id of every tag of the token set.
         functions: the token set.
         grading: says what its answer is worth.

@@ -66,7 +66,7 @@ class SamplerStats:
         replaced: questions whose place another one took, because all their paths agreed.
         exhausted: trees that had fewer distinct paths than wanted.
         filled: tokens generated to fill groups up.
-        seconds: of the whole call.
+        seconds: seconds of the whole call.
         engine: what the engine did meanwhile.
     """
 
@@ -84,7 +84,7 @@ class FunctionalSampler:
     Args:
         problems: training problems; a prompt is found again by its messages.
         settings: how trees grow, and what their paths are worth.
-        seed: of the run. The seed of a tree comes from it, the trainer's step and the question, so that a resumed run
+        seed: seed of the run. The seed of a tree comes from it, the trainer's step and the question, so that a resumed run
             samples what the straight one would have.
         functions: the token set.
         scorer: process reward model of the steps.
@@ -122,7 +122,7 @@ class FunctionalSampler:
         """Args:
             prompts: conversations; each `group_size` times in a row.
             engine: holds the policy.
-            turn: of the trainer.
+            turn: turn of the trainer.
 
         Returns:
             One rollout a prompt, groups in the order of their questions, or of those that took their places.

@@ -31,7 +31,7 @@ def start_potential(scores: Sequence[Sequence[float]]) -> float:
     """σ_0 of a question: the mean score of its paths' first steps; 0 where no path has one that is not its last.
 
     Args:
-        scores: of the steps of each path of the question, in [0, 1].
+        scores: scores of the steps of each path of the question, in [0, 1].
     """
     first = [path[0] for path in scores if len(path) > 1]
     return sum(first) / len(first) if first else 0.0

@@ -46,7 +46,7 @@ class RFTTTrainer(TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, HookedTr
         auxiliary: λ·L_RFT on right paths; None for TRL's loss alone.
         metrics_log: receives what is logged for each step; None for no file.
         rollout_log: receives a group of rollouts now and then; None for no file.
-        checkpoint: that training goes on from; None from the beginning.
+        checkpoint: checkpoint that training goes on from; None from the beginning.
         options, named: those of `HookedTrainer`.
     """
 

@@ -184,7 +184,7 @@ class HookedTrainer(GRPOTrainer):
         Args:
             batch: TRL's, of this rank: ``prompt_ids``, ``completion_ids``, ``completion_mask``, …, rows along the first
                 dimension.
-            rollouts: of this rank, one a row.
+            rollouts: rollouts of this rank, one a row.
             rewards_per_func: rewards of all ranks, one column a reward function.
         """
         raise NotImplementedError

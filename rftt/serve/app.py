@@ -43,9 +43,9 @@ class Server:
     """Answers chat completions with searches.
 
     Args:
-        searches: on the engine.
+        searches: searches on the engine.
         offer: defaults and bounds of a request.
-        limits: of the server.
+        limits: limits of the server.
         api_key: what ``/v1`` asks for as bearer; None lets everybody in.
     """
 

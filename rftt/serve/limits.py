@@ -18,9 +18,9 @@ class Limits:
     concurrent: searches at once.
     queue: requests that may wait for one of them to end.
     body: bytes of a body.
-    seconds: of a request, from its body to its answer, the wait included.
-    body_seconds: until a body must be there.
-    write_seconds: until a client must have taken a piece of a stream.
+    seconds: seconds of a request, from its body to its answer, the wait included.
+    body_seconds: seconds until a body must be there.
+    write_seconds: seconds until a client must have taken a piece of a stream.
     keep_alive: seconds between two signs of life in a stream whose search goes on.
 
     Raises:

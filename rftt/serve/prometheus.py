@@ -21,7 +21,7 @@ class Metrics:
     """What the server counts.
 
     Args:
-        gate: whose searches run and wait.
+        gate: gate whose searches run and wait.
         engine: statistics of the engine; None while there is none.
         up: whether the engine serves.
     """

@@ -43,11 +43,11 @@ class ApiError(Exception):
     """A request that gets no answer.
 
     Args:
-        status: of HTTP.
+        status: HTTP status.
         message: what is wrong, where, and the remedy.
         param: the field that is to blame.
         code: names the reason for programs.
-        headers: of the response.
+        headers: headers of the response.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Ask:
 
     Args:
         messages: role and text of each; the last one is the user's.
-        strategy: of the search.
+        strategy: strategy of the search.
         search: its settings.
         max_tokens: longest chain; None leaves it to `search`.
         stream: answer as server-sent events.

@@ -78,8 +78,8 @@ class Turn(EngineAround):
 
     Args:
         engine: does the work.
-        tokenizer: of the conversation.
-        name: of the request; keeps its searches on one server.
+        tokenizer: tokenizer of the conversation.
+        name: name of the request; keeps its searches on one server.
     """
 
     def __init__(self, engine: Engine, tokenizer: Conversation, name: str) -> None:
@@ -112,7 +112,7 @@ class Search:
         ask: what is asked for.
         solver: set up for it.
         turn: its engine.
-        prompt_tokens: of its prompt.
+        prompt_tokens: number of tokens of its prompt.
     """
 
     ask: Ask
@@ -197,7 +197,7 @@ class Searches:
         """Search and vote; cancelling this cancels the search in the engine.
 
         Args:
-            search: that is ready.
+            search: search that is ready.
             on_step: called in this event loop with each step of the first chain, as long as the search goes on.
 
         Raises:

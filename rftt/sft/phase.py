@@ -59,7 +59,7 @@ def chain_dataset(chains: Path, tokenizer: Any, functions: FunctionSet = RFTT) -
 
     Args:
         chains: JSONL of records with `messages`.
-        tokenizer: of the model that learns them.
+        tokenizer: tokenizer of the model that learns them.
         functions: the token set.
 
     Raises:
@@ -94,7 +94,7 @@ def train_sft(
         chains: JSONL of records with `messages`.
         out: folder of the final model; checkpoints stand beside it.
         config: ``config.sft.trainer`` goes to TRL's ``SFTConfig``.
-        label: of this training in the metrics.
+        label: label of this training in the metrics.
         roles: what `rftt shad` has written, for ``config.sft.weighting.roles: shad``.
         callbacks: transformers trainer callbacks, of every stage.
         functions: the token set.
@@ -130,12 +130,12 @@ class Tuning:
     """How a model is tuned.
 
     Args:
-        section: of the config that the settings come from, for messages.
-        label: of this training in the metrics.
-        config: of the run: its seed, its folder, the type of the weights.
+        section: section of the config that the settings come from, for messages.
+        label: label of this training in the metrics.
+        config: config of the run: its seed, its folder, the type of the weights.
         batch_size: samples of one optimiser step, over all processes.
         adapters: LoRA or full fine-tuning.
-        options: of TRL's ``SFTConfig``.
+        options: options of TRL's ``SFTConfig``.
         weights: arguments of `WeightedSFTTrainer`.
         callbacks: transformers trainer callbacks.
         functions: the token set, whose rows adapters train along.

@@ -27,7 +27,7 @@ class WeightedSFTTrainer(SFTTrainer):
     """Takes what `SFTTrainer` takes, and
 
     Args:
-        weighting: of the tokens; None leaves TRL's loss untouched.
+        weighting: weighting of the tokens; None leaves TRL's loss untouched.
         annotator: says what is known of the tokens; needed with `weighting` and `key_only`.
         key_only: learn the answer part alone (SFTKey, stage 2); samples without one are left out.
 
@@ -163,8 +163,8 @@ def samples_of(shape: torch.Size, starts: Tensor | None) -> Iterator[tuple[int, 
     """Row, start and end of each sample among the predictions of a batch.
 
     Args:
-        shape: of the predictions, (B, T − 1).
-        starts: of a padding-free batch, where its samples start and the last one ends, in tokens (``cu_seq_lens_q``); its
+        shape: shape of the predictions, (B, T − 1).
+        starts: where the samples of a padding-free batch start and the last one ends, in tokens (``cu_seq_lens_q``); its
             first tokens are predicted by nothing. None where a row is a sample.
     """
     if starts is None:

@@ -27,8 +27,8 @@ class Annotator:
     """Adds the columns `COLUMNS` to a tokenised sample.
 
     Args:
-        tokenizer: of the model that is trained.
-        sources: of roles; None for no roles.
+        tokenizer: tokenizer of the model that is trained.
+        sources: sources of roles; None for no roles.
         marker: the answer part is what follows the last one; empty for the last step of functional chains.
         functions: the token set.
     """

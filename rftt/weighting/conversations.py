@@ -23,7 +23,7 @@ class Conversation:
     """One sample of a chat data set.
 
     Args:
-        name: of the sample, unique in its file.
+        name: name of the sample, unique in its file.
         messages: dicts with ``role`` and ``content``, a text, also ``tool_calls``; at least one is the assistant's.
         tools: JSON schemas of the tools that the prompt offers.
     """
@@ -92,7 +92,7 @@ def encode(
 
     Args:
         sample: a conversation.
-        tokenizer: of the model that learns it.
+        tokenizer: tokenizer of the model that learns it.
         functions: the token set, whose tags are tokens of the assistant's text.
         last_only: learn the last turn of the assistant alone.
 

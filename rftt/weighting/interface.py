@@ -27,7 +27,7 @@ class Tokens:
             ``NO_FUNCTION`` outside.
         key: whether the token belongs to the answer part (SFTKey).
         losses: cross-entropy in nats; without gradient, unless the weighting asks for it by `through_losses`.
-        entropies: of the model's distribution where it predicts the token, in nats.
+        entropies: entropies of the model's distribution where it predicts the token, in nats.
         roles: ``BOILERPLATE`` or ``REASONING``; None where no roles were asked for.
     """
 

@@ -17,8 +17,8 @@ def batches(lengths: Sequence[int], tokens: int) -> list[list[int]]:
     """Indices of samples in batches, longest first, so that too large a batch shows at once.
 
     Args:
-        lengths: of the samples, in tokens.
-        tokens: of a batch, padding included; a longer sample is a batch of its own.
+        lengths: lengths of the samples, in tokens.
+        tokens: tokens of a batch, padding included; a longer sample is a batch of its own.
     """
     found: list[list[int]] = []
     for index in sorted(range(len(lengths)), key=lambda i: (-lengths[i], i)):
@@ -34,7 +34,7 @@ class LossReader:
 
     Args:
         path: model folder or hub name.
-        dtype: of the weights, ``auto`` for that of the checkpoint.
+        dtype: dtype of the weights, ``auto`` for that of the checkpoint.
         trust_remote_code: run code that comes with the model.
     """
 

@@ -21,7 +21,7 @@ class WeightingConfig:
             calls and ReAct.
         marker: the answer part is what follows the last one, e.g. ``</think>``, ``<answer>``, ``####``; empty for the last
             step of functional chains.
-        options: of the weighting; they may also stand beside these keys.
+        options: options of the weighting; they may also stand beside these keys.
     """
 
     name: str = "plain"
@@ -47,9 +47,9 @@ class KeyStage:
     """A second SFT stage on the answer part alone (SFTKey, arXiv 2512.21017); off without epochs and steps.
 
     Args:
-        epochs: of the second stage.
-        steps: of the second stage, in the place of epochs.
-        learning_rate: of the second stage; None for that of the first. The paper takes 5e-6.
+        epochs: number of epochs of the second stage.
+        steps: number of steps of the second stage, in the place of epochs.
+        learning_rate: learning rate of the second stage; None for that of the first. The paper takes 5e-6.
         tokens: ``key``, or ``all`` for the control that spends the same steps on plain SFT.
     """
 

@@ -17,7 +17,7 @@ class PerFunction(Weighting):
     """The weight of a token is that of the step it belongs to; 1 for functions that are not named and outside of steps.
 
     Args:
-        weights: by name of a function, 0 or more.
+        weights: weights by the name of the function, 0 or more.
     """
 
     weights: dict[str, Any] = field(default_factory=dict)

@@ -30,7 +30,7 @@ def load_weighting(name: str, options: Mapping[str, Any]) -> Weighting:
     """Build a weighting.
 
     Args:
-        name: in `WEIGHTINGS`, or ``module:Class`` of a user's own.
+        name: name in `WEIGHTINGS`, or ``module:Class`` of a user's own.
         options: the class's arguments.
 
     Raises:

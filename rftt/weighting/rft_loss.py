@@ -38,8 +38,8 @@ def coefficient(step: int, steps: int, value: float, schedule: Literal["constant
     """λ at an optimiser step.
 
     Args:
-        step: from 0.
-        steps: of the whole training.
+        step: number of the step, from 0.
+        steps: number of steps of the whole training.
         value: λ at the start.
         schedule: ``linear`` falls to 0 at the end.
     """

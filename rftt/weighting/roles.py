@@ -37,10 +37,10 @@ def role_source(
 
     Args:
         settings: ``sft.weighting``.
-        tokenizer: of the model that is trained.
+        tokenizer: tokenizer of the model that is trained.
         shad: what `rftt shad` leaves in this run.
-        threshold: of SHAD, in nats.
-        functions: whose tags are boilerplate to regular expressions.
+        threshold: threshold of SHAD, in nats.
+        functions: functions whose tags are boilerplate to regular expressions.
 
     Raises:
         UsageError: SHAD's file is asked for and not there.
@@ -58,8 +58,8 @@ class ShadRoles:
     """Roles that `rftt shad` has written, found again by the token ids of the whole sample.
 
     Args:
-        records: of ``roles.jsonl``.
-        threshold: of LD in nats, applied to the stored differences; None for the roles as they were written.
+        records: records of ``roles.jsonl``.
+        threshold: threshold of LD in nats, applied to the stored differences; None for the roles as they were written.
         where: the file, for messages.
     """
 
@@ -95,7 +95,7 @@ class RegexRoles:
     """Boilerplate is what regular expressions match in the learnt text; all else is reasoning.
 
     Args:
-        tokenizer: of the model.
+        tokenizer: tokenizer of the model.
         patterns: regular expressions; empty for the tags of `functions` and `PATTERNS`.
         functions: the token set.
     """

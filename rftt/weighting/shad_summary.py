@@ -18,9 +18,9 @@ def summarise(records: Iterable[dict[str, Any]], tokenizer: Any, functions: Func
     """Count over the records of ``roles.jsonl``.
 
     Args:
-        records: of ``roles.jsonl``.
-        tokenizer: of the model.
-        functions: whose tags are counted.
+        records: records of ``roles.jsonl``.
+        tokenizer: tokenizer of the model.
+        functions: functions whose tags are counted.
 
     Returns:
         ``samples``, ``tokens``, ``reasoning_share``; ``tokens_by_role`` and ``ngrams_by_role``: the most frequent ones of

@@ -17,8 +17,8 @@ class RoleTable:
     """A token's role by its mean LD behind the same preceding token, else by its mean LD anywhere, else by all tokens'.
 
     Args:
-        records: of ``roles.jsonl``.
-        threshold: of LD, in nats.
+        records: records of ``roles.jsonl``.
+        threshold: threshold of LD, in nats.
         least: how often a pair must have been seen.
     """
 

@@ -32,7 +32,7 @@ class Apart:
         """Hold a place while a request is served.
 
         Args:
-            kind: of the request; the empty kind goes with every other.
+            kind: kind of the request; the empty kind goes with every other.
         """
         if not kind:
             yield

@@ -18,7 +18,7 @@ class Sampling:
         n: number of continuations.
         temperature: 0 is greedy.
         top_p: nucleus, in (0, 1].
-        seed: of this request; None leaves it to the engine.
+        seed: seed of this request; None leaves it to the engine.
         stop_ids: a continuation ends with the first of these ids, which is kept; the end-of-sequence ids always stop.
         forbidden_ids: ids that are never sampled; log-probabilities are those of the model all the same.
         watch_ids: ids whose log-probabilities are wanted at the last position of each continuation.
@@ -52,9 +52,9 @@ class Generation:
     Args:
         ids: sampled ids, the one that stopped it included.
         stopped: False when it was cut off by `max_tokens` or by the context length.
-        logprobs: of each id, natural log, of the untempered distribution; empty unless asked for.
+        logprobs: log-probabilities of each id, natural log, of the untempered distribution; empty unless asked for.
         watched: log-probability of each watched id at the last position.
-        top: at each position the likeliest ids with their log-probabilities, the likeliest first; of two that are equally
+        top: likeliest ids at each position, with their log-probabilities, the likeliest first; of two that are equally
             likely the lower id.
     """
 
@@ -76,10 +76,10 @@ class EngineStats:
 
     Args:
         requests: served.
-        prompt_tokens: of every continuation's prompt: those of a request with n continuations count n times.
+        prompt_tokens: tokens of every continuation's prompt: those of a request with n continuations count n times.
         generated_tokens: sampled.
         computed_tokens: prompt tokens that no cache held, and generated ones.
-        seconds: in which it worked on requests.
+        seconds: seconds in which it worked on requests.
     """
 
     requests: int = 0
@@ -94,7 +94,8 @@ class EngineStats:
         Args:
             prompt_tokens: length of its prompt.
             generations: its continuations.
-            cached_tokens: of its prompt, for each continuation; None where `computed_tokens` is counted otherwise.
+            cached_tokens: number of cached tokens of its prompt, for each continuation; None where `computed_tokens` is
+                counted otherwise.
         """
         generated = sum(len(g.ids) for g in generations)
         self.requests += 1

@@ -30,7 +30,7 @@ class Server:
     Args:
         url: without a path.
         load: requests that it has or that wait for it.
-        failures: in a row.
+        failures: failures in a row.
         probe_at: None while it is live; else it is set aside and probed when a request comes after this time.
         reason: why it was last set aside.
     """
@@ -50,7 +50,7 @@ class Fleet:
     """Hands out servers.
 
     Args:
-        urls: of the servers.
+        urls: URLs of the servers.
         max_in_flight: requests of one server at once; the others wait in order.
         backoff: seconds until a failed server is probed, doubled with every failure in a row.
         give_up: seconds without a live server after which `slot` raises.
@@ -90,7 +90,7 @@ class Fleet:
         """A live server with room for one request.
 
         Args:
-            tree: that asks; may be empty.
+            tree: tree that asks; may be empty.
             avoid: servers that failed this request; they get it again only where no other is live.
 
         Raises:

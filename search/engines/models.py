@@ -22,7 +22,7 @@ class Served:
 
     Args:
         name: under which it is asked for.
-        names: that name and what was loaded under it, on any server.
+        names: that name and names of what was loaded under it, on any server.
         max_model_len: longest prompt plus continuation that every server takes.
     """
 
@@ -89,8 +89,8 @@ def serves(answer: Any, name: str, max_model_len: int) -> str | None:
     """Why a server cannot take requests for a model, as the end of a sentence; None if it can.
 
     Args:
-        answer: of ``/v1/models``, or the models in it.
-        name: of the model.
+        answer: answer of ``/v1/models``, or the models in it.
+        name: name of the model.
         max_model_len: longest prompt plus continuation that it must take.
     """
     cards = answer if isinstance(answer, list) else _cards(answer)

@@ -65,7 +65,7 @@ class ServerEngine:
     with ``--enable-prompt-tokens-details``; of several continuations of one prompt vLLM tells those of one.
 
     Args:
-        urls: of the servers, with or without ``/v1``.
+        urls: URLs of the servers, with or without ``/v1``.
         model: name under which the model is served; by default the one that the servers list.
         tokenizer: a tokenizer, or the model folder or hub name that holds it and the generation config.
         max_model_len: longest prompt plus continuation; by default what every server takes.
@@ -74,8 +74,8 @@ class ServerEngine:
         backoff: seconds before the second attempt, doubled before each further one, with up to a quarter of jitter.
         give_up: seconds without any live server after which the engine is gone.
         max_in_flight: requests of one server at once.
-        api_key: of the servers; by default the environment variable VLLM_API_KEY.
-        seed: of the jitter.
+        api_key: key of the servers; by default the environment variable VLLM_API_KEY.
+        seed: seed of the jitter.
         trust_remote_code: run code that comes with the tokenizer.
 
     Raises:

@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 _ids = itertools.count()
 
 
+# On a CPU. Seeded requests must be prefilled in one piece, so a batch has room for the longest prompt. The default block of
+# 128 tokens would keep the short prefixes that siblings share out of the cache.
+CPU_OPTIONS: dict[str, Any] = {"enable_chunked_prefill": False, "max_num_batched_tokens": 8192, "block_size": 32}
+
+
 async def settled() -> None:
     """Let whoever was answered ask for more: else its next request would miss a step.
 
@@ -146,11 +151,7 @@ def _start(model: str, options: dict[str, Any]) -> LLM:
 
     chosen: dict[str, Any] = {"enable_prefix_caching": True}
     if current_platform.is_cpu():
-        # Seeded requests must be prefilled in one piece on a CPU, and the memory share counts one NUMA node. The default
-        # block of 128 tokens would keep the short prefixes that siblings share out of the cache.
-        chosen |= {
-            "gpu_memory_utilization": 0.1, "enable_chunked_prefill": False, "max_num_batched_tokens": 8192, "block_size": 32,
-        }  # fmt: skip
+        chosen |= {**CPU_OPTIONS, "gpu_memory_utilization": 0.1}  # a share of one NUMA node
     try:
         with refusing_code(model):
             return LLM(model=model, **(chosen | options))

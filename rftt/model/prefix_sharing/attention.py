@@ -58,7 +58,7 @@ class _Calls:
         shapes: (R, Q, K) of each call.
         queries, keys: places of all of them in the packed row, call by call.
         back_N: where each token of the packed row stands among the queries.
-        allowed: of each call, shape (R, 1, Q, K).
+        allowed: mask of each call, shape (R, 1, Q, K).
     """
 
     shapes: tuple[tuple[int, int, int], ...]
@@ -72,8 +72,8 @@ class Plan:
     """How the rows of one packed row attend; made once a forward pass and handed to every layer.
 
     Args:
-        paths: of the packed row.
-        device: of the model.
+        paths: paths of the packed row.
+        device: device of the model.
     """
 
     def __init__(self, paths: Sequence[Path], device: torch.device) -> None:
@@ -160,8 +160,8 @@ def attention(
         query: shape (B, H, N, D); B is 1 with a plan.
         key, value: shape (B, H of keys, N, D).
         attention_mask: without a plan as for ``sdpa``; not read with one.
-        dropout: on the weights, which a plan cannot have.
-        scaling: of the scores; 1 ÷ √D by default.
+        dropout: dropout on the weights, which a plan cannot have.
+        scaling: scaling of the scores; 1 ÷ √D by default.
         shared_prefixes: how the packed row attends; None where rows are padded.
         options: what the model adds, e.g. ``sliding_window``.
 

@@ -22,7 +22,7 @@ class Path:
 
     Args:
         own: number of tokens that no row before it has; they stand together, and are the last ones of the path.
-        places: of all tokens of the row in the packed row, in their order, shape (own + shared,).
+        places: places of all tokens of the row in the packed row, in their order, shape (own + shared,).
     """
 
     own: int
@@ -38,7 +38,7 @@ class Packed:
         depth_N: number of tokens before each one in its row; the position that a model encodes.
         label_N: the id that each position predicts; `IGNORED` where none of the rows wants to know.
         source_BT: place whose output predicts target t of row b; −1 where the row has fewer targets.
-        paths: of the rows that add something, in the order of the packed row.
+        paths: paths of the rows that add something, in the order of the packed row.
         rows_tokens: tokens of all rows together, shared ones once a row.
     """
 

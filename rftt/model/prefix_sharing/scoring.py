@@ -18,7 +18,7 @@ class Scored:
 
     Args:
         logps_BT: log-probs, shape (B, T); 0 where there is no target.
-        entropy_BT: of the distributions that they come from, in nats; None where the head does not compute it.
+        entropy_BT: entropies of the distributions that they come from, in nats; None where the head does not compute it.
         padded: tokens of the rows with their padding.
         unique: tokens that were computed.
     """
@@ -54,10 +54,10 @@ def score(
     """Log-probs of completions.
 
     Args:
-        model: with TRL's fused head and the attention `attention.NAME`.
+        model: model with TRL's fused head and the attention `attention.NAME`.
         input_ids, attention_mask, kept: as in `rows_of`.
         layers: number of layers of the model.
-        context: in which the model computes, e.g. that of mixed precision.
+        context: context in which the model computes, e.g. that of mixed precision.
 
     Raises:
         CannotShare: the model has not handed on how its rows attend, so that tokens saw what they should not.
