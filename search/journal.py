@@ -102,6 +102,11 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
             yield json.loads(line)
 
 
+def json_bytes(record: Any) -> bytes:
+    """A record as UTF-8, with a question mark for each half of a character that Unicode cannot write alone."""
+    return json.dumps(record, ensure_ascii=False).encode(errors="replace")
+
+
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Write a whole file under a temporary name, flush it to the disk, rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)

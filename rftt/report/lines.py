@@ -74,7 +74,7 @@ def fitted(records: list[Record], limit: int) -> list[Record]:
 
 
 def _size(record: Record) -> int:
-    return len(json.dumps(record, ensure_ascii=False).encode(errors="replace"))
+    return len(json_bytes(record))
 
 
 def clip(text: Any, limit: int = MAX_CHARS) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -197,4 +196,4 @@ def chunks(
 
 def event(record: dict[str, Any]) -> bytes:
     """One server-sent event."""
-    return b"data: " + json.dumps(record, ensure_ascii=False).encode(errors="replace") + b"\n\n"
+    return b"data: " + json_bytes(record) + b"\n\n"
