@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, TypeGuard
 
+from search.journal import json_bytes
+
 Record = dict[str, Any]
 
 MODELS = ("base", "sft", "rl")

@@ -9,6 +9,7 @@ from typing import Any
 from rftt.serve.protocol import Ask
 from search.chain import ChainError, Step, holds_tags, parse, render
 from search.functions import RFTT, FunctionSet
+from search.journal import json_bytes
 from search.solution import Candidate, Solution
 
 THOUGHT_END = "</think>"
