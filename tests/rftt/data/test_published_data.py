@@ -11,6 +11,7 @@ from search.journal import read_jsonl
 
 SETTINGS = [
     "data.overlap=drop", "data.train_limit=4", "data.eval_limit=4", "search.rollouts=3", "search.max_depth=4",
+    "search.processes=1",
     "search.max_step_tokens=12", "eval.models=[base]", "eval.rollouts=[1,2]", "eval.samples=2", "eval.max_tokens=24",
     "eval.max_step_tokens=12", "eval.max_depth=3", "engine.max_model_len=1024", "eval.benchmarks=[aime24]",
     "model.functions=docs/examples/functions.yaml",  # no worked examples, which take more than so small a model has room for
