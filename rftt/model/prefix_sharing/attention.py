@@ -9,6 +9,7 @@ Registered with transformers as `NAME`. Without a `Plan` it is transformers' ``s
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property, lru_cache
@@ -177,6 +178,9 @@ def attention(
         )
     window = _window(module, dropout, options)
     shared_prefixes.used += 1
+    kind = query.device.type
+    if torch.is_autocast_enabled(kind):  # rotary positions have made float32 of queries and keys; `sdpa` casts them too
+        query, key, value = (x.to(torch.get_autocast_dtype(kind)) for x in (query, key, value))
     if query.is_cuda and query.dtype in (torch.float16, torch.bfloat16) and flash_is_right(query.device, query.dtype):
         found_NHD = _flash(query[0], key[0], value[0], shared_prefixes, scaling, window)
     else:
@@ -244,15 +248,15 @@ def _flash(
     flat = dict(plan.flat)
     places = flat.pop("places")
     key_MHD, value_MHD = (_gathered(x, places) for x in (key_HND, value_HND))
-    return varlen_attn(
-        query_HND.transpose(0, 1).contiguous(),
-        key_MHD,
-        value_MHD,
-        **flat,
-        scale=scaling,
-        window_size=(-1 if window is None else window - 1, 0),
-        enable_gqa=query_HND.shape[0] != key_HND.shape[0],
-    )
+    groups = query_HND.shape[0] // key_HND.shape[0]
+    if groups > 1:
+        if "enable_gqa" in inspect.signature(varlen_attn).parameters:
+            flat["enable_gqa"] = True
+        else:  # torch 2.11
+            key_MHD, value_MHD = (x.repeat_interleave(groups, 1) for x in (key_MHD, value_MHD))
+    window_size = (-1 if window is None else window - 1, 0)
+    query_NHD = query_HND.transpose(0, 1).contiguous()
+    return varlen_attn(query_NHD, key_MHD, value_MHD, **flat, scale=scaling, window_size=window_size)
 
 
 @lru_cache
@@ -261,15 +265,21 @@ def flash_is_right(device: torch.device, dtype: torch.dtype) -> bool:
     generator = torch.Generator(device="cpu").manual_seed(0)
     places = [np.arange(24), np.concatenate([np.arange(9), np.arange(24, 40)])]
     paths = [Path(24, places[0]), Path(16, places[1])]
-    query, key, value = (torch.randn(heads, 40, 64, generator=generator).to(device, dtype) for heads in (4, 2, 2))
+    states = [torch.randn(heads, 40, 64, generator=generator).to(device, dtype) for heads in (4, 2, 2)]
+    weights = torch.randn(40, 4, 64, generator=generator).to(device)
+
+    def told(kernel: Any, kind: torch.dtype, window: Window) -> list[torch.Tensor]:
+        given = [x.to(kind).requires_grad_() for x in states]
+        with torch.enable_grad(), torch.autocast(device.type, enabled=False):
+            found = kernel(*given, Plan(paths, device), None, window).float()
+            return [found, *torch.autograd.grad((found * weights).sum(), given)]
+
     try:
-        with torch.no_grad():
-            for window in (None, 7):
-                found = _flash(query, key, value, Plan(paths, device), None, window)
-                exact = _by_calls(query.float(), key.float(), value.float(), Plan(paths, device), None, window)
-                if (found.float() - exact).abs().max() > 0.05:
-                    return False
-    except (ImportError, RuntimeError, NotImplementedError):
+        for window in (None, 7):
+            pairs = zip(told(_flash, dtype, window), told(_by_calls, torch.float32, window), strict=True)
+            if any((found.float() - exact).abs().max() > 0.05 * exact.abs().max() for found, exact in pairs):
+                return False
+    except (ImportError, RuntimeError, TypeError, NotImplementedError):
         return False
     return True
 

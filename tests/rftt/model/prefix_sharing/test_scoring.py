@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from functools import partial
 
 import pytest
 import torch
@@ -89,6 +90,29 @@ def test_adapters_and_their_reference_see_the_packed_row():
     assert (on - off).abs().max() > 1e-2
 
 
+def test_under_autocast_the_attention_computes_in_its_type():
+    """Queries and keys come in float32 from rotary positions: kernels for half precision would be passed by."""
+    prompts, completions = forest()
+    ids, mask, kept = padded(prompts, completions)
+    real = mask[:, -kept:].bool()
+    seen, autocast = set(), partial(torch.autocast, "cpu", torch.bfloat16)
+    kernel = attention._by_calls
+
+    def watched(query, key, value, *rest):
+        seen.update(x.dtype for x in (query, key, value))
+        return kernel(query, key, value, *rest)
+
+    with torch.no_grad(), pytest.MonkeyPatch.context() as patch:
+        patch.setattr(attention, "_by_calls", watched)
+        found = score(build("qwen3", NAME), ids, mask, kept, layers=LAYERS, context=autocast()).logps_BT
+        exact, _ = row_by_row(build("qwen3", "sdpa"), prompts, completions)
+        with autocast():
+            plain, _ = row_by_row(build("qwen3", "sdpa"), prompts, completions)
+    assert seen == {torch.bfloat16}
+    apart, usual = ((x - exact)[real].abs().mean() for x in (found, plain))
+    assert 0 < apart < 1.5 * usual
+
+
 def test_without_a_plan_the_attention_is_that_of_transformers():
     prompts, completions = forest()
     ids, mask, _ = padded(prompts, completions)
@@ -124,7 +148,7 @@ def test_the_variable_length_kernel_gets_what_the_calls_compute(monkeypatch):
 
     from rftt.model.prefix_sharing.pack import pack
 
-    def played(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale, window_size, enable_gqa):
+    def played(query, key, value, cu_seq_q, cu_seq_k, max_q, max_k, *, scale, window_size, enable_gqa=False):
         found = []
         for (a, b), (c, d) in zip(_pairs(cu_seq_q), _pairs(cu_seq_k), strict=True):
             assert b - a <= max_q and d - c <= max_k
