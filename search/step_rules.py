@@ -20,6 +20,7 @@ _SENTENCE = re.compile(r"[^.!?]*(?:[.!?](?!\s|$)[^.!?]*)*[.!?]?(?:\s+|$)")
 _WORD = re.compile(r"[^\W_]+")
 _FORMULA = re.compile(r"\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]")
 _SAME_QUESTION = 0.85  # share of words in common, in order
+_TIMES = frozenset("second minute hour day week month year".split())
 _LEAST_PART = 5  # words; fewer may well be what a smaller question asks
 
 
@@ -78,8 +79,10 @@ def _is_new(draft: Draft) -> bool:
 
 
 def _is_smaller(draft: Draft) -> bool:
-    """Neither what is asked in much the same words, nor the part of it that asks."""
+    """Neither what is asked in much the same words, nor the part of it that asks; the same for another time is smaller."""
     one, other = words(draft.text), words(asked(draft.question))
+    if {w.rstrip("s") for w in one} & _TIMES != {w.rstrip("s") for w in other} & _TIMES:
+        return True
     part = len(one) >= _LEAST_PART and any(other[i : i + len(one)] == one for i in range(len(other)))
     return not part and SequenceMatcher(None, one, other, autojunk=False).ratio() < _SAME_QUESTION
 
@@ -94,6 +97,11 @@ def _computes(draft: Draft) -> bool:
         f not in formulas for f in _formulas(draft.text)
     )
     return bool(fresh) or lettered or new
+
+
+def _is_concrete(draft: Draft) -> bool:
+    """Holds a number, an equation or a formula in letters: more than the announcement of a step."""
+    return bool(numbers(draft.text)) or "=" in draft.text or bool(_formulas(draft.text))
 
 
 def _formulas(text: str) -> list[str]:
@@ -117,6 +125,7 @@ RULES: dict[str, StepRule] = {
     "smaller": StepRule("does not ask what the question asks", _is_smaller),
     "no_calculation": StepRule("calculates nothing", lambda d: not calculations(d.text)),
     "no_box": StepRule("states no final answer", lambda d: "\\boxed" not in d.text),
+    "concrete": StepRule("holds a number or a formula", _is_concrete),
     "computes": StepRule("has a new calculation or a new number", _computes),
     "arithmetic": StepRule("calculates rightly", lambda d: all(c.right for c in calculations(d.text))),
     "own_numbers": StepRule("takes no number from the examples", _own_numbers),
