@@ -2,8 +2,8 @@
 
 What it writes is checked by the rules of the function (`step_rules`). A step that breaks one is asked for once more, from
 what was wrong with it where the function says how, and left out when that does as well; when nothing is left of a function,
-the node does without it. A step that states a boxed answer ends the path and becomes what it is: the answering function. That
-one is never left out: an answer without a box gets the beginning of one to complete.
+the node does without it. A step that states a boxed answer ends the path and becomes what it is: the answering function.
+That one is never left out: an answer without a box gets the beginning of one to complete.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ _SENTENCE = re.compile(r"[^.!?]*(?:[.!?](?!\s|$)[^.!?]*)*[.!?]?(?:\s+|$)")
 _WORD = re.compile(r"[^\W_]+")
 _FORMULA = re.compile(r"\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]")
 _SAME_QUESTION = 0.85  # share of words in common, in order
-_TIMES = frozenset("second minute hour day week month year".split())
+_TIMES = frozenset(["second", "minute", "hour", "day", "week", "month", "year"])
 _LEAST_PART = 5  # words; fewer may well be what a smaller question asks
 
 
@@ -79,9 +79,10 @@ def _is_new(draft: Draft) -> bool:
 
 
 def _is_smaller(draft: Draft) -> bool:
-    """Neither what is asked in much the same words, nor the part of it that asks; the same for another time is smaller."""
+    """Neither what is asked in much the same words, nor the part of it that asks; the same for another unit of time is smaller."""
     one, other = words(draft.text), words(asked(draft.question))
-    if {w.rstrip("s") for w in one} & _TIMES != {w.rstrip("s") for w in other} & _TIMES:
+    times, wanted = ({w.rstrip("s") for w in found} & _TIMES for found in (one, other))
+    if times != wanted and len(times) == len(wanted):
         return True
     part = len(one) >= _LEAST_PART and any(other[i : i + len(one)] == one for i in range(len(other)))
     return not part and SequenceMatcher(None, one, other, autojunk=False).ratio() < _SAME_QUESTION

@@ -26,6 +26,7 @@ def draft(text, **values):
         ("smaller", "How many does she give away?", "So, how many pens are left?"),
         ("no_calculation", "There are 3 boxes.", "There are 3 * 40 = 120 pens."),
         ("no_box", "The number of pens.", "It is \\boxed{95}."),
+        ("concrete", "Let x = p - y.", "Calculate the number of pens."),
         ("computes", "120 - 25 = 95.", "3*40=120, as we said."),
         ("computes", "Half of them would be 60.", "She gives 25 away."),
         ("computes", "Let x = 120 - y.", "Now subtract the pens."),
@@ -45,6 +46,13 @@ def test_the_part_of_a_question_that_asks_is_not_smaller():
     copied = draft("How many logs does the carpenter still need?", question=question)
     assert broken(copied, ["smaller"]) == "smaller"
     assert broken(draft("How many blocks are made of 8 logs?", question=question), ["smaller"]) == ""
+
+
+def test_the_same_for_another_time_is_smaller():
+    question = "John volunteers at a shelter twice a month for 3 hours. How many hours does he volunteer per year?"
+    assert broken(draft("How many hours does he volunteer per month?", question=question), ["smaller"]) == ""
+    for same in ("How many hours does John volunteer per year?", "How many hours does he volunteer?"):
+        assert broken(draft(same, question=question), ["smaller"]) == "smaller"
 
 
 def test_a_step_that_its_limit_cut_is_not_whole():
