@@ -79,7 +79,7 @@ def _is_new(draft: Draft) -> bool:
 
 
 def _is_smaller(draft: Draft) -> bool:
-    """Neither what is asked in much the same words, nor the part of it that asks; the same for another unit of time is smaller."""
+    """Neither what is asked in much the same words, unless for another unit of time, nor the part of it that asks."""
     one, other = words(draft.text), words(asked(draft.question))
     times, wanted = ({w.rstrip("s") for w in found} & _TIMES for found in (one, other))
     if times != wanted and len(times) == len(wanted):
