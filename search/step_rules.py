@@ -19,6 +19,7 @@ TELLING = 13
 _SENTENCE = re.compile(r"[^.!?]*(?:[.!?](?!\s|$)[^.!?]*)*[.!?]?(?:\s+|$)")
 _WORD = re.compile(r"[^\W_]+")
 _FORMULA = re.compile(r"\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]")
+_RESULT = re.compile(r"=\s*\$?\s*([\d.,]*\d)")
 _SAME_QUESTION = 0.85  # share of words in common, in order
 _TIMES = frozenset(["second", "minute", "hour", "day", "week", "month", "year"])
 _LEAST_PART = 5  # words; fewer may well be what a smaller question asks
@@ -113,7 +114,8 @@ def _formulas(text: str) -> list[str]:
 
 
 def _own_numbers(draft: Draft) -> bool:
-    results = {c.stated for c in calculations(draft.text)}
+    """A number that an equation comes to is the step's own, whatever it is."""
+    results = {n for found in _RESULT.findall(draft.text) for n in numbers(found)}
     taken = (n for n in numbers(draft.text) if n in draft.foreign and n not in draft.known and n not in results)
     return not any(float(n) >= TELLING for n in taken)
 

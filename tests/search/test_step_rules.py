@@ -33,6 +33,7 @@ def draft(text, **values):
         ("computes", "Let the pens that are left be \\( p \\).", "She gives $25$ pens away."),
         ("arithmetic", "120 - 25 = 95.", "120 - 25 = 85."),
         ("own_numbers", "7 * 2 = 14 pens.", "There are 14 trays."),
+        ("own_numbers", "2 men * 6 hours a day * 7 days = $84.", "14 trays * 6 = 84."),
         ("own_numbers", "9 of them.", "84 - 9 are left."),
         ("boxed", "It is \\boxed{95}.", "It is 95."),
     ],
