@@ -18,7 +18,8 @@ from search.arithmetic import calculations, numbers
 TELLING = 13
 _SENTENCE = re.compile(r"[^.!?]*(?:[.!?](?!\s|$)[^.!?]*)*[.!?]?(?:\s+|$)")
 _WORD = re.compile(r"[^\W_]+")
-_FORMULA = re.compile(r"\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]")
+# Between signs of dollars that no space follows or precedes within: a price is none.
+_FORMULA = re.compile(r"\$(?=\S)[^$\n]*[^\s$]\$(?!\d)|\\\(.+?\\\)|\\\[.+?\\\]")
 _RESULT = re.compile(r"=\s*\$?\s*([\d.,]*\d)")
 _SAME_QUESTION = 0.85  # share of words in common, in order
 _TIMES = frozenset(["second", "minute", "hour", "day", "week", "month", "year"])

@@ -31,6 +31,7 @@ def draft(text, **values):
         ("computes", "Half of them would be 60.", "She gives 25 away."),
         ("computes", "Let x = 120 - y.", "Now subtract the pens."),
         ("computes", "Let the pens that are left be \\( p \\).", "She gives $25$ pens away."),
+        ("computes", "Let $p$ pens be left.", "She gives $25 away, so she gives $25 of them."),
         ("arithmetic", "120 - 25 = 95.", "120 - 25 = 85."),
         ("own_numbers", "7 * 2 = 14 pens.", "There are 14 trays."),
         ("own_numbers", "2 men * 6 hours a day * 7 days = $84.", "14 trays * 6 = 84."),
