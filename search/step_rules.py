@@ -20,7 +20,7 @@ _SENTENCE = re.compile(r"[^.!?]*(?:[.!?](?!\s|$)[^.!?]*)*[.!?]?(?:\s+|$)")
 _WORD = re.compile(r"[^\W_]+")
 # Between signs of dollars that no space follows or precedes within: a price is none.
 _FORMULA = re.compile(r"\$(?=\S)[^$\n]*[^\s$]\$(?!\d)|\\\(.+?\\\)|\\\[.+?\\\]")
-_RESULT = re.compile(r"=\s*\$?\s*([\d.,]*\d)")
+_RESULT = re.compile(r"=\s*-?\$?\s*([\d.,]*\d)")
 _SAME_QUESTION = 0.85  # share of words in common, in order
 _TIMES = frozenset(["second", "minute", "hour", "day", "week", "month", "year"])
 _LEAST_PART = 5  # words; fewer may well be what a smaller question asks
