@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from decimal import Decimal
 from fractions import Fraction
@@ -43,6 +44,12 @@ class Calculation:
 def numbers(text: str) -> list[str]:
     """Numbers of a text in one spelling: without separators of thousands, without zeros that say nothing."""
     return [_plain(found) for found in _NUMBERS.findall(text)]
+
+
+def all_used(question: str, steps: Iterable[str]) -> bool:
+    """Whether every number of a question stands in one of those steps that hold an equation; False where it has none."""
+    given = set(numbers(question))
+    return bool(given) and given <= {n for text in steps if "=" in text for n in numbers(text)}
 
 
 def calculations(text: str) -> list[Calculation]:

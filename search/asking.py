@@ -170,6 +170,24 @@ def read_step(text: str, function: Function, stopped: bool) -> tuple[str, bool]:
     return kept, stopped or bool(newline) or cut < len(line) or len(found) > most
 
 
+def begun_again(function: Function, fault: str, text: str) -> tuple[str, str]:
+    """How a line that broke a rule is begun in the second request for it.
+
+    Args:
+        function: function that was asked for.
+        fault: rule that the line broke.
+        text: the refused line.
+
+    Returns:
+        What its line of the transcript begins with, and the part of that which belongs to the step; both empty where it is
+        asked for as before.
+    """
+    if words := dict(function.continued).get(fault):
+        begun = text.rstrip(" .!?:;,") + words
+        return begun, begun
+    return dict(function.anew).get(fault, ""), ""
+
+
 def up_to_box(text: str) -> str:
     """A text up to the end of the line that states the first boxed answer; all of it where there is none."""
     lines = text.split("\n")

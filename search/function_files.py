@@ -12,7 +12,8 @@ r"""A token set as a YAML file: ``model.functions: FILE.yaml`` in a config, ``fu
 ``checking`` and ``correcting`` go together; a set without them has no merged chains. ``merge_prompt`` lets the model write
 the checking step, which is written by rule without it.
 
-A function may also say ``label``, ``form``, ``length``, ``sentences``, ``ends`` and ``valid`` (`search.functions.Function`).
+A function may also say ``label``, ``form``, ``length``, ``sentences``, ``ends``, ``valid``, ``continued``, ``anew``
+and ``unused`` (`search.functions.Function`); ``continued`` and ``anew`` map rules to words.
 With worked examples phase 1 asks by transcript; a line is one function with its text:
 
     examples:
@@ -75,6 +76,7 @@ def _plain_function(function: Function) -> dict[str, Any]:
     """A function without what it leaves at its default, but for its prompt and its children."""
     defaults = {f.name: f.default for f in dataclasses.fields(Function) if f.name not in ("prompt", "children")}
     values = {k: v for k, v in dataclasses.asdict(function).items() if k not in defaults or v != defaults[k]}
+    values |= {k: dict(values[k]) for k in ("continued", "anew") if k in values}
     return {k: list(v) if isinstance(v, tuple) else v for k, v in values.items()}
 
 
@@ -167,6 +169,18 @@ def _texts(value: Any, where: str) -> tuple[str, ...]:
     return tuple(_text(item, where) for item in value)
 
 
+def _words(value: Any, where: str) -> tuple[tuple[str, str], ...]:
+    if not isinstance(value, dict):
+        raise ValueError(f"{where} is {value!r}, expected a mapping from rules to words")
+    return tuple((_text(rule, where), _text(words, f"{where}.{rule}")) for rule, words in value.items())
+
+
+def _flag(value: Any, where: str) -> bool:
+    if not isinstance(value, bool):
+        raise ValueError(f"{where} is {value!r}, expected true or false")
+    return value
+
+
 def _count(value: Any, where: str) -> int:
     if type(value) is not int:
         raise ValueError(f"{where} is {value!r}, expected a whole number")
@@ -182,6 +196,7 @@ def _share(value: Any, where: str) -> float:
 # How the values of a function are read that are not text.
 _READ: dict[str, Callable[[Any, str], Any]] = {
     "children": _count, "length": _share, "sentences": _count, "ends": _texts, "valid": _texts,
+    "continued": _words, "anew": _words, "unused": _flag,
 }  # fmt: skip
 
 

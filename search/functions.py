@@ -42,6 +42,12 @@ class Function:
         ends: phase 1 keeps a step up to the first of these texts, which is kept.
         valid: rules (`search.step_rules.RULES`) that a step of phase 1 has to keep; one that breaks one is asked for once
             more, and left out when that does as well.
+        continued: (rule, words): a line of a transcript that breaks the rule is not asked for anew but continued after these
+            words, which take the place of the mark at its end.
+        anew: (rule, words): the second request for a line that breaks the rule begins with these words, which the step
+            leaves out.
+        unused: phase 1 offers it only while a number of the question stands in no equation of the steps so far: what is
+            left to find after that is what the question asks.
 
     Raises:
         ValueError: the name is not fit for a tag, the description is empty, there are no children, a number is out of its
@@ -58,6 +64,9 @@ class Function:
     sentences: int | None = None
     ends: tuple[str, ...] = ()
     valid: tuple[str, ...] = ("whole", "new")
+    continued: tuple[tuple[str, str], ...] = ()
+    anew: tuple[tuple[str, str], ...] = ()
+    unused: bool = False
 
     def __post_init__(self) -> None:
         if not NAME.fullmatch(self.name) or self.name == ROOT:
@@ -79,6 +88,11 @@ class Function:
             raise ValueError(f"functions: {self.name}.ends holds an empty text")
         if unknown := [rule for rule in self.valid if rule not in RULES]:
             raise ValueError(f"functions: {self.name}.valid: no rule {unknown[0]}, expected some of {', '.join(RULES)}")
+        for rule, words in (*self.continued, *self.anew):
+            if rule not in self.valid or not words.strip():
+                raise ValueError(
+                    f"functions: {self.name}: continued and anew name {rule}, expected words for one of its rules"
+                )
 
     @property
     def open(self) -> str:
@@ -272,15 +286,18 @@ RFTT = FunctionSet(
             length=0.125,
             ends=("?",),
             valid=(*_LINE, "asks", "smaller"),
+            anew=(("smaller", "First, about only one part of the problem:"), ("new", "About something else:")),
+            unused=True,
         ),
         Function(
             "next_step",
             "next step do exactly one step of reasoning",
-            "Write exactly one next step of the solution, and nothing after it.",
+            "Calculate exactly one new number that the solution needs, with the calculation and its result.",
             children=1,
-            label="Step",
+            label="Calculation",
             length=0.25,
-            valid=(*_LINE, "computes", "arithmetic"),
+            valid=(*_LINE, "concrete", "computes", "arithmetic"),
+            continued=(("concrete", ":"), ("computes", ", so")),
         ),
         Function(
             "direct_answer",

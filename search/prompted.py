@@ -1,9 +1,9 @@
 """Phase 1 policy: an un-tuned chat model performs each function because a prompt asks it to (RFTT, section 3.2).
 
-What it writes is checked by the rules of the function (`step_rules`). A step that breaks one is asked for once more, and
-left out when that does as well; when nothing is left of a function, the node does without it. A step that states a boxed
-answer ends the path and becomes what it is: the answering function. That one is never left out: an answer without a box gets
-the beginning of one to complete.
+What it writes is checked by the rules of the function (`step_rules`). A step that breaks one is asked for once more, from
+what was wrong with it where the function says how, and left out when that does as well; when nothing is left of a function,
+the node does without it. A step that states a boxed answer ends the path and becomes what it is: the answering function.
+That one is never left out: an answer without a box gets the beginning of one to complete.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 from rewards import extract_answer
-from search.arithmetic import numbers
-from search.asking import BOX, Request, read_step, up_to_box, way_of
+from search.arithmetic import all_used, numbers
+from search.asking import BOX, Request, begun_again, read_step, up_to_box, way_of
 from search.chain import holds_tags
 from search.config import DEFAULTS, SearchConfig
 from search.engines.engine import Engine, EngineError, Sampling
@@ -84,7 +84,7 @@ class PromptedPolicy:
 
     async def start(self, tree: Tree) -> int:
         tree.prompt_ids = self.way.start_ids(tree.question)
-        tree.root.options = self._options(tree.root.function, 0)
+        tree.root.options = self._options(tree, tree.root.function, ())
         return 0
 
     async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:
@@ -105,16 +105,15 @@ class PromptedPolicy:
                     )
                     spent += more
         elif poor:
-            again, more = await self._sample(tree, node, steps, asked, request, len(poor), f"{place}/again")
-            spent += more
-            for i, sample in zip(poor, again, strict=True):
-                samples[i] = sample
+            spent += await self._again(tree, node, steps, asked, request, samples, poor, place)
         if poor:
             counts.second(function, [(samples[i].function, samples[i].fault) for i in poor])
         kept = [s for s in samples if not s.fault or s.function == self.functions.answering]
-        return Expansion(self._children(node, function, steps, kept), spent, counts.counted)
+        return Expansion(self._children(tree, node, function, steps, kept), spent, counts.counted)
 
-    def _children(self, node: Node, function: str, steps: Sequence[Node], samples: Sequence[Sample]) -> list[Node]:
+    def _children(
+        self, tree: Tree, node: Node, function: str, steps: Sequence[Node], samples: Sequence[Sample]
+    ) -> list[Node]:
         prior, children = (node.options or {})[function], []
         kinds = {s.text: s for s in samples}  # a text that occurs twice is one child
         for sibling, sample in enumerate(kinds.values()):
@@ -122,7 +121,7 @@ class PromptedPolicy:
                 sibling += self.width(sample.function) * (1 + self.functions.names.index(function))
             ids = self.way.step_ids(sample.function, sample.text)
             child = Node(-1, None, sample.function, sibling, text=sample.text, ids=ids, prior=prior)
-            child.options = self._options(sample.function, len(steps) + 1)
+            child.options = self._options(tree, sample.function, [*steps, child])
             if not sample.text or holds_tags(sample.text, self.functions):
                 child.status = "malformed"
             elif sample.function == self.functions.answering:
@@ -169,6 +168,38 @@ class PromptedPolicy:
         texts, spent = await self._generate(tree, request, count, place)
         return [self._read(tree, node, steps, function, text, stopped) for text, stopped in texts], spent
 
+    async def _again(
+        self,
+        tree: Tree,
+        node: Node,
+        steps: Sequence[Node],
+        function: Function,
+        request: Request,
+        samples: list[Sample],
+        poor: Sequence[int],
+        place: str,
+    ) -> int:
+        """Asks once more for the samples that break a rule, which it replaces: as before, or from what their function
+        makes of them (`Function.continued`, `Function.anew`)."""
+        begun = {i: begun_again(function, samples[i].fault, samples[i].text) for i in poor if self.way.cuts}
+        alike = [i for i in poor if not begun.get(i, ("", ""))[0]]
+        spent = 0
+        if alike:
+            again, spent = await self._sample(tree, node, steps, function, request, len(alike), f"{place}/again")
+            for i, sample in zip(alike, again, strict=True):
+                samples[i] = sample
+        for i in poor:
+            if i in alike:
+                continue
+            said, kept = begun[i]
+            ids = encode(self.engine.tokenizer, f" {said}")
+            longest = max(1, request.max_tokens - (len(ids) if kept else 0))
+            mine = Request([*request.prompt_ids, *ids], longest, request.stop_ids)
+            [(rest, stopped)], more = await self._generate(tree, mine, 1, f"{place}/again{i}")
+            samples[i] = self._read(tree, node, steps, function, kept + rest, stopped)
+            spent += more
+        return spent
+
     async def _boxed(
         self,
         tree: Tree,
@@ -197,9 +228,12 @@ class PromptedPolicy:
             becomes, draft = answering, replace(draft, whole=True)
         return Sample(draft, becomes, broken(draft, self.functions[becomes].valid))
 
-    def _options(self, function: str, depth: int) -> dict[str, float]:
-        """What may follow; of a transcript only the answer where one more step would truncate the path."""
+    def _options(self, tree: Tree, function: str, steps: Sequence[Node]) -> dict[str, float]:
+        """What may follow the last of `steps`, a step of `function`; of a transcript only the answer where one more step
+        would truncate the path."""
         allowed = self.functions.prompted.get(function, ())
-        if self.way.cuts and depth + 1 >= self.config.max_depth and self.functions.answering in allowed:
+        if self.way.cuts and len(steps) + 1 >= self.config.max_depth and self.functions.answering in allowed:
             allowed = (self.functions.answering,)
+        if any(self.functions[name].unused for name in allowed) and all_used(tree.question, [s.text for s in steps]):
+            allowed = tuple(name for name in allowed if not self.functions[name].unused) or allowed
         return dict.fromkeys(allowed, 1.0 / max(len(allowed), 1))

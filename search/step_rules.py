@@ -18,8 +18,11 @@ from search.arithmetic import calculations, numbers
 TELLING = 13
 _SENTENCE = re.compile(r"[^.!?]*(?:[.!?](?!\s|$)[^.!?]*)*[.!?]?(?:\s+|$)")
 _WORD = re.compile(r"[^\W_]+")
-_FORMULA = re.compile(r"\$[^$\n]+\$|\\\(.+?\\\)|\\\[.+?\\\]")
+# Between signs of dollars that no space follows or precedes within: a price is none.
+_FORMULA = re.compile(r"\$(?=\S)[^$\n]*[^\s$]\$(?!\d)|\\\(.+?\\\)|\\\[.+?\\\]")
+_RESULT = re.compile(r"=\s*-?\$?\s*([\d.,]*\d)")
 _SAME_QUESTION = 0.85  # share of words in common, in order
+_TIMES = frozenset(["second", "minute", "hour", "day", "week", "month", "year"])
 _LEAST_PART = 5  # words; fewer may well be what a smaller question asks
 
 
@@ -78,8 +81,11 @@ def _is_new(draft: Draft) -> bool:
 
 
 def _is_smaller(draft: Draft) -> bool:
-    """Neither what is asked in much the same words, nor the part of it that asks."""
+    """Neither what is asked in much the same words, unless for another unit of time, nor the part of it that asks."""
     one, other = words(draft.text), words(asked(draft.question))
+    times, wanted = ({w.rstrip("s") for w in found} & _TIMES for found in (one, other))
+    if times != wanted and len(times) == len(wanted):
+        return True
     part = len(one) >= _LEAST_PART and any(other[i : i + len(one)] == one for i in range(len(other)))
     return not part and SequenceMatcher(None, one, other, autojunk=False).ratio() < _SAME_QUESTION
 
@@ -96,6 +102,11 @@ def _computes(draft: Draft) -> bool:
     return bool(fresh) or lettered or new
 
 
+def _is_concrete(draft: Draft) -> bool:
+    """Holds a number, an equation or a formula in letters: more than the announcement of a step."""
+    return bool(numbers(draft.text)) or "=" in draft.text or bool(_formulas(draft.text))
+
+
 def _formulas(text: str) -> list[str]:
     """Formulas that hold a letter, without spaces."""
     return [
@@ -104,7 +115,8 @@ def _formulas(text: str) -> list[str]:
 
 
 def _own_numbers(draft: Draft) -> bool:
-    results = {c.stated for c in calculations(draft.text)}
+    """A number that an equation comes to is the step's own, whatever it is."""
+    results = {n for found in _RESULT.findall(draft.text) for n in numbers(found)}
     taken = (n for n in numbers(draft.text) if n in draft.foreign and n not in draft.known and n not in results)
     return not any(float(n) >= TELLING for n in taken)
 
@@ -117,6 +129,7 @@ RULES: dict[str, StepRule] = {
     "smaller": StepRule("does not ask what the question asks", _is_smaller),
     "no_calculation": StepRule("calculates nothing", lambda d: not calculations(d.text)),
     "no_box": StepRule("states no final answer", lambda d: "\\boxed" not in d.text),
+    "concrete": StepRule("holds a number or a formula", _is_concrete),
     "computes": StepRule("has a new calculation or a new number", _computes),
     "arithmetic": StepRule("calculates rightly", lambda d: all(c.right for c in calculations(d.text))),
     "own_numbers": StepRule("takes no number from the examples", _own_numbers),

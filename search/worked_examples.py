@@ -54,7 +54,6 @@ RFTT_EXAMPLES = (
         "Tomas ran 17 km a week for 8 weeks. In the 5 weeks after that he ran 4 km a week more than before. How far did he "
         "run altogether?",
         (
-            ("analyze", "Work out each of the two periods alone and add them."),
             ("next_step", "In the first 8 weeks he ran 17 * 8 = 136 km."),
             ("subquestion", "How far did he run in each week of the second period?"),
             ("next_step", "4 km more than before is 17 + 4 = 21 km a week."),
@@ -68,6 +67,7 @@ RFTT_EXAMPLES = (
         "coat if she uses the voucher?",
         (
             ("clarify", "The coat costs $260 before a discount of 35% and a voucher of $19. Wanted: what Ines pays."),
+            ("analyze", "Find the discount, take it off the price, then take off the voucher."),
             ("subquestion", "By how much does the sale lower the price?"),
             ("next_step", "35% of $260 is 0.35 * 260 = $91."),
             ("next_step", "The price in the sale is 260 - 91 = $169."),

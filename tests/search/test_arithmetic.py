@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.arithmetic import calculations, numbers
+from search.arithmetic import all_used, calculations, numbers
 
 
 @pytest.mark.parametrize(
@@ -37,6 +37,12 @@ def test_what_is_part_of_more_is_left_alone(text):
 
 def test_numbers_have_one_spelling():
     assert numbers("1,200 and 007.50 and .5 and 3.0") == ["1200", "7.5", "0.5", "3"]
+
+
+def test_numbers_are_used_where_an_equation_holds_them():
+    question = "Jo has 3 boxes of 40 pens."
+    assert not all_used(question, ["There are 3 boxes of 40 pens."]) and not all_used("Who is it?", ["1 = 1"])
+    assert all_used(question, ["So far.", "3 * 40 = 120 pens."])
 
 
 def test_a_long_run_of_numbers_takes_no_time():

@@ -24,13 +24,13 @@ def test_the_examples_are_earlier_turns_and_each_line_begins_with_its_label():
     messages = transcript(RFTT, "What is 1 + 1?")
     assert [m["role"] for m in messages] == ["system", *["user", "assistant"] * len(RFTT.examples), "user"]
     assert all(f.begins in messages[0]["content"] for f in RFTT.functions[:5])
-    assert messages[2]["content"].startswith("Given: ") and "\nStep: 14 trays" in messages[2]["content"]
+    assert messages[2]["content"].startswith("Given: ") and "\nCalculation: 14 trays" in messages[2]["content"]
     assert messages[-1] == {"role": "user", "content": "What is 1 + 1?"}
 
 
 def test_a_function_is_chosen_by_beginning_its_line():
     text = TOKENIZER.decode(asked(STEP, [("analyze", "Add\nthem.")]).prompt_ids)
-    assert text.endswith("[user]What is 1 + 1?\n[assistant]Plan: Add them.\nStep:")
+    assert text.endswith("[user]What is 1 + 1?\n[assistant]Plan: Add them.\nCalculation:")
 
 
 def test_a_line_stops_at_its_end_and_a_question_at_its_mark():

@@ -54,7 +54,7 @@ def test_a_slip_is_told_in_one_line(tmp_path, old, new, told):
 ASKED = YAML.replace(
     "description: do exactly one step of reasoning",
     "description: do exactly one step of reasoning\n    label: Step\n    length: 0.25\n    sentences: 2\n    ends: [;]\n"
-    "    valid: [whole, computes]",
+    "    valid: [whole, computes]\n    continued: {computes: ', so'}\n    anew: {whole: 'In short:'}\n    unused: true",
 ).replace(
     "answering: solve", "examples:\n  - question: Why?\n    lines: [{plan: Think.}, {solve: So.}]\nanswering: solve"
 )
@@ -67,6 +67,7 @@ def test_how_steps_are_asked_for_and_worked_examples_are_read(tmp_path):
     step = functions["step"]
     assert (step.begins, step.limit(400), step.sentences, step.ends) == ("Step:", 100, 2, (";",))
     assert step.valid == ("whole", "computes") and functions.examples[0].lines == (("plan", "Think."), ("solve", "So."))
+    assert (step.continued, step.anew, step.unused) == ((("computes", ", so"),), (("whole", "In short:"),), True)
     path.write_text(write_functions(functions), encoding="utf-8")
     assert read_functions(path) == functions
 
@@ -74,6 +75,8 @@ def test_how_steps_are_asked_for_and_worked_examples_are_read(tmp_path):
 @pytest.mark.parametrize(
     ("old", "new", "told"),
     [
+        ("unused: true", "unused: often", "functions[2].unused is 'often', expected true or false"),
+        ("{whole: 'In short:'}", "[whole]", "functions[2].anew is ['whole'], expected a mapping from rules to words"),
         ("length: 0.25", "length: short", "functions[2].length is 'short', expected a share"),
         ("sentences: 2", "sentences: two", "functions[2].sentences is 'two', expected a whole number"),
         ("ends: [;]", "ends: ;", "functions[2].ends is ';', expected a list of texts"),

@@ -116,6 +116,11 @@ def test_braces_in_a_merge_prompt_are_text():
         ({"sentences": 0}, "think.sentences is 0"),
         ({"ends": ("",)}, "think.ends holds an empty text"),
         ({"valid": ("whole", "witty")}, "think.valid: no rule witty, expected some of whole, new"),
+        (
+            {"continued": (("computes", ", so"),)},
+            "think: continued and anew name computes, expected words for one of its",
+        ),
+        ({"anew": (("new", " "),)}, "think: continued and anew name new, expected words for one of its rules"),
     ],
 )
 def test_how_a_step_is_asked_for_is_checked(values, told):
@@ -131,4 +136,4 @@ def test_an_example_is_one_line_a_step():
 def test_each_prompted_function_is_shown_at_least_twice():
     shown = [name for example in RFTT.examples for name, _ in example.lines]
     assert all(shown.count(name) >= 2 for name in RFTT.names if RFTT[name].prompt)
-    assert RFTT["next_step"].begins == "Step:" and Function("next_step", "words").begins == "Next step:"
+    assert RFTT["next_step"].begins == "Calculation:" and Function("next_step", "words").begins == "Next step:"

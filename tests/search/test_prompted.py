@@ -17,7 +17,7 @@ GOOD = {
     "Given:": " Two ones.\n",
     "Plan:": " Add them.\n",
     "Smaller question:": " What is one?",
-    "Step:": " 1 + 1 = 2.\n",
+    "Calculation:": " 1 + 1 = 2.\n",
 }
 ANSWER = "It is \\boxed{2}.<eos>"
 
@@ -32,9 +32,8 @@ class Model:
     def __call__(self, prompt_ids, sampling):
         prompt = TOKENIZER.decode(prompt_ids)
         self.prompts.append(prompt)
-        label = next(
-            (label for label in GOOD if prompt.endswith(f"\n{label}") or prompt.endswith(f"]{label}")), "Rest:"
-        )
+        last = max(prompt.rfind("\n"), prompt.rfind("]")) + 1
+        label = next((label for label in GOOD if prompt[last:].startswith(label)), "Rest:")
         left = self.texts.get(label, [GOOD.get(label, ANSWER)])
         text = left.pop(0) if len(left) > 1 else left[0]
         ids = TOKENIZER(text)["input_ids"]
@@ -56,20 +55,55 @@ def expanded(model, function, **config):
 
 
 def test_a_step_that_breaks_a_rule_is_asked_for_once_more():
-    model = Model(Step=[" Add the numbers.\n", " 1 + 1 = 2.\n"])
+    model = Model(Given=[" 1 + 1 = 2.\n", " Two ones.\n"])
+    found = expanded(model, "clarify")
+    assert [n.text for n in found.children] == ["Two ones."] and model.prompts[0] == model.prompts[1]
+    assert found.steps == {"clarify": {"asked": 1, "no_calculation": 1, "retried": 1, "valid": 1}}
+
+
+def test_a_step_that_computes_nothing_is_continued():
+    model = Model(Calculation=[" There are 1 and 1.\n", " 1 + 1 = 2.\n"])
     found = expanded(model, "next_step")
-    assert [n.text for n in found.children] == ["1 + 1 = 2."]
+    assert [n.text for n in found.children] == ["There are 1 and 1, so 1 + 1 = 2."]
+    assert model.prompts[1].endswith("Calculation: There are 1 and 1, so")
     assert found.steps == {"next_step": {"asked": 1, "computes": 1, "retried": 1, "valid": 1}}
+
+
+def test_a_question_that_is_the_whole_problem_is_asked_for_anew():
+    model = Model(Smaller_question=[" What is 1 + 1?", " What is one?"])
+    found = expanded(model, "subquestion")
+    assert [n.text for n in found.children] == ["What is one?"]
+    assert model.prompts[1].endswith("Smaller question: First, about only one part of the problem:")
+
+
+def test_what_continues_a_step_counts_against_its_limit():
+    model = Model(Calculation=[" There are 1 and 1.\n", " " + "word " * 100])
+    found = expanded(model, "next_step", max_step_tokens=400)
+    assert found.children == [] and found.steps["next_step"]["whole"] == 1
+
+
+def test_no_smaller_question_is_offered_where_every_number_is_used():
+    policy, tree = PromptedPolicy(Model().engine(), RFTT, SearchConfig()), Tree("q", "What is 1 + 1?", "2")
+
+    async def run():
+        await policy.start(tree)
+        [child] = (await policy.expand(tree, tree.root, "next_step")).children
+        [plan] = (await policy.expand(tree, tree.root, "analyze")).children
+        return child.options, plan.options
+
+    after_step, after_plan = asyncio.run(run())
+    assert "subquestion" in tree.root.options and "subquestion" in after_plan
+    assert set(after_step) == {"next_step", "direct_answer"}
 
 
 @pytest.mark.parametrize("bad", [" Add the numbers.\n", "\n", " 1 + 1 = 3.\n", " " + "word " * 200])
 def test_a_step_that_stays_bad_is_left_out(bad):
-    found = expanded(Model(Step=[bad]), "next_step", max_step_tokens=400)
+    found = expanded(Model(Calculation=[bad]), "next_step", max_step_tokens=400)
     assert found.children == [] and found.steps["next_step"]["dropped"] == 1
 
 
 def test_a_step_with_a_box_is_the_answer_and_ends_the_path():
-    found = expanded(Model(Step=[" 1 + 1 = 2, so \\boxed{2}.\n"]), "next_step")
+    found = expanded(Model(Calculation=[" 1 + 1 = 2, so \\boxed{2}.\n"]), "next_step")
     [child] = found.children
     assert (child.function, child.status, child.options) == ("direct_answer", "answered", {})
     assert found.steps == {"next_step": {"asked": 1, "answered": 1}}

@@ -26,12 +26,15 @@ def draft(text, **values):
         ("smaller", "How many does she give away?", "So, how many pens are left?"),
         ("no_calculation", "There are 3 boxes.", "There are 3 * 40 = 120 pens."),
         ("no_box", "The number of pens.", "It is \\boxed{95}."),
+        ("concrete", "Let x = p - y.", "Calculate the number of pens."),
         ("computes", "120 - 25 = 95.", "3*40=120, as we said."),
         ("computes", "Half of them would be 60.", "She gives 25 away."),
         ("computes", "Let x = 120 - y.", "Now subtract the pens."),
         ("computes", "Let the pens that are left be \\( p \\).", "She gives $25$ pens away."),
+        ("computes", "Let $p$ pens be left.", "She gives $25 away, so she gives $25 of them."),
         ("arithmetic", "120 - 25 = 95.", "120 - 25 = 85."),
         ("own_numbers", "7 * 2 = 14 pens.", "There are 14 trays."),
+        ("own_numbers", "2 men * 6 hours a day * 7 days = $84.", "14 trays * 6 = 84."),
         ("own_numbers", "9 of them.", "84 - 9 are left."),
         ("boxed", "It is \\boxed{95}.", "It is 95."),
     ],
@@ -45,6 +48,13 @@ def test_the_part_of_a_question_that_asks_is_not_smaller():
     copied = draft("How many logs does the carpenter still need?", question=question)
     assert broken(copied, ["smaller"]) == "smaller"
     assert broken(draft("How many blocks are made of 8 logs?", question=question), ["smaller"]) == ""
+
+
+def test_the_same_for_another_time_is_smaller():
+    question = "John volunteers at a shelter twice a month for 3 hours. How many hours does he volunteer per year?"
+    assert broken(draft("How many hours does he volunteer per month?", question=question), ["smaller"]) == ""
+    for same in ("How many hours does John volunteer per year?", "How many hours does he volunteer?"):
+        assert broken(draft(same, question=question), ["smaller"]) == "smaller"
 
 
 def test_a_step_that_its_limit_cut_is_not_whole():
