@@ -161,10 +161,8 @@ async def measure(
         live_trees=arguments.live, chains_per_question=arguments.chains_each, exploration=arguments.exploration,
         temperature=arguments.temperature,
     )  # fmt: skip
-    memory = {} if arguments.memory is None else {"gpu_memory_utilization": arguments.memory}
-    engine = VLLMEngine(
-        arguments.model, max_model_len=arguments.context, dtype="bfloat16", enforce_eager=True, seed=config.seed, **memory
-    )
+    chosen = {"dtype": "bfloat16", "enforce_eager": True, "seed": config.seed, **arguments.options}
+    engine = VLLMEngine(arguments.model, max_model_len=arguments.context, **chosen)
     policy = make_policy("prompted", engine, config, functions)
 
     def keep(record: Record) -> None:
@@ -193,7 +191,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--exploration", type=float, default=2.0)
     parser.add_argument("--temperature", type=float, default=0.7)
-    parser.add_argument("--memory", type=float, help="share of the memory for vLLM")
+    parser.add_argument("--options", type=json.loads, default={}, help="options of vLLM, as JSON")
     parser.add_argument("--functions", help="YAML file with a token set; the model's own or the paper's by default")
     parser.add_argument("--show", action="store_true", help="only print the figures of what is done")
     arguments = parser.parse_args()
