@@ -10,12 +10,16 @@ from dataclasses import replace
 
 from search.functions import RFTT, Function
 
-_FINISH = "Finish the solution from here and put the final answer in \\boxed{}."
+# Where its lessons put it otherwise than pretrained models are asked.
+_LESSONS = {
+    "next_step": "Write exactly one next step of the solution, and nothing after it.",
+    "direct_answer": "Finish the solution from here and put the final answer in \\boxed{}.",
+}
 
 
 def _taught(function: Function) -> Function:
     answers = function.name == RFTT.answering
-    prompt = _FINISH if answers else function.prompt
+    prompt = _LESSONS.get(function.name, function.prompt)
     return Function(function.name, function.description, prompt, children=1 if answers else 2, valid=())
 
 
