@@ -76,3 +76,10 @@ def refusing_code(source: str | Path) -> Iterator[None]:
         if ASKS in str(error):
             raise CodeRefused(source) from error
         raise
+
+
+def first_line(error: Exception) -> str:
+    """What a library's error says, in one line; pydantic's first line only counts what is wrong."""
+    listed = getattr(error, "errors", None)
+    said = str(listed()[0]["msg"]) if callable(listed) else str(error)
+    return next((line.strip() for line in said.splitlines() if line.strip()), type(error).__name__)

@@ -26,7 +26,7 @@ from search.accounting import CountedEngine
 from search.config import INFERENCE
 from search.engines.engine import EngineError
 from search.journal import Journal
-from search.loading import CodeRefused, load_model_config
+from search.loading import CodeRefused, first_line, load_model_config
 from search.show import show
 
 LONGEST_CONTEXT = 8192  # of models that allow more; engine.max_model_len asks for more
@@ -112,7 +112,7 @@ def _context(model: str, trust_remote_code: bool) -> int:
     except CodeRefused as error:
         raise UsageError(str(error)) from error
     except (OSError, ValueError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = first_line(error)
         raise UsageError(f"{model}: no such model ({reason}); give a model folder or a hub name") from error
     return min(allowed, LONGEST_CONTEXT)
 

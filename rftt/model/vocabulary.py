@@ -24,7 +24,7 @@ from rftt.model.templates import ask_as_configured
 from search.function_files import FILE as FUNCTIONS
 from search.function_files import write_functions
 from search.functions import RFTT, FunctionSet
-from search.loading import CodeRefused, load_model, load_model_config, load_tokenizer
+from search.loading import CodeRefused, first_line, load_model, load_model_config, load_tokenizer
 from search.prompt import end_of_turn, question_ids
 
 MARKER = "functional_tokens.json"  # written into a model folder made here: what was added, from what, with which seed
@@ -293,7 +293,7 @@ def loading(source: str) -> Iterator[None]:
     except CodeRefused as error:
         raise UsageError(str(error)) from error
     except (OSError, ValueError, KeyError, SafetensorError) as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = first_line(error)
         remedy = "mend the folder" if Path(source).is_dir() else "give a local model folder, or a hub name while online"
         raise UsageError(f"cannot load model {source}: {reason[:200]}; {remedy}") from error
 

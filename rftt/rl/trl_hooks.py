@@ -33,6 +33,7 @@ from rftt.rl import batches
 from rftt.rl.rollout import Rollout
 from rftt.rl.sampler import FunctionalSampler, Turn
 from search.engines import Engine
+from search.loading import first_line
 from search.mcts import derived_seed
 
 WRITTEN_FOR = "1.16.0"
@@ -59,7 +60,7 @@ def engine_options(options: dict[str, Any]) -> Iterator[None]:
             assert build is not None
             return build(**{**chosen, **options})
         except (ValueError, RuntimeError, OSError) as error:
-            reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+            reason = first_line(error)
             raise UsageError(
                 f"vLLM cannot start for RL: {reason} (rl.trainer.vllm_gpu_memory_utilization, engine.max_model_len and "
                 "engine.options decide what fits)"

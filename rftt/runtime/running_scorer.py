@@ -18,7 +18,7 @@ from rftt.config import Config
 from rftt.config.sections import PRMConfig
 from rftt.errors import UsageError
 from search.engines.engine import EngineError, EngineGone
-from search.loading import CodeRefused, load_tokenizer
+from search.loading import CodeRefused, first_line, load_tokenizer
 
 
 class RunningScorer:
@@ -106,7 +106,7 @@ def _served(prm: PRMConfig) -> ServerPRM:
     except CodeRefused as error:
         raise UsageError(str(CodeRefused(prm.path, "prm.trust_remote_code"))) from error
     except (OSError, ValueError) as error:
-        reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = first_line(error)
         raise UsageError(
             f"prm.path: {prm.path}: no tokenizer ({reason}); give the folder of the served model"
         ) from error

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from search.engines.apart import Apart, kind_of
 from search.engines.engine import FORBIDDING, EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
 from search.engines.vllm_changes import CountedSchedule, prepare_environment
-from search.loading import CodeRefused, refusing_code
+from search.loading import CodeRefused, first_line, refusing_code
 from search.prompt import end_ids
 
 if TYPE_CHECKING:
@@ -158,7 +158,7 @@ def _start(model: str, options: dict[str, Any]) -> LLM:
     except CodeRefused as error:
         raise EngineError(str(error)) from error
     except (ValueError, RuntimeError, OSError) as error:
-        reason = next((line.strip() for line in str(error).splitlines() if line.strip()), type(error).__name__)
+        reason = first_line(error)
         raise EngineError(
             f"vLLM cannot start on {model}: {reason} (engine.max_model_len, engine.options.gpu_memory_utilization or "
             "VLLM_CPU_KVCACHE_SPACE decide what fits)"

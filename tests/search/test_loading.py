@@ -130,3 +130,17 @@ def test_where_it_is_trusted_it_runs(own, tmp_path):
 def test_servers_are_started_with_it():
     assert "--trust-remote-code" not in server_flags(from_dict({}))
     assert "--trust-remote-code" in server_flags(from_dict({"model": {"trust_remote_code": True}}))
+
+
+def test_what_a_library_says_fits_one_line():
+    from pydantic import TypeAdapter, ValidationError
+
+    from search.loading import first_line
+
+    assert first_line(ValueError("\n  out of memory\nmore")) == "out of memory"
+    assert first_line(OSError()) == "OSError"
+    try:
+        TypeAdapter(int).validate_python("no number")
+    except ValidationError as error:
+        assert str(error).startswith("1 validation error")
+        assert first_line(error).startswith("Input should be a valid integer")

@@ -75,7 +75,8 @@ def ended(pid):
 def test_an_interrupt_that_reaches_only_the_parent_ends_the_children_too(tmp_path):
     child = f"import os, time; open({str(tmp_path)!r} + '/' + str(os.getpid()), 'w'); time.sleep(120)"
     code = (
-        "import sys; from rftt.runtime.children import run_children; "
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "  # a background job ignores it
+        "from rftt.runtime.children import run_children; "
         f"run_children([[sys.executable, '-c', {child!r}]] * 3, 2)"
     )
     parent = subprocess.Popen(python(code), cwd=Path(__file__).resolve().parents[3], stderr=subprocess.DEVNULL)
