@@ -40,6 +40,8 @@ def main(argv: list[str] | None = None) -> int:
     parser.add_argument("--python", default="3.12", help="its version of Python (default: 3.12)")
     parser.add_argument("--vllm", default="0.26.0", help="version of vLLM; none leaves it out (default: 0.26.0)")
     parser.add_argument("--without", nargs="*", default=[], metavar="NAME", help="packages to leave out")
+    parser.add_argument("--lean", action="store_true", help="leave out what is in lean.txt: one GPU of compute capability "
+                        "9.0, a dense model, nothing quantized")  # fmt: skip
     parser.add_argument("--no-wheels", action="store_true", help="leave all wheels out")
     parser.add_argument("--wheels", type=Path, help="folder of wheels, filled where it lacks some (default: temporary)")
     parser.add_argument("--pip", nargs="*", default=[], metavar="OPTION", help="options of pip")
@@ -100,8 +102,12 @@ def _fetch(arguments: argparse.Namespace, folder: Path) -> None:
     for name, version in sorted(needed.items()):
         if before := present.get(name):
             print(f"note: {name} {version} is carried, the machine has {before}", file=sys.stderr)
-    left_out = set(arguments.without)
+    lean = (HERE / "lean.txt").read_text(encoding="utf-8").split() if arguments.lean else []
+    left_out = {*arguments.without, *lean}
     wheels.fetch({n: v for n, v in needed.items() if n not in left_out}, folder, arguments.python, arguments.pip)
+    if files := [name for name in lean if "/" in name]:
+        for wheel in folder.glob("vllm-*.whl"):
+            wheels.slim(wheel, files)
 
 
 if __name__ == "__main__":

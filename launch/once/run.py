@@ -72,6 +72,7 @@ class Sitting:
             )  # fmt: skip
             places.append(site)
         environment = {**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1"}
+        environment.setdefault("VLLM_USE_FLASHINFER_SAMPLER", "0")  # `pack.py --lean` leaves FlashInfer out
         environment["PYTHONPATH"] = os.pathsep.join([*map(str, places), os.environ.get("PYTHONPATH", "")]).rstrip(
             os.pathsep
         )
@@ -110,7 +111,7 @@ class Sitting:
             left = self.deadline - begun
             share = left * SHARES[phase] / sum(SHARES[n] for n in names[number:])
             if phase == "eval":
-                self._evaluate(environment, settings, left)
+                self._evaluate(environment, left)
                 self.row(phase, begun, "see the table of models")
                 continue
             grace = min(GRACE.get(phase, 0.0), share / 3)
@@ -122,19 +123,14 @@ class Sitting:
             if code and phase == "tokens":
                 break
 
-    def _evaluate(self, environment: Mapping[str, str], settings: Sequence[str], seconds: float) -> None:
+    def _evaluate(self, environment: Mapping[str, str], seconds: float) -> None:
         """All models at once, on the same GPU; what is not measured in time is counted from its samples."""
         models = [m for m in MODELS if m == "base" or (self.run / m / "final").exists()]
         path = str(self.run / "config.yaml")
-        room = [o for o in settings if o.startswith("engine.options")] or [
-            f"engine.options={json.dumps({'gpu_memory_utilization': round(0.9 / len(models), 2), 'enforce_eager': True})}"
-        ]
-        if "engine.name=transformers" in settings:
-            room = []
         running = []
         for model in models:
             log = open(self.out / f"eval-{model}.log", "ab")  # noqa: SIM115 (closed with the process)
-            command = [sys.executable, "-m", "rftt.cli", "eval", path, "--model", model, *room]
+            command = [sys.executable, "-m", "rftt.cli", "eval", path, "--model", model]
             running.append((self._start(command, environment, log), log))
         end = time.monotonic() + seconds
         for process, log in running:

@@ -10,6 +10,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import zipfile
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
@@ -85,6 +86,26 @@ def fetch(packages: Mapping[str, str], folder: Path, python: str, pip: Iterable[
              *pip, f"{name}=={version}"],
             check=True,
         )  # fmt: skip
+
+
+def slim(wheel: Path, unneeded: Sequence[str]) -> None:
+    """Take files out of a wheel, and store the others as they are, which the pieces compress better.
+
+    Args:
+        wheel: the wheel, which is replaced.
+        unneeded: what the names of the files begin with.
+    """
+    slimmer = wheel.with_suffix(".slim")
+    with zipfile.ZipFile(wheel) as before, zipfile.ZipFile(slimmer, "w", zipfile.ZIP_STORED) as after:
+        for entry in before.infolist():
+            if entry.filename.startswith(tuple(unneeded)):
+                continue
+            content = before.read(entry)
+            if entry.filename.endswith(".dist-info/RECORD"):
+                kept = [x for x in content.splitlines(True) if not x.decode().startswith(tuple(unneeded))]
+                content = b"".join(kept)
+            after.writestr(entry.filename, content)
+    slimmer.replace(wheel)
 
 
 def read_present(path: Path) -> dict[str, str]:

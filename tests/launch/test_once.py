@@ -160,3 +160,26 @@ def test_a_sitting_in_miniature_ends_in_time_with_a_table(tmp_path):
     # Far more was asked for than there was time: the search and both trainings ended early, and whole.
     assert "time is up" in (results / "search.log").read_text()
     assert "time is up" in (results / "sft.log").read_text() and "time is up" in (results / "rl.log").read_text()
+
+
+def test_a_wheel_is_rid_of_what_one_gpu_does_not_call(tmp_path):
+    import zipfile
+
+    import wheels
+
+    wheel = tmp_path / "vllm-1.0-py3-none-any.whl"
+    files = {
+        "vllm/__init__.py": "x = 1\n",
+        "vllm/_big.so": "0" * 1000,
+        "vllm-1.0.dist-info/RECORD": "vllm/__init__.py,,\nvllm/_big.so,,\n",
+    }
+    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+        for name, text in files.items():
+            archive.writestr(name, text)
+    wheels.slim(wheel, ["vllm/_big"])
+    with zipfile.ZipFile(wheel) as archive:
+        assert {n: archive.read(n).decode() for n in archive.namelist()} == {
+            "vllm/__init__.py": "x = 1\n", "vllm-1.0.dist-info/RECORD": "vllm/__init__.py,,\n",
+        }  # fmt: skip
+        assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+    assert list(tmp_path.iterdir()) == [wheel]
