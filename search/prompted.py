@@ -181,17 +181,15 @@ class PromptedPolicy:
     ) -> int:
         """Asks once more for the samples that break a rule, which it replaces: as before, or from what their function
         makes of them (`Function.continued`, `Function.anew`)."""
-        begun = {i: begun_again(function, samples[i].fault, samples[i].text) for i in poor if self.way.cuts}
-        alike = [i for i in poor if not begun.get(i, ("", ""))[0]]
+        asked = {i: begun_again(function, samples[i].fault, samples[i].text) for i in poor if self.way.cuts}
+        begun = {i: beginning for i, beginning in asked.items() if beginning[0]}
+        alike = [i for i in poor if i not in begun]
         spent = 0
         if alike:
             again, spent = await self._sample(tree, node, steps, function, request, len(alike), f"{place}/again")
             for i, sample in zip(alike, again, strict=True):
                 samples[i] = sample
-        for i in poor:
-            if i in alike:
-                continue
-            said, kept = begun[i]
+        for i, (said, kept) in begun.items():
             ids = encode(self.engine.tokenizer, f" {said}")
             longest = max(1, request.max_tokens - (len(ids) if kept else 0))
             mine = Request([*request.prompt_ids, *ids], longest, request.stop_ids)

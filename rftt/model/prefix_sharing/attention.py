@@ -250,13 +250,21 @@ def _flash(
     key_MHD, value_MHD = (_gathered(x, places) for x in (key_HND, value_HND))
     groups = query_HND.shape[0] // key_HND.shape[0]
     if groups > 1:
-        if "enable_gqa" in inspect.signature(varlen_attn).parameters:
+        if _takes_groups():
             flat["enable_gqa"] = True
         else:  # torch 2.11
             key_MHD, value_MHD = (x.repeat_interleave(groups, 1) for x in (key_MHD, value_MHD))
     window_size = (-1 if window is None else window - 1, 0)
     query_NHD = query_HND.transpose(0, 1).contiguous()
     return varlen_attn(query_NHD, key_MHD, value_MHD, **flat, scale=scaling, window_size=window_size)
+
+
+@lru_cache
+def _takes_groups() -> bool:
+    """Whether torch's kernel takes fewer heads of keys than of queries; asked once, not in every layer."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    return "enable_gqa" in inspect.signature(varlen_attn).parameters
 
 
 @lru_cache
