@@ -59,8 +59,7 @@ def main(argv: list[str] | None = None) -> int:
             if source := getattr(arguments, name):
                 files[f"{name}.jsonl"] = _first_lines(source, work / f"{name}.jsonl", arguments.questions)
         if not arguments.no_wheels:
-            files["wheels"] = arguments.wheels or work / "wheels"
-            _fetch(arguments, files["wheels"])
+            files["wheels"] = _wheels(arguments, arguments.wheels or work / "downloads", work / "wheels")
         loads = pieces.cut(files, arguments.out, arguments.most << 20)
     for name in SCRIPTS:
         shutil.copy(HERE / name, arguments.out / name)
@@ -94,8 +93,8 @@ def _first_lines(source: Path, target: Path, most: int) -> Path:
     return target
 
 
-def _fetch(arguments: argparse.Namespace, folder: Path) -> None:
-    """The wheels that the machine lacks; says what is carried although the machine has another version."""
+def _wheels(arguments: argparse.Namespace, downloads: Path, carried: Path) -> Path:
+    """A folder of the wheels that the machine lacks; says what is carried although the machine has another version."""
     present = wheels.read_present(arguments.present)
     wanted = [*WANTED, *([] if arguments.vllm == "none" else [f"vllm=={arguments.vllm}"])]
     needed = wheels.missing(wheels.resolve(wanted, present, arguments.python), present)
@@ -104,10 +103,14 @@ def _fetch(arguments: argparse.Namespace, folder: Path) -> None:
             print(f"note: {name} {version} is carried, the machine has {before}", file=sys.stderr)
     lean = (HERE / "lean.txt").read_text(encoding="utf-8").split() if arguments.lean else []
     left_out = {*arguments.without, *lean}
-    wheels.fetch({n: v for n, v in needed.items() if n not in left_out}, folder, arguments.python, arguments.pip)
-    if files := [name for name in lean if "/" in name]:
-        for wheel in folder.glob("vllm-*.whl"):
-            wheels.slim(wheel, files)
+    chosen = {name: version for name, version in needed.items() if name not in left_out}
+    carried.mkdir()
+    for wheel in wheels.fetch(chosen, downloads, arguments.python, arguments.pip):
+        if lean and wheel.name.startswith("vllm-"):
+            wheels.slim(wheel, carried / wheel.name, [name for name in lean if "/" in name])
+        else:
+            shutil.copy(wheel, carried / wheel.name)
+    return carried
 
 
 if __name__ == "__main__":

@@ -63,7 +63,7 @@ def missing(needed: Mapping[str, str], present: Mapping[str, str]) -> dict[str, 
     return {name: version for name, version in needed.items() if there.get(name, "-") not in (version, "")}
 
 
-def fetch(packages: Mapping[str, str], folder: Path, python: str, pip: Iterable[str] = ()) -> None:
+def fetch(packages: Mapping[str, str], folder: Path, python: str, pip: Iterable[str] = ()) -> list[Path]:
     """Download one wheel for each package, without what it needs.
 
     Args:
@@ -72,13 +72,19 @@ def fetch(packages: Mapping[str, str], folder: Path, python: str, pip: Iterable[
         python: version of Python on the machine.
         pip: further options of pip, e.g. an index.
 
+    Returns:
+        Their files in `folder`, which may hold others as well.
+
     Raises:
         subprocess.CalledProcessError: pip finds no wheel that fits; it has said why.
     """
     folder.mkdir(parents=True, exist_ok=True)
     platforms = [word for tag in TAGS for word in ("--platform", f"{tag}_x86_64")]
+    found = []
     for name, version in packages.items():
-        if list(folder.glob(f"{name.replace('-', '_')}-{version}-*.whl")):
+        files = f"{name.replace('-', '_')}-{version}-*.whl"
+        if there := list(folder.glob(files)):
+            found += there
             continue
         subprocess.run(
             [sys.executable, "-m", "pip", "download", "-q", "--disable-pip-version-check", "--no-deps",
@@ -86,16 +92,18 @@ def fetch(packages: Mapping[str, str], folder: Path, python: str, pip: Iterable[
              *pip, f"{name}=={version}"],
             check=True,
         )  # fmt: skip
+        found += folder.glob(files)
+    return found
 
 
-def slim(wheel: Path, unneeded: Sequence[str]) -> None:
+def slim(wheel: Path, slimmer: Path, unneeded: Sequence[str]) -> None:
     """Take files out of a wheel, and store the others as they are, which the pieces compress better.
 
     Args:
-        wheel: the wheel, which is replaced.
+        wheel: the wheel.
+        slimmer: file for what is left of it.
         unneeded: what the names of the files begin with.
     """
-    slimmer = wheel.with_suffix(".slim")
     with zipfile.ZipFile(wheel) as before, zipfile.ZipFile(slimmer, "w", zipfile.ZIP_STORED) as after:
         for entry in before.infolist():
             if entry.filename.startswith(tuple(unneeded)):
@@ -105,7 +113,6 @@ def slim(wheel: Path, unneeded: Sequence[str]) -> None:
                 kept = [x for x in content.splitlines(True) if not x.decode().startswith(tuple(unneeded))]
                 content = b"".join(kept)
             after.writestr(entry.filename, content)
-    slimmer.replace(wheel)
 
 
 def read_present(path: Path) -> dict[str, str]:

@@ -9,7 +9,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 # The tutorial has a test of its own, which runs it whole.
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
-MARKS = ("needs a GPU", "takes some minutes", "takes hours", "keeps running")
+MARKS = ("needs a GPU", "needs another program", "takes some minutes", "takes hours", "keeps running")
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 
 

@@ -66,7 +66,7 @@ def test_a_command_exists_with_its_options(page, line):
         assert all((ROOT / word).exists() for word in words[1:] if word.startswith("tests"))
         assert "-m" not in words or words[words.index("-m") + 1].split()[-1] in MARKERS
     else:
-        assert name in ("mkdir", "cp", "echo", "pre-commit")
+        assert name in ("mkdir", "cp", "echo", "pre-commit", "lm_eval", "pip")
 
 
 def test_links_lead_somewhere():

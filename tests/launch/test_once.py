@@ -162,24 +162,39 @@ def test_a_sitting_in_miniature_ends_in_time_with_a_table(tmp_path):
     assert "time is up" in (results / "sft.log").read_text() and "time is up" in (results / "rl.log").read_text()
 
 
-def test_a_wheel_is_rid_of_what_one_gpu_does_not_call(tmp_path):
+def test_what_one_gpu_does_not_call_is_left_out_of_the_loads_and_stays_in_the_downloads(tmp_path, monkeypatch):
+    import argparse
     import zipfile
 
+    import pack
     import wheels
 
-    wheel = tmp_path / "vllm-1.0-py3-none-any.whl"
+    downloads = tmp_path / "downloads"
+    downloads.mkdir()
     files = {
         "vllm/__init__.py": "x = 1\n",
-        "vllm/_big.so": "0" * 1000,
-        "vllm-1.0.dist-info/RECORD": "vllm/__init__.py,,\nvllm/_big.so,,\n",
+        "vllm/vllm_flash_attn/_vllm_fa2_C.abi3.so": "0" * 1000,
+        "vllm-0.26.0.dist-info/RECORD": "vllm/__init__.py,,\nvllm/vllm_flash_attn/_vllm_fa2_C.abi3.so,,\n",
     }
-    with zipfile.ZipFile(wheel, "w", zipfile.ZIP_DEFLATED) as archive:
+    with zipfile.ZipFile(downloads / "vllm-0.26.0-py3-none-any.whl", "w", zipfile.ZIP_DEFLATED) as archive:
         for name, text in files.items():
             archive.writestr(name, text)
-    wheels.slim(wheel, ["vllm/_big"])
-    with zipfile.ZipFile(wheel) as archive:
-        assert {n: archive.read(n).decode() for n in archive.namelist()} == {
-            "vllm/__init__.py": "x = 1\n", "vllm-1.0.dist-info/RECORD": "vllm/__init__.py,,\n",
+    (downloads / "trl-1.16.0-py3-none-any.whl").write_bytes(b"trl")
+    (downloads / "another-1.0-py3-none-any.whl").write_bytes(b"of another day")
+    needed = {"vllm": "0.26.0", "trl": "1.16.0"}
+    monkeypatch.setattr(wheels, "resolve", lambda *_: needed)
+
+    def carried(name: str, lean: bool) -> dict[str, bytes]:
+        options = {"present": ONCE / "present.txt", "vllm": "0.26.0", "python": "3.12", "without": [], "pip": []}
+        folder = pack._wheels(argparse.Namespace(lean=lean, **options), downloads, tmp_path / name)
+        assert {path.name for path in folder.iterdir()} == {
+            "vllm-0.26.0-py3-none-any.whl", "trl-1.16.0-py3-none-any.whl",
         }  # fmt: skip
-        assert all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
-    assert list(tmp_path.iterdir()) == [wheel]
+        with zipfile.ZipFile(folder / "vllm-0.26.0-py3-none-any.whl") as archive:
+            assert not lean or all(entry.compress_type == zipfile.ZIP_STORED for entry in archive.infolist())
+            return {name: archive.read(name).decode() for name in archive.namelist()}
+
+    assert carried("lean", lean=True) == {
+        "vllm/__init__.py": "x = 1\n", "vllm-0.26.0.dist-info/RECORD": "vllm/__init__.py,,\n",
+    }  # fmt: skip
+    assert carried("whole", lean=False) == files
