@@ -147,12 +147,20 @@ def at_work(folder: Path) -> int:
         if int(process.name) == os.getpid():
             continue
         try:
-            files = {os.readlink(link) for link in (process / "fd").iterdir()}
             named = str(folder).encode() in (process / "cmdline").read_bytes()
+            files = [target(link) for link in (process / "fd").iterdir()]
         except OSError:
-            continue
+            continue  # it has ended
         count += named or any(name.startswith(f"{folder}/") for name in files)
     return count
+
+
+def target(descriptor: Path) -> str:
+    """What an open file of a process is; nothing for one that was closed meanwhile."""
+    try:
+        return os.readlink(descriptor)
+    except OSError:
+        return ""
 
 
 def locks(folder: Path) -> int:
