@@ -6,7 +6,8 @@ Needs a run of configs/toy.yaml with its SFT model, which `make quickstart` leav
 (its own sampling, our grader as its reward) and ours (`flat`: the same plain samples; `uct`: trees) take the same model,
 questions, batch, KL and engine options, each in a process of its own, one after the other and `--repeat` times over. Paths
 differ in length from run to run, so seconds are compared by path and by 1,000 tokens that are trained on. The first step is
-left out. `shared`: trees whose shared tokens are computed once, the default of `rftt rl`; all other arms pad.
+left out. `shared`: trees whose shared tokens are computed once, the default of `rftt rl`; `walk`: the same with
+`rl.fill=walk`; all other arms pad.
 """
 
 from __future__ import annotations
@@ -26,7 +27,13 @@ from rftt.config import Config, from_dict, load_config
 from rftt.data.questions import problems
 from rftt.run_folder import trained_model
 
-ARMS = ("TRL", "flat", "uct", "shared")
+ARMS: dict[str, dict[str, Any]] = {
+    "TRL": {"sampler": "flat", "prefix_sharing": False},
+    "flat": {"sampler": "flat", "prefix_sharing": False},
+    "uct": {"sampler": "uct", "prefix_sharing": False},
+    "shared": {"sampler": "uct", "prefix_sharing": True},
+    "walk": {"sampler": "uct", "fill": "walk", "prefix_sharing": True},
+}
 PARTS = ("search", "rewards", "logprobs", "sync", "update")
 
 
@@ -106,8 +113,7 @@ def one(arm: str, options: argparse.Namespace) -> list[dict[str, float]]:
     train, _ = problems(base)
     values = base.to_dict()
     values["rl"] |= {"advantage": "grpo", "process_weight": 0.0, "rollouts_every": 0}
-    values["rl"]["sampler"] = {"TRL": "flat", "shared": "uct"}.get(arm, arm)
-    values["rl"]["prefix_sharing"] = arm == "shared"
+    values["rl"] |= ARMS[arm]
     values["rl"]["trainer"] |= {
         "max_steps": options.steps,
         "save_strategy": "no",
@@ -159,7 +165,7 @@ def _plain(config: Config, which: str, train: list[Any], folder: Path) -> Any:
     with engine_options(chosen):
         return GRPOTrainer(
             model=str(model),
-            reward_funcs=math_reward_from(tokenizer),
+            reward_funcs=math_reward_from(tokenizer, within=("<output>", "</output>")),
             args=args,
             train_dataset=Dataset.from_list(rows),
             processing_class=tokenizer,
