@@ -46,6 +46,27 @@ class Sample:
         return self.draft.text
 
 
+@dataclass(frozen=True)
+class Ask:
+    """A step that is asked for.
+
+    Args:
+        tree: tree of the question.
+        node: node that the step goes below.
+        steps: nodes from the root's first step to `node`.
+        function: function that is asked for.
+        request: the request, as it is made first.
+        place: name of the place in the tree, from which seeds follow.
+    """
+
+    tree: Tree
+    node: Node
+    steps: Sequence[Node]
+    function: Function
+    request: Request
+    place: str
+
+
 class PromptedPolicy:
     """Performs functions by prompting.
 
@@ -90,22 +111,20 @@ class PromptedPolicy:
     async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:
         """One request for all siblings, and one more for those that break a rule; a sibling that repeats another is left
         out."""
-        steps, asked = tree.path(node), self.functions[function]
-        place, counts = f"{tree.key(node)}/{function}", StepCounts()
+        steps, asked, counts = tree.path(node), self.functions[function], StepCounts()
         request = self.way.request(tree, steps, asked, self.config.max_step_tokens)
-        samples, spent = await self._sample(tree, node, steps, asked, request, self.width(function), place)
+        ask = Ask(tree, node, steps, asked, request, f"{tree.key(node)}/{function}")
+        samples, spent = await self._sample(ask, self.width(function), ask.place)
         if asked.valid:
             counts.first(function, [(s.function, s.fault) for s in samples])
         poor = [i for i, s in enumerate(samples) if s.fault]
         if poor and function == self.functions.answering:
             for i in poor:
                 if samples[i].fault in ("boxed", "whole"):
-                    samples[i], more = await self._boxed(
-                        tree, node, steps, asked, request, samples[i], f"{place}/box{i}"
-                    )
+                    samples[i], more = await self._boxed(ask, samples[i], f"{ask.place}/box{i}")
                     spent += more
         elif poor:
-            spent += await self._again(tree, node, steps, asked, request, samples, poor, place)
+            spent += await self._again(ask, samples, poor)
         if poor:
             counts.second(function, [(samples[i].function, samples[i].fault) for i in poor])
         kept = [s for s in samples if not s.fault or s.function == self.functions.answering]
@@ -155,73 +174,43 @@ class PromptedPolicy:
         texts = [(decode([i for i in g.ids if i not in self._special_ids]), g.stopped) for g in generations]
         return texts, sum(len(g.ids) for g in generations)
 
-    async def _sample(
-        self,
-        tree: Tree,
-        node: Node,
-        steps: Sequence[Node],
-        function: Function,
-        request: Request,
-        count: int,
-        place: str,
-    ) -> tuple[list[Sample], int]:
-        texts, spent = await self._generate(tree, request, count, place)
-        return [self._read(tree, node, steps, function, text, stopped) for text, stopped in texts], spent
+    async def _sample(self, ask: Ask, count: int, place: str) -> tuple[list[Sample], int]:
+        texts, spent = await self._generate(ask.tree, ask.request, count, place)
+        return [self._read(ask, text, stopped) for text, stopped in texts], spent
 
-    async def _again(
-        self,
-        tree: Tree,
-        node: Node,
-        steps: Sequence[Node],
-        function: Function,
-        request: Request,
-        samples: list[Sample],
-        poor: Sequence[int],
-        place: str,
-    ) -> int:
+    async def _again(self, ask: Ask, samples: list[Sample], poor: Sequence[int]) -> int:
         """Asks once more for the samples that break a rule, which it replaces: as before, or from what their function
         makes of them (`Function.continued`, `Function.anew`)."""
-        asked = {i: begun_again(function, samples[i].fault, samples[i].text) for i in poor if self.way.cuts}
+        asked = {i: begun_again(ask.function, samples[i].fault, samples[i].text) for i in poor if self.way.cuts}
         begun = {i: beginning for i, beginning in asked.items() if beginning[0]}
         alike = [i for i in poor if i not in begun]
         spent = 0
         if alike:
-            again, spent = await self._sample(tree, node, steps, function, request, len(alike), f"{place}/again")
+            again, spent = await self._sample(ask, len(alike), f"{ask.place}/again")
             for i, sample in zip(alike, again, strict=True):
                 samples[i] = sample
         for i, (said, kept) in begun.items():
             ids = encode(self.engine.tokenizer, f" {said}")
-            longest = max(1, request.max_tokens - (len(ids) if kept else 0))
-            mine = Request([*request.prompt_ids, *ids], longest, request.stop_ids)
-            [(rest, stopped)], more = await self._generate(tree, mine, 1, f"{place}/again{i}")
-            samples[i] = self._read(tree, node, steps, function, kept + rest, stopped)
+            longest = max(1, ask.request.max_tokens - (len(ids) if kept else 0))
+            mine = Request([*ask.request.prompt_ids, *ids], longest, ask.request.stop_ids)
+            [(rest, stopped)], more = await self._generate(ask.tree, mine, 1, f"{ask.place}/again{i}")
+            samples[i] = self._read(ask, kept + rest, stopped)
             spent += more
         return spent
 
-    async def _boxed(
-        self,
-        tree: Tree,
-        node: Node,
-        steps: Sequence[Node],
-        function: Function,
-        request: Request,
-        sample: Sample,
-        place: str,
-    ) -> tuple[Sample, int]:
+    async def _boxed(self, ask: Ask, sample: Sample, place: str) -> tuple[Sample, int]:
         """An answer without a box, with the one that the model puts into a box that is begun for it."""
-        begun = f"{sample.text}\n{BOX}".lstrip("\n") if function.form == "rest" else f" {sample.text} {BOX}"
-        ids = [*request.prompt_ids, *encode(self.engine.tokenizer, begun)]
-        [(rest, _)], spent = await self._generate(tree, Request(ids, _BOX_TOKENS), 1, place)
-        whole = up_to_box(f"{begun}{rest}".strip())
-        return self._read(tree, node, steps, function, whole, stopped=True), spent
+        begun = f"{sample.text}\n{BOX}".lstrip("\n") if ask.function.form == "rest" else f" {sample.text} {BOX}"
+        ids = [*ask.request.prompt_ids, *encode(self.engine.tokenizer, begun)]
+        [(rest, _)], spent = await self._generate(ask.tree, Request(ids, _BOX_TOKENS), 1, place)
+        return self._read(ask, up_to_box(f"{begun}{rest}".strip()), stopped=True), spent
 
-    def _read(
-        self, tree: Tree, node: Node, steps: Sequence[Node], function: Function, text: str, stopped: bool
-    ) -> Sample:
+    def _read(self, ask: Ask, text: str, stopped: bool) -> Sample:
+        function = ask.function
         kept, whole = read_step(text, function, stopped) if self.way.cuts else (text.strip(), stopped)
-        draft = Draft(kept, whole, tree.question, tuple(s.text for s in steps), self._foreign)
+        draft = Draft(kept, whole, ask.tree.question, tuple(s.text for s in ask.steps), self._foreign)
         answering, becomes = self.functions.answering, function.name
-        may_answer = self.way.cuts and answering in self.functions.prompted.get(node.function, ())
+        may_answer = self.way.cuts and answering in self.functions.prompted.get(ask.node.function, ())
         if may_answer and function.name != answering and extract_answer(kept, rule="boxed") is not None:
             becomes, draft = answering, replace(draft, whole=True)
         return Sample(draft, becomes, broken(draft, self.functions[becomes].valid))

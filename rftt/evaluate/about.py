@@ -5,13 +5,13 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 from functools import lru_cache
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import rewards
 from rftt.evaluate.job import Job
 from rftt.evaluate.tree_search import search_config
+from rftt.runtime.versions import versions
 from search.prompt import question_ids
 
 
@@ -48,11 +48,4 @@ def grader() -> dict[str, str]:
     """Which grader this is: versions, and a hash over its sources, which tells two states of one version apart."""
     sources = sorted(Path(rewards.__file__).parent.glob("*.py"))
     digest = hashlib.sha256(b"".join(hashlib.sha256(path.read_bytes()).digest() for path in sources)).hexdigest()
-    return {name: _version(name) for name in ("rftt", "sympy", "math-verify")} | {"sha256": digest}
-
-
-def _version(name: str) -> str:
-    try:
-        return version(name)
-    except PackageNotFoundError:  # found on the path, as on a machine where nothing can be installed
-        return "not installed"
+    return versions(("rftt", "sympy", "math-verify")) | {"sha256": digest}

