@@ -4,8 +4,8 @@
 
 Each command runs once straight. Then it is started in a fresh folder and killed at a moment drawn from the time that it
 takes, with SIGTERM, SIGINT and SIGKILL in turn, three times for each folder, and goes on with the same command to its end.
-Told are, over all kills: processes that were left 20 s later, locks that were left, commands that did not go on, and files
-that are not byte for byte those of the straight run. RL needs the SFT model of a run of configs/toy.yaml, which
+Told are, over all kills: processes and locks that were left 20 s later, commands that did not go on, and files that are not
+byte for byte those of the straight run. RL needs the SFT model of a run of configs/toy.yaml, which
 `make quickstart` leaves in runs/toy.
 """
 
@@ -85,7 +85,7 @@ def killed(part: str, engine: str, kills: int, work: Path, options: argparse.Nam
                 row["kills"] += 1
                 row["moments"].append([number.name, round(moment, 2)])
             row["processes_left"] += left_after(folder, PATIENCE)
-            row["locks_left"] += locks(folder)
+            row["locks_left"] += locks_after(folder, PATIENCE)
             if finished(part, folder):
                 break
         with (work / "log").open("w+") as log:
@@ -95,7 +95,7 @@ def killed(part: str, engine: str, kills: int, work: Path, options: argparse.Nam
                 print((work / "log").read_text()[-1500:], file=sys.stderr)
         now = found(part, folder)
         row["files_apart"] += [f"{folder.name}/{name}" for name in expected if now.get(name) != expected[name]]
-        row["locks_left"] += locks(folder)
+        row["locks_left"] += locks_after(folder, PATIENCE)
         shutil.rmtree(folder)
     return row
 
@@ -161,6 +161,17 @@ def target(descriptor: Path) -> str:
         return os.readlink(descriptor)
     except OSError:
         return ""
+
+
+def locks_after(folder: Path, seconds: float) -> int:
+    """How many lock files are held after so many seconds, or none as soon as that is so.
+
+    A killed process has no command line and no files any more while its memory is given back, and still its locks.
+    """
+    end = time.monotonic() + seconds
+    while (count := locks(folder)) and time.monotonic() < end:
+        time.sleep(0.1)
+    return count
 
 
 def locks(folder: Path) -> int:
