@@ -215,11 +215,14 @@ class SFTSection:
     lora: adapters instead of full fine-tuning.
     weighting: how much each token counts.
     key_stage: a second stage on the answer part alone.
+    prefix_sharing: whether beginnings that chains of a question share are computed once: ``auto`` where this is exact
+        (`rftt.model.prefix_sharing`), true demands it. Chains of one question follow each other then.
     not_finite_steps: so many steps in a row whose loss or gradient is not finite end the training, also that of `shad`.
     trainer: options of TRL's ``SFTConfig``.
     """
 
     batch_size: int = 128
+    prefix_sharing: Literal["auto", True, False] = False
     lora: LoRAConfig = field(default_factory=LoRAConfig)
     weighting: WeightingConfig = field(default_factory=WeightingConfig)
     key_stage: KeyStage = field(default_factory=KeyStage)

@@ -21,7 +21,7 @@ from rftt.data.problems import Problem
 from rftt.errors import UsageError
 from rftt.model import checkpoints, lora
 from rftt.model.checkpoints import step_of
-from rftt.model.prefix_sharing.exactness import obstacle
+from rftt.model.prefix_sharing.exactness import shares_prefixes
 from rftt.model.vocabulary import check_model
 from rftt.rl import grpo_options
 from rftt.rl.auxiliary_loss import RoleSources, build
@@ -149,26 +149,6 @@ def easy_first(problems: Sequence[Problem], solve_rates: Mapping[str, float]) ->
     return sorted(problems, key=lambda p: -solve_rates.get(p.id, mean))
 
 
-def shares_prefixes(asked: bool | str, config: Any, options: Mapping[str, Any]) -> bool:
-    """Whether tokens that rows share are computed once.
-
-    Args:
-        asked: ``rl.prefix_sharing``.
-        config: transformers' of the model.
-        options: options of TRL's trainer.
-
-    Raises:
-        UsageError: it is asked for and would not be exact.
-    """
-    reason = obstacle(config, options) if asked else None
-    if reason is None:
-        return bool(asked)
-    if asked == "auto":
-        log.info("shared beginnings are computed once a row: %s", reason)
-        return False
-    raise UsageError(f"rl.prefix_sharing is true, but {reason}; set it to auto or false")
-
-
 def build_trainer(
     model_path: str | Path,
     problems: Sequence[Problem],
@@ -219,7 +199,7 @@ def build_trainer(
     longest_prompt = max(len(question_ids(tokenizer, p.question)) for p in problems)
     on_gpu = torch.cuda.is_available() and not settings.trainer.get("use_cpu")
     model_config = load_model_config(model_path, trust_remote_code)
-    sharing = shares_prefixes(settings.prefix_sharing, model_config, settings.trainer)
+    sharing = shares_prefixes(settings.prefix_sharing, model_config, settings.trainer, "rl")
     options = grpo_options.grpo_options(
         settings, engine, output_dir, dtype=dtype, seed=seed, world_size=distributed.processes(), on_gpu=on_gpu,
         sharing=sharing,

@@ -30,7 +30,7 @@ from rftt.weighting.conversations import conversations, encode
 from rftt.weighting.registry import load_weighting
 from search.functions import RFTT, FunctionSet
 from search.journal import read_jsonl
-from search.loading import load_tokenizer
+from search.loading import load_model_config, load_tokenizer
 
 if TYPE_CHECKING:
     from datasets import Dataset
@@ -108,7 +108,7 @@ def train_sft(
     tokenizer = load_tokenizer(model, config.model.trust_remote_code)
     functional_token_ids(tokenizer, functions)
     job = Tuning("sft", label, config, sft.batch_size, sft.lora, sft.trainer, callbacks=callbacks, functions=functions)
-    first = replace(job, weights=_weights(config, tokenizer, roles, functions))
+    first = replace(job, weights=_weights(config, tokenizer, roles, functions), sharing=sft.prefix_sharing)
     dataset = chain_dataset(chains, tokenizer, functions)
     if not stage.on:
         return tune(model, dataset, out, first)
@@ -139,6 +139,7 @@ class Tuning:
         weights: arguments of `WeightedSFTTrainer`.
         callbacks: transformers trainer callbacks.
         functions: the token set, whose rows adapters train along.
+        sharing: whether shared beginnings are computed once, as in ``sft.prefix_sharing``.
     """
 
     section: str
@@ -150,6 +151,7 @@ class Tuning:
     weights: dict[str, Any] = field(default_factory=dict)
     callbacks: Sequence[Any] = ()
     functions: FunctionSet = RFTT
+    sharing: bool | str = False
 
 
 def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, float]:
@@ -164,6 +166,8 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
     import torch
     from trl import SFTConfig
 
+    from rftt.model.prefix_sharing.attention import NAME
+    from rftt.model.prefix_sharing.exactness import shares_prefixes
     from rftt.sft.trainer import WeightedSFTTrainer
 
     class Trainer(lora.TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, WeightedSFTTrainer):
@@ -175,7 +179,11 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
     options.setdefault("output_dir", str(out.parent / "checkpoints"))
     options |= _batch(job.batch_size, options, job.section)
     distributed.prepare(options, job.section)
-    arguments = SFTConfig(**options, model_init_kwargs={"dtype": training_dtype(config.model.dtype)})
+    loading: dict[str, Any] = {"dtype": training_dtype(config.model.dtype)}
+    model_config = load_model_config(model, config.model.trust_remote_code) if job.sharing else None
+    if sharing := shares_prefixes(job.sharing, model_config, options, job.section):
+        loading["attn_implementation"] = NAME
+    arguments = SFTConfig(**options, model_init_kwargs=loading)
     checkpoint = distributed.agreed_checkpoint(Path(options["output_dir"]))
     tokenizer = load_tokenizer(model, config.model.trust_remote_code)
     adapters = lora.peft_config(job.adapters, model, config.model.trust_remote_code)
@@ -187,6 +195,7 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
         processing_class=tokenizer,
         peft_config=adapters,
         callbacks=[*job.callbacks, training_progress(job.label, "loss")],
+        sharing=sharing,
         **job.weights,
     )
     if trainer.is_world_process_zero():

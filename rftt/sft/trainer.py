@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from itertools import pairwise
 from typing import Any
 
@@ -17,6 +17,7 @@ from torch import Tensor
 from trl import SFTTrainer, pack_dataset
 
 from rftt.errors import UsageError
+from rftt.sft.sharing import QuestionOrder, prompts, refuse, shared_outputs
 from rftt.weighting.annotate import COLUMNS, IGNORED, Annotator
 from rftt.weighting.interface import BOILERPLATE, NO_ROLE, REASONING, Tokens, Weighting
 
@@ -30,10 +31,12 @@ class WeightedSFTTrainer(SFTTrainer):
         weighting: weighting of the tokens; None leaves TRL's loss untouched.
         annotator: says what is known of the tokens; needed with `weighting` and `key_only`.
         key_only: learn the answer part alone (SFTKey, stage 2); samples without one are left out.
+        sharing: compute beginnings that samples of a micro-batch share once; the model has the attention
+            `rftt.model.prefix_sharing.attention.NAME` then.
 
     Raises:
         ValueError: an annotator, or its source of roles, is missing.
-        UsageError: an option of TRL's that weights cannot go with.
+        UsageError: an option of TRL's that weights or sharing cannot go with.
     """
 
     def __init__(
@@ -42,9 +45,10 @@ class WeightedSFTTrainer(SFTTrainer):
         weighting: Weighting | None = None,
         annotator: Annotator | None = None,
         key_only: bool = False,
+        sharing: bool = False,
         **options: Any,
     ) -> None:
-        self.weighting, self.annotator, self.key_only = weighting, annotator, key_only
+        self.weighting, self.annotator, self.key_only, self.sharing = weighting, annotator, key_only, sharing
         if (weighting is not None or key_only) and annotator is None:
             raise ValueError("annotator: None is not allowed with weighting or key_only, expected an Annotator")
         if weighting is not None and weighting.needs_roles and annotator is not None and annotator.sources is None:
@@ -53,6 +57,8 @@ class WeightedSFTTrainer(SFTTrainer):
         if weighting is not None:
             _refuse(self.args, self.accelerator)
             self.data_collator: Any = WithColumns(self.data_collator)
+        if sharing:
+            refuse(self.args)
 
     def _prepare_dataset(
         self, dataset: Any, processing_class: Any, args: Any, packing: bool, formatting_func: Any, dataset_name: str
@@ -81,7 +87,31 @@ class WeightedSFTTrainer(SFTTrainer):
         super()._set_signature_columns_if_needed()
         self._signature_columns += [name for name in COLUMNS if name not in self._signature_columns]
 
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        if not self.sharing or not hasattr(dataset, "__len__"):
+            return super()._get_train_sampler(train_dataset)
+        return QuestionOrder(prompts(dataset), self.args.data_seed or self.args.seed)
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], *positional: Any, **options: Any) -> Any:
+        return self._weighted_loss(self._shared(model) if self.sharing else model, inputs, *positional, **options)
+
+    def _shared(self, model: Any) -> Callable[..., Any]:
+        """The model as a function that computes what rows share once."""
+        layers = self.model.config.num_hidden_layers
+
+        def shared(**given: Any) -> Any:
+            if not given.get("fused_lm_head"):
+                return model(**given)
+            outputs, tokens = shared_outputs(model, given, layers)
+            counts = torch.tensor([[float(given["input_ids"].numel()), float(tokens)]]).to(given["input_ids"].device)
+            padded, unique = self.accelerator.gather_for_metrics(counts).sum(0).tolist()
+            self._metrics["train" if self.model.training else "eval"]["sharing"].append(padded / unique)
+            return outputs
+
+        return shared
+
+    def _weighted_loss(self, model: Any, inputs: dict[str, Any], *positional: Any, **options: Any) -> Any:
         if self.weighting is None:
             return super().compute_loss(model, inputs, *positional, **options)
         columns = {name: inputs[name] for name in COLUMNS}

@@ -2,12 +2,38 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
+
+from rftt.errors import UsageError
+
+log = logging.getLogger(__name__)
 
 ATTENDING = {"full_attention", "sliding_attention"}
 # Rotary positions whose frequencies depend on the longest row of a batch.
 OF_THE_BATCH = {"dynamic", "longrope"}
+
+
+def shares_prefixes(asked: bool | str, config: Any, trainer: Mapping[str, Any], section: str) -> bool:
+    """Whether tokens that rows share are computed once.
+
+    Args:
+        asked: the setting ``prefix_sharing``: false, true, or auto where it is exact.
+        config: transformers' of the model.
+        trainer: options of TRL's trainer.
+        section: section of the config that the setting stands in, for messages.
+
+    Raises:
+        UsageError: it is asked for and would not be exact.
+    """
+    reason = obstacle(config, trainer) if asked else None
+    if reason is None:
+        return bool(asked)
+    if asked == "auto":
+        log.info("shared beginnings are computed once a row: %s", reason)
+        return False
+    raise UsageError(f"{section}.prefix_sharing is true, but {reason}; set it to auto or false")
 
 
 def obstacle(config: Any, trainer: Mapping[str, Any]) -> str | None:

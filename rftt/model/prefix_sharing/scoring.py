@@ -65,9 +65,7 @@ def score(
     rows, starts = rows_of(input_ids, attention_mask, kept)
     packed = pack(rows, starts)
     with context:
-        found, plan = forward(model, packed, input_ids.device)
-    if plan.used != layers:
-        raise CannotShare(f"{plan.used} of its {layers} layers call the attention that transformers registers")
+        found = forward(model, packed, input_ids.device, layers)
     padding = kept - packed.source_BT.shape[1]
     logps_BT, entropy_BT = (
         None if values is None else torch.nn.functional.pad(packed.spread(values[0]), (0, padding))
@@ -77,8 +75,12 @@ def score(
     return Scored(logps_BT, entropy_BT, attention_mask.numel(), packed.tokens)
 
 
-def forward(model: Any, packed: Packed, device: torch.device) -> tuple[Any, Plan]:
-    """One forward pass over a packed row: the output of TRL's fused head, and the plan that the layers used."""
+def forward(model: Any, packed: Packed, device: torch.device, layers: int) -> Any:
+    """One forward pass over a packed row: the output of TRL's fused head, whose fields have the shape (1, N).
+
+    Raises:
+        CannotShare: as in `score`.
+    """
     plan = Plan(packed.paths, device)
     output = model(
         input_ids=packed.ids_N[None].to(device),
@@ -89,4 +91,6 @@ def forward(model: Any, packed: Packed, device: torch.device) -> tuple[Any, Plan
         shared_prefixes=plan,
         fused_lm_head=True,
     )
-    return output, plan
+    if plan.used != layers:
+        raise CannotShare(f"{plan.used} of its {layers} layers call the attention that transformers registers")
+    return output

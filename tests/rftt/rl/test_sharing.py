@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import json
-import logging
 
 import pytest
 import torch
 from safetensors.torch import load_file
-from transformers import LlamaConfig
 
 from rftt.errors import UsageError
 from rftt.rl import train_rl
-from rftt.rl.phase import shares_prefixes
 
 pytestmark = pytest.mark.gradient
 
@@ -56,20 +53,13 @@ def test_log_probs_of_the_engine_are_compared_with_shared_ones(rl_config, chain_
     assert not any("attn_implementation" in key for key in saved), "the final model asks for an attention of ours"
 
 
-def test_what_would_not_be_exact_is_refused_or_left(caplog):
-    config = LlamaConfig(attention_dropout=0.1)
-    assert shares_prefixes("auto", LlamaConfig(), {}) and not shares_prefixes(False, LlamaConfig(), {})
-    with caplog.at_level(logging.INFO):
-        assert not shares_prefixes("auto", config, {})
-    assert "attention_dropout" in caplog.text
-    with pytest.raises(UsageError, match="rl.prefix_sharing is true, but model.attention_dropout.*set it to"):
-        shares_prefixes(True, config, {})
-
-
 def test_a_layer_that_cannot_share_names_the_setting(rl_config, chain_model, problems, monkeypatch):
     from rftt.model.prefix_sharing import scoring
 
-    monkeypatch.setattr(scoring, "forward", lambda *_: (None, type("Plan", (), {"used": 1})))
+    class OneCall(scoring.Plan):
+        used = property(lambda self: 1, lambda self, value: None)
+
+    monkeypatch.setattr(scoring, "Plan", OneCall)
     config = rl_config(max_steps=1, save_strategy="no")
     with pytest.raises(UsageError, match="rl.prefix_sharing: 1 of its . layers.*set it to false"):
         train_rl(chain_model, problems, config.folder / "rl" / "final", config)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import logging
+
 import pytest
 from transformers import FalconH1Config, Gemma2Config, LlamaConfig, MixtralConfig, Qwen3NextConfig
 
-from rftt.model.prefix_sharing.exactness import obstacle
+from rftt.errors import UsageError
+from rftt.model.prefix_sharing.exactness import obstacle, shares_prefixes
 from tests.rftt.model.prefix_sharing.trees import CONFIGS, SHAPE
 
 
@@ -34,3 +37,13 @@ def test_what_would_not_be_exact_is_named(config, trainer, named):
 
 def test_experts_without_their_balancing_loss_share():
     assert obstacle(MixtralConfig(), {"router_aux_loss_coef": 0}) is None
+
+
+def test_what_would_not_be_exact_is_refused_or_left(caplog):
+    config = LlamaConfig(attention_dropout=0.1)
+    assert shares_prefixes("auto", LlamaConfig(), {}, "rl") and not shares_prefixes(False, LlamaConfig(), {}, "rl")
+    with caplog.at_level(logging.INFO):
+        assert not shares_prefixes("auto", config, {}, "rl")
+    assert "attention_dropout" in caplog.text
+    with pytest.raises(UsageError, match="rl.prefix_sharing is true, but model.attention_dropout.*set it to"):
+        shares_prefixes(True, config, {}, "rl")
