@@ -19,10 +19,10 @@ from aiohttp.web_protocol import RequestPayloadError
 
 from rftt.serve import chat_answers as answers
 from rftt.serve.chat_answers import Answer
-from rftt.serve.limits import Gate, Limits
+from rftt.serve.limits import Gate, Limits, Pace
 from rftt.serve.prometheus import CONTENT_TYPE, Metrics
 from rftt.serve.protocol import ApiError, Ask, Offer, described, parse, parse_completions, read_json
-from rftt.serve.searches import Search, Searches
+from rftt.serve.searches import SHORT, Search, Searches
 from search.chain import Step
 from search.engines.engine import EngineError
 
@@ -51,7 +51,7 @@ class Server:
 
     def __init__(self, searches: Searches, offer: Offer, limits: Limits, api_key: str | None = None) -> None:
         self.searches, self.offer, self.limits = searches, offer, limits
-        self.gate = Gate(limits)
+        self.gate, self.pace = Gate(limits), Pace(limits)
         self.metrics = Metrics(
             self.gate,
             lambda: searches.engine.stats if searches.ready.done() and not searches.ready.exception() else None,
@@ -174,13 +174,18 @@ class Server:
             )
         if (request.content_length or 0) > self.limits.body:
             raise web.HTTPRequestEntityTooLarge(self.limits.body, request.content_length or 0)
+        if (told := request.content_length or 0) > SHORT:
+            await self.pace.take(told)  # until then the client is not read from either
         try:
             async with asyncio.timeout(self.limits.body_seconds):
-                return await request.read()
+                data = await request.read()
         except TimeoutError:
             raise ApiError(408, f"the body was not there within {self.limits.body_seconds:g} s") from None
         except (HttpProcessingError, RequestPayloadError, ClientPayloadError) as error:
             raise ApiError(400, f"the body cannot be read: {' '.join(str(error).split())[:200]}") from None
+        if told <= SHORT < len(data):  # sent in chunks, or packed
+            await self.pace.take(len(data))
+        return data
 
     async def _search(
         self,

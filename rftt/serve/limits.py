@@ -1,4 +1,4 @@
-"""How much at once: searches that run, requests that wait for their turn, seconds and bytes of one."""
+"""How much at once: searches that run, requests that wait for their turn, seconds and bytes of one, large bodies."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ class Limits:
     concurrent: searches at once.
     queue: requests that may wait for one of them to end.
     body: bytes of a body.
+    pace: bytes of large bodies that are read in a second, so that they leave the rest of it to the others.
     seconds: seconds of a request, from its body to its answer, the wait included.
     body_seconds: seconds until a body must be there.
     write_seconds: seconds until a client must have taken a piece of a stream.
@@ -30,6 +31,7 @@ class Limits:
     concurrent: int = 64
     queue: int = 256
     body: int = 1 << 20
+    pace: float = 16e6
     seconds: float = 300.0
     body_seconds: float = 30.0
     write_seconds: float = 30.0
@@ -39,7 +41,7 @@ class Limits:
         for name, low in (("concurrent", 1), ("queue", 0), ("body", 1)):
             if getattr(self, name) < low:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected {low} or more")
-        for name in ("seconds", "body_seconds", "write_seconds", "keep_alive"):
+        for name in ("pace", "seconds", "body_seconds", "write_seconds", "keep_alive"):
             if not getattr(self, name) > 0:
                 raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected more than 0")
 
@@ -103,3 +105,36 @@ class Gate:
     def retry_after(self) -> int:
         """Seconds after which a place in the queue should be free: 1 to 60."""
         return min(60, max(1, math.ceil(self._mean * (1 + self.waiting) / self._limits.concurrent)))
+
+
+class Pace:
+    """Lets large bodies in one after the other, so many bytes a second.
+
+    Reading, understanding and refusing a megabyte takes the work of some searches of a small model. Clients that send them
+    without end would have all of the processor.
+
+    Args:
+        limits: how many bytes; and `Limits.body_seconds` as the longest wait.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._free = 0.0  # when the next one may begin
+
+    async def take(self, size: int) -> None:
+        """Wait until a body of so many bytes may be read.
+
+        Raises:
+            ApiError: 429: too many stand before it.
+        """
+        now = asyncio.get_running_loop().time()
+        begin = max(now, self._free)
+        if begin - now > self._limits.body_seconds:
+            raise ApiError(
+                429,
+                "too many large bodies wait to be read; try again later",
+                code="queue_full",
+                headers={"Retry-After": str(math.ceil(begin - now))},
+            )
+        self._free = begin + size / self._limits.pace
+        await asyncio.sleep(begin - now)

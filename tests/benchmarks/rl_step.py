@@ -25,6 +25,7 @@ from typing import Any
 
 from rftt.config import Config, from_dict, load_config
 from rftt.data.questions import problems
+from rftt.model.function_sets import functions_of_run
 from rftt.run_folder import trained_model
 
 ARMS: dict[str, dict[str, Any]] = {
@@ -133,7 +134,7 @@ def _ours(config: Config, which: str, train: list[Any], folder: Path) -> Any:
     model = trained_model(config, which)
     return build_trainer(
         model, train, folder, config.rl, config.engine, RoleSources(folder, model), dtype=config.model.dtype,
-        seed=config.seed,
+        seed=config.seed, functions=functions_of_run(config, model),
     )  # fmt: skip
 
 

@@ -1,5 +1,6 @@
 """Bodies of a megabyte: they are refused or answered without keeping others waiting."""
 
+import json
 import statistics
 import threading
 import time
@@ -90,3 +91,25 @@ def test_a_request_beside_six_megabytes_takes_hardly_longer_than_alone(engine):
             thread.join()
     # 1.5 is what the benchmark measures; here it is that nobody waits for their megabytes, which take a second.
     assert beside < 1.5 * alone + 0.4
+
+
+@pytest.mark.parametrize("chunked", [False, True])
+def test_large_bodies_are_read_at_a_pace_and_small_ones_at_once(engine, chunked):
+    data = json.dumps({"model": "fake", "messages": [{"role": "user", "content": "7" * 500_000}]}).encode()
+
+    def send(server):
+        body = (data[i : i + 50_000] for i in range(0, len(data), 50_000)) if chunked else data
+        headers = {"Content-Type": "application/json"}
+        return requests.post(f"{server.url}/v1/chat/completions", data=body, headers=headers, timeout=60).status_code
+
+    with running(engine, pace=500_000.0) as server:
+        begun, found = time.perf_counter(), []
+        threads = [threading.Thread(target=lambda: found.append(send(server))) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        time.sleep(0.2)
+        assert timed(server, 3) < 0.5
+        for thread in threads:
+            thread.join()
+        assert found == [400, 400, 400]
+        assert time.perf_counter() - begun > 1.9  # the second waits for one, the third for two seconds

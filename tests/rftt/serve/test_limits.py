@@ -5,7 +5,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from rftt.serve.limits import Gate, Limits
+from rftt.serve.limits import Gate, Limits, Pace
 from rftt.serve.protocol import ApiError
 
 
@@ -63,7 +63,30 @@ def test_a_closed_gate_lets_nobody_in():
     asyncio.run(run())
 
 
-@pytest.mark.parametrize("limits", [{"concurrent": 0}, {"queue": -1}, {"body": 0}, {"seconds": 0}, {"keep_alive": -1}])
+def test_large_bodies_are_let_in_at_a_pace_and_those_that_would_wait_too_long_are_refused():
+    async def run():
+        pace, loop = Pace(Limits(pace=1000.0, body_seconds=0.35)), asyncio.get_running_loop()
+        begun, log = loop.time(), []
+
+        async def body(name):
+            await pace.take(100)
+            log.append((name, loop.time() - begun))
+
+        tasks = [asyncio.ensure_future(body(i)) for i in range(4)]
+        await asyncio.sleep(0)
+        with pytest.raises(ApiError) as caught:
+            await pace.take(1)
+        assert caught.value.status == 429 and caught.value.headers["Retry-After"] == "1"
+        await asyncio.gather(*tasks)
+        assert [name for name, _ in log] == [0, 1, 2, 3]
+        assert all(seconds >= 0.1 * i - 0.01 for i, (_, seconds) in enumerate(log))
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize(
+    "limits", [{"concurrent": 0}, {"queue": -1}, {"body": 0}, {"seconds": 0}, {"keep_alive": -1}, {"pace": 0}]
+)
 def test_a_limit_out_of_its_range_is_named(limits):
     with pytest.raises(ValueError, match=next(iter(limits))):
         Limits(**limits)
