@@ -31,7 +31,7 @@ class Limits:
     concurrent: int = 64
     queue: int = 256
     body: int = 1 << 20
-    pace: float = 16e6
+    pace: float = 6e6
     seconds: float = 300.0
     body_seconds: float = 30.0
     write_seconds: float = 30.0
