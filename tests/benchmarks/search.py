@@ -367,9 +367,9 @@ def best_first(config: Config, options: argparse.Namespace) -> list[Row]:
             same = {"engine": "vllm", "questions": len(asked)}
             efficiency = ours["tokens_per_s"] / flat["tokens_per_s"]
             rows.append(
-                same | {"schedule": "ours", "generation": settings.generation, **ours, "efficiency": efficiency}
+                {**ours, **same, "schedule": "ours", "generation": settings.generation, "efficiency": efficiency}
             )
-            rows.append(same | {"schedule": "flat", "generation": None, **flat, "efficiency": 1.0})
+            rows.append({**flat, **same, "schedule": "flat", "generation": None, "efficiency": 1.0})
             rows += _one_question(engine, "vllm", asked[0], settings)
     simulated = StepEngine(
         functional_script, TOKENIZER, eos_ids=frozenset({TOKENIZER.eos_token_id}), step_seconds=10e-3,
@@ -388,7 +388,7 @@ def _one_question(engine: Any, name: str, question: Question, settings: SearchCo
         config = replace(settings, generation=generation, budget_tokens=4 * BEST_FIRST_TOKENS)
         with _fresh(engine) if name == "vllm" else nullcontext():
             found = schedules.answered([question], engine, config)
-        rows.append({"engine": name, "questions": 1, "schedule": "ours", "generation": generation, **found})
+        rows.append({**found, "engine": name, "questions": 1, "schedule": "ours", "generation": generation})
     return [row | {"efficiency": row["tokens_per_s"] / rows[0]["tokens_per_s"]} for row in rows]
 
 
