@@ -8,7 +8,7 @@ gradients of a batch are those of padded rows but for rounding; which samples me
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence, Sized
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -89,9 +89,8 @@ class QuestionOrder(Sampler[int]):
         return self.count
 
 
-def prompts(dataset: Sized) -> list[tuple[int, ...]]:
-    """The ids of each sample in front of the first one that is learnt."""
-    samples: Any = dataset
+def prompts(samples: Any) -> list[tuple[int, ...]]:
+    """The ids of each sample in front of the first one that is learnt; samples by columns, ``input_ids`` and ``labels``."""
     return [
         tuple(ids[: next((i for i, label in enumerate(labels) if label != IGNORED), len(ids))])
         for ids, labels in zip(samples["input_ids"], samples["labels"], strict=True)

@@ -91,7 +91,8 @@ class WeightedSFTTrainer(SFTTrainer):
         dataset = self.train_dataset if train_dataset is None else train_dataset
         if not self.sharing or not hasattr(dataset, "__len__"):
             return super()._get_train_sampler(train_dataset)
-        return QuestionOrder(prompts(dataset), self.args.data_seed or self.args.seed)
+        seed = self.args.seed if self.args.data_seed is None else self.args.data_seed
+        return QuestionOrder(prompts(dataset), seed)
 
     def compute_loss(self, model: Any, inputs: dict[str, Any], *positional: Any, **options: Any) -> Any:
         return self._weighted_loss(self._shared(model) if self.sharing else model, inputs, *positional, **options)

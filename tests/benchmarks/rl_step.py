@@ -6,8 +6,8 @@ Needs a run of configs/toy.yaml with its SFT model, which `make quickstart` leav
 (its own sampling, our grader as its reward) and ours (`flat`: the same plain samples; `uct`: trees) take the same model,
 questions, batch, KL and engine options, each in a process of its own, one after the other and `--repeat` times over. Paths
 differ in length from run to run, so seconds are compared by path and by 1,000 tokens that are trained on. The first step is
-left out. `shared`: trees whose shared tokens are computed once, the default of `rftt rl`; `walk`: the same with
-`rl.fill=walk`; all other arms pad.
+left out. `shared`: trees whose shared tokens are computed once, the default of `rftt rl`; `filled`: the same with
+`rl.fill=walk`; `walk`: no trees, `rl.sampler=walk`; all other arms pad.
 """
 
 from __future__ import annotations
@@ -33,7 +33,8 @@ ARMS: dict[str, dict[str, Any]] = {
     "flat": {"sampler": "flat", "prefix_sharing": False},
     "uct": {"sampler": "uct", "prefix_sharing": False},
     "shared": {"sampler": "uct", "prefix_sharing": True},
-    "walk": {"sampler": "uct", "fill": "walk", "prefix_sharing": True},
+    "filled": {"sampler": "uct", "fill": "walk", "prefix_sharing": True},
+    "walk": {"sampler": "walk", "prefix_sharing": True},
 }
 PARTS = ("search", "rewards", "logprobs", "sync", "update")
 
@@ -45,6 +46,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=6)
     parser.add_argument("--repeat", type=int, default=2)
     parser.add_argument("--model", choices=("sft", "rl"), default="sft", help="early or late in training")
+    parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help="TRL is always run")
     parser.add_argument("--one", choices=ARMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if not (options.run / options.model / "final").exists():
@@ -53,8 +55,9 @@ def main() -> None:
     if options.one:
         print("\n" + json.dumps(one(options.one, options)))
         return
-    runs = [{"arm": arm, "run": k, "steps": _child(arm, options)} for k in range(options.repeat) for arm in ARMS]
-    rows = [_row(arm, [step for run in runs if run["arm"] == arm for step in run["steps"]]) for arm in ARMS]
+    arms = [arm for arm in ARMS if arm == "TRL" or arm in options.arms]
+    runs = [{"arm": arm, "run": k, "steps": _child(arm, options)} for k in range(options.repeat) for arm in arms]
+    rows = [_row(arm, [step for run in runs if run["arm"] == arm for step in run["steps"]]) for arm in arms]
     print_table(rows)
     if options.json:
         options.json.write_text(json.dumps({"rows": rows, "runs": runs}, indent=1) + "\n")
