@@ -1,9 +1,9 @@
 """Best-first functional search: a greedy chain first, then its most valuable branches, each continued greedily.
 
 Everything is at temperature 0, so that the same question gives the same chains; no tree is ever exhausted. Branches are
-taken from the frontier in generations: as many as there are chains, up to `generation`, all in flight at once. What a
-generation holds follows from the chains before it alone, so that neither concurrency nor the budget changes what is found: a
-smaller budget finds the first chains of a larger one.
+taken from the frontier in generations: `GROWTH` for each chain that there is, up to `generation`, all in flight at once.
+What a generation holds follows from the chains before it alone, so that neither concurrency nor the budget changes what is
+found: a smaller budget finds the first chains of a larger one.
 
 A chain votes with the probability of its text, in the power of `sharpness` divided by its length, and with a discount for
 every function that was forced. With a process reward model, branches are worth more where it trusts the steps before and
@@ -30,6 +30,8 @@ from search.voting import Poll
 if TYPE_CHECKING:
     from search.driver import Question
     from search.strategies import Solver
+
+GROWTH = 4  # fewer make the search slower and no better, more leave it little to decide on before it may stop
 
 
 @dataclass(frozen=True)
@@ -79,7 +81,7 @@ class _Search:
             found = len(solution.candidates)
             if not solution.stopped:
                 solution.stopped = "rollouts" if found >= config.rollouts else "decided" if self._decided() else ""
-            branches = self.frontier.take(min(config.generation, found, config.rollouts - found))
+            branches = self.frontier.take(min(config.generation, GROWTH * found, config.rollouts - found))
         solution.stopped = solution.stopped or "exhausted"
         if self.tree.root.children:
             tree, solution.tree = self.tree, self.tree

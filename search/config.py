@@ -38,7 +38,8 @@ class SearchConfig:
             probable function is explored.
         siblings: functional policy only: steps sampled per chosen function.
         beam_width: beam strategies only: continuations of one beam; `rollouts` must be a multiple of it.
-        generation: best-first only: branches that are continued at once, chosen together by the chains before them.
+        generation: best-first only: branches that are continued at once, chosen together by the chains before them
+            (`search.best_first`).
         alternatives: best-first only: likeliest tokens at each position that the model is asked for; each is a branch.
         keep: best-first only: share of a prefix's log-probability in what its branches are worth; 1 goes by probability
             mass, 0 by what the model thinks at the branch alone.
@@ -81,7 +82,7 @@ class SearchConfig:
     branch_entropy: float = 0.0
     siblings: int = 1
     beam_width: int = 4
-    generation: int = 8
+    generation: int = 16
     alternatives: int = 5
     keep: float = 1.0
     sharpness: float = 50.0
