@@ -35,6 +35,7 @@ from rftt.model.function_sets import functions_of_run
 from rftt.run_folder import trained_model
 from search import SearchConfig
 from search.functions import FunctionSet
+from search.grading import Asked
 
 ARMS: dict[str, dict[str, Any]] = {
     "flat, grpo": {"sampler": "flat", "advantage": "grpo"},
@@ -247,10 +248,8 @@ async def _measure(config: Config, functions: FunctionSet, model: Path, held_out
             seed = derived_seed(config.seed, "arm", problem.id)
             sampling = Sampling(config.eval.search.max_tokens, count, temperature, seed=seed, logprobs=True)
             found = await engine.generate(prompt_ids, sampling)
-            return [
-                await plain_rollout(prompt_ids, g, problem.id, problem.answer, engine.tokenizer, tags, functions)
-                for g in found
-            ]
+            asked = Asked(problem.id, problem.question, problem.answer)
+            return [await plain_rollout(prompt_ids, g, asked, engine.tokenizer, tags, functions) for g in found]
 
         figures: dict[str, Any] = {}
         for name, count, temperature in (("pass@1", SAMPLES, 1.0), ("greedy", 1, 0.0)):
