@@ -17,6 +17,7 @@ from pathlib import Path
 from rewards.prm.formats import Row, token_classification
 from rewards.prm.local import LocalPRM
 from rftt.errors import UsageError
+from rftt.runtime.progress import training_progress
 from rftt.toy import BASE
 from rftt.toy.step_labels import WORKING, label_steps, read_problem
 from search.chain import parse
@@ -125,10 +126,12 @@ def train_prm(
         output_dir=str(partial), max_steps=steps, per_device_train_batch_size=32, learning_rate=1e-3, warmup_steps=30,
         lr_scheduler_type="cosine", weight_decay=0.01, max_grad_norm=1.0, logging_steps=50, save_strategy="no",
         train_sampling_strategy="group_by_length", report_to="none", seed=seed, dataloader_pin_memory=False,
+        disable_tqdm=True,
     )  # fmt: skip
     rows = [_features(form.encode(s.question, s.steps), s.labels) for s in learned]
     collator = DataCollatorForTokenClassification(tokenizer)
-    Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator).train()
+    progress = [training_progress("prm", "loss")]
+    Trainer(model=model, args=arguments, train_dataset=rows, data_collator=collator, callbacks=progress).train()
     model.save_pretrained(partial)
     tokenizer.save_pretrained(partial)
     result = {"solutions": float(len(learned)), "steps": float(sum(map(_counted, learned)))}
