@@ -119,19 +119,17 @@ import sys
 from pathlib import Path
 sys.path.insert(0, {root!r})
 from tests.rftt.sft.test_sharing import three_steps
-model, chains, folder, stage = sys.argv[1:]
+model, chains, folder = map(Path, sys.argv[1:])
 zero = str(Path({root!r}) / "configs" / "deepspeed" / "zero3.json")
-more = {{"deepspeed": zero}} if stage == "3" else {{}}
-three_steps(Path(model), Path(chains), Path(folder), True, per_device_train_batch_size=4, **more)
+three_steps(model, chains, folder, True, per_device_train_batch_size=4, deepspeed=zero)
 """
 
 
 @pytest.mark.slow
 @pytest.mark.deepspeed
-@pytest.mark.parametrize("stage", ["none", "3"])
-def test_two_processes_train_what_padded_rows_in_one_do(stage, model, chains, tmp_path):
+def test_two_processes_under_zero_3_train_what_padded_rows_in_one_do(model, chains, tmp_path):
     pytest.importorskip("deepspeed", reason="DeepSpeed is not installed: pip install 'rftt[deepspeed]'")
-    run_in_two_processes(SCRIPT.format(root=str(ROOT)), str(model), str(chains), str(tmp_path / "two"), stage)
+    run_in_two_processes(SCRIPT.format(root=str(ROOT)), str(model), str(chains), str(tmp_path / "two"))
     ours = load_file(tmp_path / "two" / "sft" / "final" / "model.safetensors")
     compare(ours, three_steps(model, chains, tmp_path / "one", False), load_file(model / "model.safetensors"))
 
