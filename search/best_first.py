@@ -34,6 +34,11 @@ if TYPE_CHECKING:
 GROWTH = 4  # fewer make the search slower and no better, more leave it little to decide on before it may stop
 
 
+def at_once(chains: int, generation: int) -> int:
+    """How many branches are in flight together after so many chains."""
+    return min(generation, GROWTH * chains)
+
+
 @dataclass(frozen=True)
 class Continued:
     """A branch with its continuation.
@@ -81,7 +86,7 @@ class _Search:
             found = len(solution.candidates)
             if not solution.stopped:
                 solution.stopped = "rollouts" if found >= config.rollouts else "decided" if self._decided() else ""
-            branches = self.frontier.take(min(config.generation, GROWTH * found, config.rollouts - found))
+            branches = self.frontier.take(min(at_once(found, config.generation), config.rollouts - found))
         solution.stopped = solution.stopped or "exhausted"
         if self.tree.root.children:
             tree, solution.tree = self.tree, self.tree

@@ -32,7 +32,7 @@ from rftt.runtime.running_engine import running_engine
 from rftt.runtime.running_scorer import running_scorer
 from rftt.toy.world import rows
 from search import Question, SearchConfig, Solution, Solver, solve_many
-from search.best_first import GROWTH
+from search.best_first import at_once
 from search.engines import Engine
 from search.functions import FunctionSet
 from search.judging import Scorer
@@ -209,7 +209,7 @@ def stopped(solution: Solution, generation: int) -> Solution:
         begun = replace(solution, candidates=found[:end]).elect()
         if end >= STOP_PATHS and begun.share > STOP_SHARE:
             return begun
-        end += min(GROWTH * end, generation)
+        end += at_once(end, generation)
     return solution
 
 
