@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,16 +20,20 @@ from search.journal import Journal, read_jsonl, write_jsonl
 
 
 def collect(config: Config) -> None:
-    """Write trees and chains of the questions that a killed search has finished."""
-    train = config.folder / "data" / "train.jsonl"
-    journal = Journal(config.folder / "search" / "questions-0.jsonl")
-    if not journal.finished:
-        done = [problem for problem in read_jsonl(train) if problem["id"] in journal]
-        print(f"time is up: {len(done)} questions are searched", flush=True)
-        journal.finish(problem["id"] for problem in done)
-        write_jsonl(config.folder / "search" / "failed-0.jsonl", [])
-        write_jsonl(train, done)
-    PHASES["search"](config)  # nothing is left to search: it only collects
+    """Write trees and chains of the questions that a killed search has finished, in however many processes."""
+    folder, train = config.folder / "search", config.folder / "data" / "train.jsonl"
+    questions = list(read_jsonl(train))
+    shares = [Journal(folder / f"questions-{i}.jsonl") for i in range(config.search.processes)]
+    order = [question["id"] for question in questions]
+    records = {record["question_id"]: record for share in shares for record in share.read(order)}
+    print(f"time is up: {len(records)} questions are searched", flush=True)
+    for share in shares:
+        share.finish(())  # as one process that searched them all would leave them
+        share.path.unlink()
+    write_jsonl(shares[0].path, (records[id] for id in order if id in records))
+    write_jsonl(folder / "failed-0.jsonl", [])
+    write_jsonl(train, (question for question in questions if question["id"] in records))
+    PHASES["search"](replace(config, search=replace(config.search, processes=1)))  # it only collects
 
 
 def stop_at(deadline: float) -> Any:
