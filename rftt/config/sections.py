@@ -188,6 +188,8 @@ class LoRAConfig:
         dropout: dropout on the adapters' input, in SFT only.
         target_modules: names of the linear layers that get one; ``all-linear`` for all but the head.
         rslora: scale by alpha ÷ √rank instead.
+        token_rate: learning rate of the rows of the functional tokens, as a multiple of the adapters'. These rows have
+            far to go, while a model that knows how to reason should be moved as little as the new format needs.
     """
 
     rank: int = 0
@@ -195,8 +197,11 @@ class LoRAConfig:
     dropout: float = 0.0
     target_modules: tuple[str, ...] = ("all-linear",)
     rslora: bool = False
+    token_rate: float = 1.0
 
     def __post_init__(self) -> None:
+        if self.token_rate <= 0:
+            raise ValueError(f"token_rate: {self.token_rate} is not allowed, expected a number above 0")
         if self.rank < 0 or self.alpha < 1:
             raise ValueError(f"rank and alpha: {self.rank} and {self.alpha} are not allowed, expected ≥ 0 and ≥ 1")
         if not 0 <= self.dropout < 1:
@@ -312,8 +317,8 @@ class RLSection:
             tree without replacement, with weights that are unbiased for any number of rollouts (`search.priority`);
             ``"flat"`` for plain samples as in GRPO; ``"walk"`` for the same distribution at fewer tokens: what earlier
             samples of the question share is not generated again (`search.shared_prefix`).
-        fill: what takes the place of paths that a tree lacks: ``"plain"`` samples, or the same by ``"walk"``, for fewer
-            tokens.
+        fill: what takes the place of paths that a tree lacks: samples of the policy, drawn by ``"walk"``, which generates
+            nothing that the tree knows, or ``"plain"``.
         wrong_reward: reward of a path with an answer that is not correct.
         format_reward: further reward of a path that is a whole chain.
         truncated: paths cut off by depth or length earn nothing: ``"punish"`` learns from that, ``"mask"`` leaves them out
@@ -348,7 +353,7 @@ class RLSection:
     questions_per_step: int = 16
     search: SearchConfig = field(default_factory=lambda: SearchConfig(**RL_SEARCH))
     sampler: Literal["uct", "puct", "priority", "flat", "walk"] = "uct"
-    fill: Literal["plain", "walk"] = "plain"
+    fill: Literal["plain", "walk"] = "walk"
     wrong_reward: float = 0.1
     format_reward: float = 0.0
     truncated: Literal["punish", "mask"] = "punish"

@@ -54,21 +54,35 @@ def peft_config(settings: LoRAConfig, model_path: str | Path, trust_remote_code:
 class TrainsAdapters:
     """Mixed into a transformers `Trainer` before it: of the trained copies of embedding and head, only rows move.
 
-    Set `trained_rows` before training; without an adapter nothing changes.
+    Set `trained_rows`, and `token_rate` as in the settings, before training; without an adapter nothing changes.
     """
 
     trained_rows: Sequence[int] = ()
+    token_rate: float = 1.0
 
     def create_optimizer(self, *options: Any) -> Any:
         trainer: Any = self
-        for name, parameter in trainer.model.named_parameters():
-            if TRAINED_COPY in name and not hasattr(parameter, "rows_only"):
+        copies = [p for name, p in trainer.model.named_parameters() if TRAINED_COPY in name]
+        for parameter in copies:
+            if not hasattr(parameter, "rows_only"):
                 parameter.rows_only = parameter.register_hook(only_rows(self.trained_rows))
-        return super().create_optimizer(*options)  # type: ignore[misc]
+        optimizer = super().create_optimizer(*options)  # type: ignore[misc]
+        if copies and self.token_rate != 1.0:
+            _apart(optimizer, copies, self.token_rate)
+        return optimizer
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
         names: list[str] = super().get_decay_parameter_names(model)  # type: ignore[misc]
         return [name for name in names if TRAINED_COPY not in name]
+
+
+def _apart(optimizer: Any, parameters: Sequence[Any], rate: float) -> None:
+    """Gives these parameters of an optimizer a group of their own, with `rate` times the learning rate."""
+    own = {id(parameter) for parameter in parameters}
+    for group in optimizer.param_groups:
+        group["params"] = [p for p in group["params"] if id(p) not in own]
+    learning_rate = rate * optimizer.param_groups[0]["lr"]
+    optimizer.add_param_group({"params": list(parameters), "lr": learning_rate, "weight_decay": 0.0})
 
 
 def only_rows(rows: Iterable[int]) -> Callable[[Any], Any]:

@@ -84,7 +84,7 @@ class GroupSampler:
         """
         tree, weights = await self._grown(problem)
         leaves = tree.leaves()
-        trie = self._known(tree) if "walk" in (self.settings.fill, self.settings.sampler) else None
+        trie = self._known(tree) if self._walks else None
         # The paths of a priority sample tell of all there is where they are too few: what fills up counts for nothing.
         of_fill = 0.0 if self.settings.sampler == "priority" else 1.0
         if self.settings.branch_correction == "strata":
@@ -102,6 +102,11 @@ class GroupSampler:
             rollouts.append(replace(rollout, origin="plain" if trie is None else "walk", weight=of_fill))
         has_tree = self.settings.sampler in TREES
         return Group(rollouts, tree if has_tree else None, has_tree and len(leaves) < self._of_tree, generated)
+
+    @property
+    def _walks(self) -> bool:
+        """Whether what was generated before is not generated again; ``fill`` is about trees."""
+        return self.settings.sampler == "walk" or (self.settings.sampler in TREES and self.settings.fill == "walk")
 
     @property
     def _of_tree(self) -> int:

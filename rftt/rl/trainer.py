@@ -71,6 +71,7 @@ class RFTTTrainer(TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, HookedTr
         self._warned = False
         super().__init__(*options, **named)
         self.trained_rows = sorted(functional_token_ids(self.processing_class, functions).values())
+        self.token_rate = settings.lora.token_rate
         opens = tag_ids(self.processing_class, [f.open for f in functions.functions])
         self._open_ids = {f.name: opens[f.open] for f in functions.functions}
         if settings.lora.rank and self.use_vllm:

@@ -203,6 +203,7 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
         trainer.add_callback(metrics_callback(log))
     vocabulary = tokenizer.get_vocab()
     trainer.trained_rows = sorted(vocabulary[tag] for tag in job.functions.tags if tag in vocabulary)
+    trainer.token_rate = job.adapters.token_rate
     trainer.what, trainer.not_finite_steps = job.section, config.sft.not_finite_steps
     metrics = go_on(trainer, checkpoint)
     trainer.refuse_if_not_finite()

@@ -159,7 +159,7 @@ def one(arm: str, seed: int, options: argparse.Namespace) -> None:
     folder = _folder(options, arm, seed)
     values = base.to_dict()
     of_search = {f.name for f in fields(SearchConfig)}
-    for name, value in {"process_weight": 0.0, **ARMS[arm]}.items():
+    for name, value in {"process_weight": 0.0, "fill": "plain", **ARMS[arm]}.items():
         (values["rl"]["search"] if name in of_search else values["rl"])[name] = value
     values["rl"]["trainer"] |= {"max_steps": MOST_STEPS, "disable_tqdm": True, "save_strategy": "no"}
     values |= {"run": str(folder), "seed": seed}

@@ -6,8 +6,7 @@ Needs a run of configs/toy.yaml with its SFT model, which `make quickstart` leav
 (its own sampling, our grader as its reward) and ours (`flat`: the same plain samples; `uct`: trees) take the same model,
 questions, batch, KL and engine options, each in a process of its own, one after the other and `--repeat` times over. Paths
 differ in length from run to run, so seconds are compared by path and by 1,000 tokens that are trained on. The first step is
-left out. `shared`: trees whose shared tokens are computed once, the default of `rftt rl`; `filled`: the same with
-`rl.fill=walk`; `walk`: no trees, `rl.sampler=walk`; all other arms pad.
+left out. `shared`: trees whose shared tokens are computed once; `filled`: the same with `rl.fill=walk`, the default of `rftt rl`; `walk`: no trees, `rl.sampler=walk`; all other arms pad.
 """
 
 from __future__ import annotations
@@ -31,8 +30,8 @@ from rftt.run_folder import trained_model
 ARMS: dict[str, dict[str, Any]] = {
     "TRL": {"sampler": "flat", "prefix_sharing": False},
     "flat": {"sampler": "flat", "prefix_sharing": False},
-    "uct": {"sampler": "uct", "prefix_sharing": False},
-    "shared": {"sampler": "uct", "prefix_sharing": True},
+    "uct": {"sampler": "uct", "fill": "plain", "prefix_sharing": False},
+    "shared": {"sampler": "uct", "fill": "plain", "prefix_sharing": True},
     "filled": {"sampler": "uct", "fill": "walk", "prefix_sharing": True},
     "walk": {"sampler": "walk", "prefix_sharing": True},
 }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -83,6 +84,23 @@ def test_only_adapters_and_tag_rows_move_and_a_resumed_run_is_the_same(model, ch
     assert "model.safetensors" in saved and not any("adapter" in name for name in saved)
     lines = [json.loads(x) for x in (resumed / "metrics.jsonl").read_text().splitlines()]
     assert [x["step"] for x in lines if "train_runtime" in x] == [2, 4]
+
+
+def test_rows_of_the_tokens_learn_at_a_rate_of_their_own(model, chains, tmp_path):
+    found = []
+    for rate in (1.0, 4.0):
+        folder = tmp_path / str(rate)
+        config = sft_config(folder, max_steps=1, optim="sgd", lr_scheduler_type="constant", max_grad_norm=0.0)
+        lora = replace(config.sft.lora, token_rate=rate)
+        train_sft(model, chains, folder / "sft" / "final", replace(config, sft=replace(config.sft, lora=lora)))
+        found.append(weights(folder / "sft" / "final"))
+    before, (one, four) = weights(model), found
+    rows = tag_rows(model)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        slow, fast = ((after[name] - before[name])[rows] for after in (one, four))
+        assert slow.abs().max() > 0 and (fast - 4 * slow).abs().max() < 1e-3 * fast.abs().max()
+    for name, weight in one.items():
+        assert "proj" not in name or (weight == four[name]).all()
 
 
 def test_merged_weights_give_the_adapters_logits_and_leave_the_model_alone(model):

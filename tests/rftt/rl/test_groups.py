@@ -64,7 +64,7 @@ DRY = {"min_prior": 1e-6}  # functions that this policy never takes are no optio
 
 def test_a_dry_tree_is_filled_up_by_walks_for_fewer_tokens_than_by_plain_samples():
     plain, walk = engine(), engine()
-    before, after = group(on=plain, **DRY), group(on=walk, fill="walk", **DRY)
+    before, after = group(on=plain, fill="plain", **DRY), group(on=walk, **DRY)
     assert before.short and after.short and ids(before.rollouts)[:5] == ids(after.rollouts)[:5]
     origins = [r.origin for r in after.rollouts]
     assert set(origins) == {"tree", "walk"} and "plain" in {r.origin for r in before.rollouts}

@@ -39,7 +39,9 @@ class Run:
 
 
 def run_of(script=functional_script, problems=PROBLEMS, scorer=None, **settings) -> Run:
-    sampler = FunctionalSampler(problems, from_dict({"rl": {"max_depth": 6, **settings}}).rl, scorer=scorer)
+    """Groups are filled up with whole samples, which the scripts write; `test_groups` has those that walk."""
+    rl = from_dict({"rl": {"max_depth": 6, "fill": "plain", **settings}}).rl
+    sampler = FunctionalSampler(problems, rl, scorer=scorer)
     return Run(sampler, FakeEngine(script, Tokenizer(), eos_ids=frozenset({0})))
 
 
