@@ -17,6 +17,8 @@ from search.mcts import derived_seed
 from search.token_trie import TokenTrie, Walk
 from search.tree import Tree
 
+GROWTH = 4  # fewer make a group wait longer, more leave it less to share
+
 
 @dataclass(frozen=True)
 class Draw:
@@ -67,7 +69,7 @@ async def draw(
         sampling: sampling of a whole path; `n` and `forbidden_ids` are not read, temperature and top_p have to be 1.
         count: number of samples.
         at_once: most samples in flight. Those in flight do not know of each other: the more there are, the less is shared.
-            There are never more than there are paths known, so that even a first group shares something.
+            There are never more than `GROWTH` for each path that is known, so that even a first group shares something.
 
     Returns:
         The samples in order; they depend on `at_once` and the seed, not on the engine's timing.
@@ -83,7 +85,7 @@ async def draw(
     draws: list[Draw] = []
     known = len(trie)
     while len(draws) < count:
-        width = min(count - len(draws), at_once, max(known, 1))
+        width = min(count - len(draws), at_once, max(GROWTH * known, 1))
         places = range(len(draws), len(draws) + width)
         walks = [trie.walk(random.Random(derived_seed(sampling.seed, "walk", k))) for k in places]
         found = await asyncio.gather(

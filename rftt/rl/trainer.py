@@ -36,6 +36,8 @@ from search.functions import RFTT, FunctionSet
 
 log = logging.getLogger(__name__)
 
+FEW_CHAINS = 0.1  # share of whole chains below which a first step is told of
+
 
 class RFTTTrainer(TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, HookedTrainer):
     """The RL trainer; whole when it is built.
@@ -68,7 +70,7 @@ class RFTTTrainer(TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, HookedTr
         self.metrics_log = metrics_log
         self.rollout_log = rollout_log
         self.checkpoint = checkpoint
-        self._warned = False
+        self._warned = self._measured_before = False
         super().__init__(*options, **named)
         self.trained_rows = sorted(functional_token_ids(self.processing_class, functions).values())
         self.token_rate = settings.lora.token_rate
@@ -207,6 +209,8 @@ class RFTTTrainer(TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, HookedTr
             "search/filled_tokens": float(stats.filled),
         }
         means = self._mean_of_ranks({**values, **{f"steps/{name}": count for name, count in counts.items()}})
+        if turn.training:
+            self._warn_of_format(means["format_rate"])
         steps = sum(means[f"steps/{name}"] for name in counts)
         for name in counts:
             means[f"function_share/{name}"] = means.pop(f"steps/{name}") / max(steps, 1e-9)
@@ -266,6 +270,19 @@ class RFTTTrainer(TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, HookedTr
         super().log(logs, start_time)
         if per_step and self.metrics_log is not None and self.is_world_process_zero():
             self.metrics_log.write(self.state.global_step, logs)
+
+    def _warn_of_format(self, share: float) -> None:
+        """Told of the first step of this process alone: later ones are what RL made of it."""
+        if self._measured_before:
+            return
+        self._measured_before = True
+        if share < FEW_CHAINS:
+            log.warning(
+                "step %d: %.1f %% of the paths are whole chains, so that hardly anything is rewarded and the warm-up may be "
+                "undone: warm up for longer or with more chains, or let the functional tokens learn faster "
+                "(sft.lora.token_rate)",
+                self.state.global_step + 1, 100 * share,
+            )  # fmt: skip
 
     def _warn_of_difference(self, means: list[float]) -> None:
         limit = self.settings.max_logprob_difference

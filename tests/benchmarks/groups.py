@@ -71,7 +71,7 @@ async def measure(base: Config, model: str, options: argparse.Namespace) -> list
     with running_engine(base, path) as engine:
         for kind in options.kinds:
             values = base.to_dict()
-            for name, value in KINDS[kind].items():
+            for name, value in {"fill": "plain", **KINDS[kind]}.items():
                 (values["rl"]["search"] if name in values["rl"]["search"] else values["rl"])[name] = value
             settings = from_dict(values).rl
             config = replace(settings.search_config(parallel=True), rollouts=options.rollouts, seed=base.seed)

@@ -6,7 +6,8 @@ Needs a run of configs/toy.yaml with its SFT model, which `make quickstart` leav
 (its own sampling, our grader as its reward) and ours (`flat`: the same plain samples; `uct`: trees) take the same model,
 questions, batch, KL and engine options, each in a process of its own, one after the other and `--repeat` times over. Paths
 differ in length from run to run, so seconds are compared by path and by 1,000 tokens that are trained on. The first step is
-left out. `shared`: trees whose shared tokens are computed once; `filled`: the same with `rl.fill=walk`, the default of `rftt rl`; `walk`: no trees, `rl.sampler=walk`; all other arms pad.
+left out. `shared`: trees whose shared tokens are computed once; `filled`: the same with `rl.fill=walk`, the default of
+`rftt rl`; `walk`: no trees, `rl.sampler=walk`; all other arms pad.
 """
 
 from __future__ import annotations

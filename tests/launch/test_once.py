@@ -128,6 +128,32 @@ def test_a_sample_that_was_cut_off_still_counts(tmp_path):
     assert run.shown(run.measured_of(tmp_path, "rl")["greedy"]) == "50.0 [20.0, 80.0], 12 tok" and run.shown(None) == ""
 
 
+def test_what_several_processes_searched_until_the_time_was_up_is_collected(tmp_path):
+    import boxed
+
+    from rftt.config import from_dict
+    from rftt.data.questions import problems
+    from search.journal import Journal
+
+    config = from_dict({"run": str(tmp_path), "data": {"train_limit": 5, "eval_limit": 2}, "search": {"processes": 2}})
+    asked = [p.id for p in problems(config)[0]]
+    node = {"id": 0, "parent": None, "function": "question", "verdict": "correct"}
+    for share, done in enumerate(([asked[4], asked[0]], [asked[3]])):  # the second share's last record is torn
+        journal = Journal(tmp_path / "search" / f"questions-{share}.jsonl")
+        for name in done:
+            chain = {"question_id": name, "kind": "plain"}
+            journal.append({"question_id": name, "chains": [chain], "tree": {"question_id": name, "nodes": [node]}})
+        journal.close()
+    with open(tmp_path / "search" / "questions-1.jsonl.partial", "a") as file:
+        file.write('{"question_id": "' + asked[1])
+    boxed.collect(config)
+    for name in ("chains", "trees"):
+        lines = (tmp_path / "search" / f"{name}.jsonl").read_text().splitlines()
+        assert [json.loads(line)["question_id"] for line in lines] == [asked[0], asked[3], asked[4]]
+    assert [p.id for p in problems(config)[0]] == [asked[0], asked[3], asked[4]], "the others were not searched"
+    assert not list((tmp_path / "search").glob("*-*.jsonl*"))
+
+
 @pytest.mark.pages
 @pytest.mark.slow
 def test_a_sitting_in_miniature_ends_in_time_with_a_table(tmp_path):
@@ -135,7 +161,8 @@ def test_a_sitting_in_miniature_ends_in_time_with_a_table(tmp_path):
     subprocess.run([sys.executable, str(ONCE / "pack.py"), "toy", str(loads), "--no-wheels"], check=True)
     small = [
         "engine.name=transformers", "engine.options={}", "engine.max_model_len=512", "model.dtype=float32",
-        "model.token_noise=1.0", "data.eval_limit=8", "search.max_step_tokens=32", "search.live_trees=4",
+        "model.token_noise=1.0", "data.eval_limit=8", "search.processes=1", "search.max_step_tokens=32",
+        "search.live_trees=4",
         "sft.learning_rate=1e-3", "sft.num_train_epochs=400", "sft.max_length=512", "rl.questions_per_step=4",
         "rl.rollouts=4", "rl.max_step_tokens=32", "rl.max_steps=400", "eval.max_step_tokens=32", "eval.max_tokens=200",
         "eval.search_limit=4", "eval.rollouts=[1,2]",

@@ -239,6 +239,16 @@ def test_a_large_difference_between_engine_and_trainer_is_told_once(trainer, mon
     assert "0.200" in record.message
 
 
+def test_a_policy_that_writes_hardly_any_chains_is_told_of_the_first_step_alone(trainer, monkeypatch, caplog):
+    with caplog.at_level(logging.WARNING):
+        for shares in ((0.5, 0.01), (0.02, 0.01)):
+            monkeypatch.setattr(trainer, "_measured_before", False)
+            for share in shares:
+                trainer._warn_of_format(share)
+    [record] = [r for r in caplog.records if "whole chains" in r.message]
+    assert "2.0 %" in record.message and "sft.lora.token_rate" in record.message
+
+
 def test_log_probs_are_those_of_a_plain_forward_pass(trainer, batch):
     ids = torch.cat([batch["prompt_ids"], batch["completion_ids"]], 1)
     mask = torch.cat([batch["prompt_mask"], batch["completion_mask"]], 1)
