@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import asyncio
 import math
+from bisect import insort
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -105,9 +106,7 @@ class _Search:
             Order(solver.openings, solver.closings, solver.functions, solver.special_ids, self.config.keep)
         )
         self.poll = Poll()
-        self.longest = self.excess = (
-            0  # most tokens of a continuation, and by which one was longer than what it replaced
-        )
+        self.excesses: list[int] = []  # by how much continuations were longer than what they replaced, sorted
         self.texts: dict[tuple[int, ...], str] = {}  # of steps, which many chains share
         self.tree = Tree(question.id, question.text, prompt_ids=self.prompt_ids, made_by={"policy": "best_first"})
 
@@ -163,16 +162,17 @@ class _Search:
                 return
 
     def _expected(self, branch: Branch) -> int:
-        """Tokens that a continuation will hardly exceed: a quarter more than what it replaces, or what others had more."""
-        return max(branch.replaced * 5 // 4 + 8, min(branch.replaced + self.excess, self.longest))
+        """Tokens that hardly a continuation exceeds: a quarter more than what it replaces, or what most others had more."""
+        excess = self.excesses[len(self.excesses) * 9 // 10] if self.excesses else 0
+        return branch.replaced + max(branch.replaced // 4 + 8, excess)
 
     async def _take_in(self, whole: Sequence[Continued], spent: int) -> None:
         """Add finished chains, the last of which was finished after `spent` tokens."""
         spent -= sum(one.tokens for one in whole)
         for one, (chain, scores) in zip(whole, await asyncio.gather(*map(self._chain, whole)), strict=True):
             spent += one.tokens
-            self.longest = max(self.longest, one.tokens)
-            self.excess = max(self.excess, one.tokens - one.branch.replaced) if one.branch.ids else 0
+            if one.branch.ids:
+                insort(self.excesses, one.tokens - one.branch.replaced)
             self.frontier.add(chain)
             self.solution.candidates.append(await self._candidate(chain, scores, spent, one.generation.stopped))
 
