@@ -1,7 +1,7 @@
 """Best-first functional search: a greedy chain first, then its most valuable branches, each continued greedily.
 
 Everything is at temperature 0, so that the same question gives the same chains; no tree is ever exhausted. Branches are
-taken from the frontier in generations: `GROWTH` for each chain that there is, up to `generation`, all in flight at once.
+taken from the frontier in generations: `growth` for each chain that there is, up to `generation`, all in flight at once.
 What a generation holds follows from the chains before it alone, so that neither concurrency nor the budget changes what is
 found: a smaller budget finds the first chains of a larger one.
 
@@ -14,9 +14,10 @@ from __future__ import annotations
 
 import asyncio
 import math
+from bisect import insort
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from search.chain import Step
@@ -28,30 +29,60 @@ from search.tree import Tree
 from search.voting import Poll
 
 if TYPE_CHECKING:
+    from search.config import SearchConfig
     from search.driver import Question
     from search.strategies import Solver
 
-GROWTH = 4  # fewer make the search slower and no better, more leave it little to decide on before it may stop
+NOTHING = Generation((), False)
 
 
-def at_once(chains: int, generation: int) -> int:
+def at_once(chains: int, config: SearchConfig) -> int:
     """How many branches are in flight together after so many chains."""
-    return min(generation, GROWTH * chains)
+    return min(config.generation, config.growth * chains)
 
 
 @dataclass(frozen=True)
 class Continued:
-    """A branch with its continuation.
+    """A branch with its continuation so far.
 
     Args:
         branch: branch with the position of a tag that was replaced among those that are forced.
         generation: its continuation.
-        rounds: requests that it took, one after the other.
+        rounds: requests that the last part of it took, one after the other.
+        ended: whether nothing follows.
     """
 
     branch: Branch
-    generation: Generation
-    rounds: int
+    generation: Generation = NOTHING
+    rounds: int = 0
+    ended: bool = False
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of the continuation."""
+        return len(self.generation.ids)
+
+
+def shares(begun: Sequence[tuple[int, int]], room: int) -> list[int]:
+    """Most tokens that each of the branches that are continued together may add.
+
+    As many are continued as fit if none is longer than expected, and the last one gets what is left. One that was longer
+    gets as much once more.
+
+    Args:
+        begun: tokens that each continuation has and is expected to have, in their order.
+        room: tokens that the budget leaves, 1 or more.
+
+    Returns:
+        One number for each of the first branches; no more than `room` together.
+    """
+    found: list[int] = []
+    for tokens, expected in begun:
+        found.append(min(expected - tokens % expected, room))
+        room -= found[-1]
+        if not room:
+            return found
+    return [share + room // len(found) for share in found]
 
 
 async def best_first(solver: Solver, question: Question) -> Solution:
@@ -75,8 +106,9 @@ class _Search:
             Order(solver.openings, solver.closings, solver.functions, solver.special_ids, self.config.keep)
         )
         self.poll = Poll()
+        self.excesses: list[int] = []  # by how much continuations were longer than what they replaced, sorted
+        self.texts: dict[tuple[int, ...], str] = {}  # of steps, which many chains share
         self.tree = Tree(question.id, question.text, prompt_ids=self.prompt_ids, made_by={"policy": "best_first"})
-        self.longest = 0  # tokens of the longest continuation so far
 
     async def run(self) -> Solution:
         solution, config, branches = self.solution, self.config, [Branch()]
@@ -86,7 +118,7 @@ class _Search:
             found = len(solution.candidates)
             if not solution.stopped:
                 solution.stopped = "rollouts" if found >= config.rollouts else "decided" if self._decided() else ""
-            branches = self.frontier.take(min(at_once(found, config.generation), config.rollouts - found))
+            branches = self.frontier.take(min(at_once(found, config), config.rollouts - found))
         solution.stopped = solution.stopped or "exhausted"
         if self.tree.root.children:
             tree, solution.tree = self.tree, self.tree
@@ -95,102 +127,112 @@ class _Search:
         return solution
 
     async def _generation(self, branches: Sequence[Branch]) -> None:
-        """Continue branches, so many together as the budget surely allows, and take them in in their order."""
-        solution, left = self.solution, list(branches)
-        while left and not solution.stopped:
-            room = self._room()
-            if room is not None and room <= 0:
+        """Continue branches together and take them in in their order, as far as the budget reaches.
+
+        A branch that turns out longer than its share goes on with what the others left. Where later branches took more than
+        that leaves, it goes on all the same and they are lost, though their tokens count.
+        """
+        solution, grown = self.solution, deque(Continued(branch) for branch in branches)
+        # The first chain is finished in any case.
+        budget = self.config.budget_tokens if solution.candidates else None
+        spent = solution.tokens  # until the last chain that was taken in; what later ones took is not in it
+        while grown:
+            waiting = [i for i, one in enumerate(grown) if not one.ended]
+            most: Sequence[int | None] = [None] * len(waiting)
+            if budget is not None:
+                left, free = budget - spent - grown[0].tokens, budget - solution.tokens
+                if left <= 0:
+                    solution.stopped = "budget"
+                    return
+                most = [left]
+                if free > 0:
+                    most = shares([(grown[i].tokens, self._expected(grown[i].branch)) for i in waiting], free)
+            found = await asyncio.gather(*(self._continue(grown[i], n) for i, n in zip(waiting, most, strict=False)))
+            for i, one in zip(waiting, found, strict=False):
+                solution.tokens += one.tokens - grown[i].tokens
+                grown[i] = one
+            solution.rounds += max(one.rounds for one in found)
+            whole: list[Continued] = []
+            while grown and grown[0].ended and (budget is None or spent + grown[0].tokens <= budget):
+                whole.append(grown.popleft())
+                spent += whole[-1].tokens
+            await self._take_in(whole, spent)
+            if grown and grown[0].ended:
                 solution.stopped = "budget"
                 return
-            count = len(left) if room is None else max(1, room // max(self.longest, 1))
-            together, left = left[:count], left[count:]
-            found = await asyncio.gather(*(self._continue(branch, room) for branch in together))
-            together, generations = [f.branch for f in found], [f.generation for f in found]
-            solution.rounds += max(f.rounds for f in found)
-            before, solution.tokens = solution.tokens, solution.tokens + sum(len(g.ids) for g in generations)
-            ends = list(accumulate((len(g.ids) for g in generations), initial=before))[1:]
-            limit = math.inf if room is None else before + room
-            whole = [
-                i for i, end in enumerate(ends) if end <= limit and not self._cut(together[i], generations[i], room)
-            ]
-            if len(whole) < len(together):
-                solution.stopped = "budget"
-            chains = await asyncio.gather(*(self._chain(together[i], generations[i]) for i in whole))
-            for i, (chain, scores) in zip(whole, chains, strict=True):
-                self.longest = max(self.longest, len(generations[i].ids))
-                self.frontier.add(chain)
-                solution.candidates.append(await self._candidate(chain, scores, ends[i], generations[i].stopped))
 
-    def _cut(self, branch: Branch, generation: Generation, room: int | None) -> bool:
-        """Whether the budget ended a chain."""
-        length = len(generation.ids)
-        return (
-            room is not None
-            and not generation.stopped
-            and length >= room
-            and len(branch.ids) + length < self.config.max_tokens
-        )
+    def _expected(self, branch: Branch) -> int:
+        """Tokens that hardly a continuation exceeds: a quarter more than what it replaces, or what most others had more."""
+        excess = self.excesses[len(self.excesses) * 9 // 10] if self.excesses else 0
+        return branch.replaced + max(branch.replaced // 4 + 8, excess)
 
-    def _room(self) -> int | None:
-        """Tokens that the budget leaves; a first chain is finished in any case."""
-        if self.config.budget_tokens is None or not self.solution.candidates:
-            return None
-        return self.config.budget_tokens - self.solution.tokens
+    async def _take_in(self, whole: Sequence[Continued], spent: int) -> None:
+        """Add finished chains, the last of which was finished after `spent` tokens."""
+        spent -= sum(one.tokens for one in whole)
+        for one, (chain, scores) in zip(whole, await asyncio.gather(*map(self._chain, whole)), strict=True):
+            spent += one.tokens
+            if one.branch.ids:
+                insort(self.excesses, one.tokens - one.branch.replaced)
+            self.frontier.add(chain)
+            self.solution.candidates.append(await self._candidate(chain, scores, spent, one.generation.stopped))
 
-    async def _continue(self, branch: Branch, room: int | None) -> Continued:
-        """The greedy continuation of a branch.
+    async def _continue(self, begun: Continued, most: int | None) -> Continued:
+        """The greedy continuation of a branch by up to `most` tokens.
 
         A model that had a function forced on it often closes the step as the one that it would have written. Then the right
         tag takes the place of that one, and the chain goes on from there.
         """
-        solver = self.solver
+        solver, branch, generation, rounds = self.solver, begun.branch, begun.generation, 1
         if not branch.ids and solver.on_step is not None and solver.openings:
             return await self._told(solver.on_step)
-        function = self._forced_function(branch)
-        if function is None:
-            return Continued(branch, await self._ask(branch, room), 1)
-        step = await self._ask(branch, room, tuple(solver.closings))
-        if not step.stopped or step.ids[-1] not in solver.closings:
-            return Continued(branch, step, 1)
-        if solver.closings[step.ids[-1]] != function:
-            right = next(id for id, name in solver.closings.items() if name == function)
-            branch = replace(branch, forced=(*branch.forced, len(branch.ids) + len(step.ids) - 1))
-            step = replace(step, ids=(*step.ids[:-1], right), logprobs=(*step.logprobs[:-1], 0.0))
-        if room is not None and room <= len(step.ids):
-            return Continued(branch, replace(step, stopped=False), 1)
-        rest = await self._ask(branch, None if room is None else room - len(step.ids), begun=step)
-        return Continued(branch, _joined(step, rest), 2)
+        limit = math.inf if most is None else begun.tokens + most
+        function = self._forced_function((*branch.ids, *generation.ids), branch.forced)
+        if function is not None:
+            generation = await self._ask(branch, generation, limit, tuple(solver.closings))
+            closing = generation.ids[-1] if generation.stopped else None
+            if closing in solver.closings:
+                generation = replace(generation, stopped=False)
+                if solver.closings[closing] != function:
+                    right = next(id for id, name in solver.closings.items() if name == function)
+                    branch = replace(branch, forced=(*branch.forced, len(branch.ids) + len(generation.ids) - 1))
+                    generation = replace(
+                        generation, ids=(*generation.ids[:-1], right), logprobs=(*generation.logprobs[:-1], 0.0)
+                    )
+                function = None
+                rounds = 2
+        if function is None and len(generation.ids) < limit:
+            generation = await self._ask(branch, generation, limit)
+        length = len(generation.ids)
+        ended = generation.stopped or length < limit or len(branch.ids) + length >= self.config.max_tokens
+        return Continued(branch, generation, rounds, ended)
 
-    def _forced_function(self, branch: Branch) -> str | None:
-        """The function of the step that a branch continues, if that was forced."""
-        for place in range(len(branch.ids) - 1, -1, -1):
-            if branch.ids[place] in self.solver.closings:
+    def _forced_function(self, ids: Sequence[int], forced: Sequence[int]) -> str | None:
+        """The function of the step that a chain is in, if that was forced."""
+        for place in range(len(ids) - 1, -1, -1):
+            if ids[place] in self.solver.closings:
                 return None
-            if branch.ids[place] in self.solver.openings:
-                return self.solver.openings[branch.ids[place]] if place in branch.forced else None
+            if ids[place] in self.solver.openings:
+                return self.solver.openings[ids[place]] if place in forced else None
         return None
 
     async def _told(self, on_step: Callable[[Step], None]) -> Continued:
         """The first chain, step by step, so that each can be told when the next one begins."""
-        openings, rounds = self.solver.openings, 1
-        found = await self._ask(Branch(), None, tuple(openings))
+        openings, rounds, stop_ids = self.solver.openings, 1, tuple(self.solver.openings)
+        found = await self._ask(Branch(), NOTHING, math.inf, stop_ids)
         begun = None  # where the present step opens
         while found.stopped and found.ids[-1] in openings:
             last = len(found.ids) - 1
             if begun is not None:
                 on_step(Step(openings[found.ids[begun]], self._step(found.ids[begun:last])))
             begun, rounds = last, rounds + 1
-            found = _joined(found, await self._ask(Branch(), None, tuple(openings), begun=found))
-        return Continued(Branch(), found, rounds)
+            found = await self._ask(Branch(), found, math.inf, stop_ids)
+        return Continued(Branch(), found, rounds, ended=True)
 
-    async def _ask(
-        self, branch: Branch, room: int | None, stop_ids: tuple[int, ...] = (), begun: Generation | None = None
-    ) -> Generation:
-        """One request for what follows a branch, or what was begun of its continuation."""
-        ids = [*branch.ids, *(begun.ids if begun is not None else ())]
-        longest = self.config.max_tokens - len(ids)
+    async def _ask(self, branch: Branch, begun: Generation, limit: float, stop_ids: tuple[int, ...] = ()) -> Generation:
+        """One request for what follows the begun continuation of a branch, up to `limit` tokens together with that."""
+        ids = [*branch.ids, *begun.ids]
         sampling = Sampling(
-            max(1, longest if room is None else min(longest, room)),
+            int(max(1, min(self.config.max_tokens - len(ids), limit - len(begun.ids)))),
             temperature=0.0,
             stop_ids=stop_ids,
             logprobs=True,
@@ -198,11 +240,14 @@ class _Search:
             tree=self.question.id,
         )
         self.solution.requests += 1
-        [generation] = await self.solver.engine.generate([*self.prompt_ids, *ids], sampling)
-        return generation
+        [rest] = await self.solver.engine.generate([*self.prompt_ids, *ids], sampling)
+        return Generation(
+            begun.ids + rest.ids, rest.stopped, begun.logprobs + rest.logprobs, None, begun.top + rest.top
+        )
 
-    async def _chain(self, branch: Branch, generation: Generation) -> tuple[Chain, list[float]]:
+    async def _chain(self, found: Continued) -> tuple[Chain, list[float]]:
         """The chain of a branch, with the scores of its steps if there is a process reward model."""
+        branch, generation = found.branch, found.generation
         ids = (*branch.ids, *generation.ids)
         scores: list[float] = []
         starts = [place for place, id in enumerate(ids) if id in self.solver.openings]
@@ -221,8 +266,11 @@ class _Search:
 
     def _step(self, ids: Sequence[int]) -> str:
         """Text of a step between its tags."""
-        tags = self.solver.openings.keys() | self.solver.closings.keys()
-        return self.solver.text(id for id in ids if id not in tags).strip()
+        openings, closings = self.solver.openings, self.solver.closings
+        content = tuple(id for id in ids if id not in openings and id not in closings)
+        if content not in self.texts:
+            self.texts[content] = self.solver.text(content).strip()
+        return self.texts[content]
 
     async def _candidate(self, chain: Chain, scores: Sequence[float], spent: int, stopped: bool) -> Candidate:
         forced = frozenset(chain.forced)
@@ -254,10 +302,3 @@ class _Search:
             and total > 0
             and groups[0].weight > self.config.stop_share * total
         )
-
-
-def _joined(first: Generation, second: Generation) -> Generation:
-    """One continuation that was generated in two requests."""
-    return Generation(
-        first.ids + second.ids, second.stopped, first.logprobs + second.logprobs, None, first.top + second.top
-    )

@@ -40,6 +40,8 @@ class SearchConfig:
         beam_width: beam strategies only: continuations of one beam; `rollouts` must be a multiple of it.
         generation: best-first only: branches that are continued at once, chosen together by the chains before them
             (`search.best_first`).
+        growth: best-first only: branches that are chosen for each chain there is, up to `generation`; fewer make the search
+            slower, more leave it less to decide on before it may stop.
         alternatives: best-first only: likeliest tokens at each position that the model is asked for; each is a branch.
         keep: best-first only: share of a prefix's log-probability in what its branches are worth; 1 goes by probability
             mass, 0 by what the model thinks at the branch alone.
@@ -83,6 +85,7 @@ class SearchConfig:
     siblings: int = 1
     beam_width: int = 4
     generation: int = 16
+    growth: int = 4
     alternatives: int = 5
     keep: float = 1.0
     sharpness: float = 50.0
@@ -99,7 +102,8 @@ class SearchConfig:
 
     def __post_init__(self) -> None:
         for name in ("rollouts", "budget_tokens", "max_depth", "max_step_tokens", "max_tokens", "siblings", "beam_width",
-                     "live_trees", "parallel_rollouts", "generation", "alternatives", "stop_paths"):  # fmt: skip
+                     "live_trees", "parallel_rollouts", "generation", "growth", "alternatives",
+                     "stop_paths"):  # fmt: skip
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}: {value} is not allowed, expected 1 or more")

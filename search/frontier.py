@@ -15,6 +15,7 @@ import heapq
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from search.functions import ROOT, FunctionSet
 
@@ -30,7 +31,7 @@ class Chain:
     Args:
         ids: completion ids.
         logprobs: log-probabilities of each id under the model, natural log.
-        top: likeliest ids at each position with their log-probabilities; empty before `start`.
+        top: likeliest ids at each position with their log-probabilities, the likeliest first; empty before `start`.
         start: the first position that was generated for this chain; what is before is a branch of another one.
         forced: positions whose tag was forced on the model.
         scores: scores of a process reward model, by the position where each step opens; empty where nobody scored.
@@ -52,11 +53,13 @@ class Branch:
         ids: ids that it keeps, and the one that it takes instead.
         logprobs: log-probabilities of these.
         forced: positions of forced tags among them.
+        replaced: number of tokens that the chain had behind them.
     """
 
     ids: tuple[int, ...] = ()
     logprobs: tuple[float, ...] = ()
     forced: tuple[int, ...] = ()
+    replaced: int = 0
 
 
 @dataclass(frozen=True)
@@ -77,7 +80,7 @@ class Order:
     barred: frozenset[int]
     keep: float = 1.0
 
-    @property
+    @cached_property
     def neutral(self) -> frozenset[str]:
         """Functions that may be forced: those without a role of their own in a chain."""
         f = self.functions
@@ -85,7 +88,9 @@ class Order:
 
 
 class Frontier:
-    """Branches of all chains of one question, the most valuable first.
+    """Branches of all chains of one question, the most valuable first; equal ones in the order of chains and positions.
+
+    Of the content branches at one position only the best that is left waits in line.
 
     Args:
         order: what they are worth.
@@ -95,27 +100,30 @@ class Frontier:
         self.order = order
         self._ids = {name: id for id, name in order.openings.items()}
         self._chains: list[Chain] = []
-        # (−worth, number of the branch, number of its chain, position, id there, log-probability of the id, forced)
-        self._heap: list[tuple[float, int, int, int, int, float, bool]] = []
-        self._count = 0
-
-    def __len__(self) -> int:
-        return len(self._heap)
+        # (−worth, chain, position, rank there, worth of the position, function of its step, id); a forced id has a rank < 0.
+        self._heap: list[tuple[float, int, int, int, float, str, int]] = []
 
     def take(self, count: int) -> list[Branch]:
-        """Up to `count` branches, the most valuable first; equal ones in the order in which they were found."""
-        return [self._branch(*heapq.heappop(self._heap)[2:]) for _ in range(min(count, len(self._heap)))]
+        """Up to `count` branches, the most valuable first."""
+        found: list[Branch] = []
+        while self._heap and len(found) < count:
+            found.append(self._pop())
+        return found
 
-    def _branch(self, number: int, place: int, id: int, logprob: float, forced: bool) -> Branch:
+    def _pop(self) -> Branch:
+        _, number, place, rank, worth, function, id = heapq.heappop(self._heap)
         chain = self._chains[number]
-        return Branch(
-            (*chain.ids[:place], id),
-            (*chain.logprobs[:place], logprob),
-            (*(p for p in chain.forced if p < place), *((place,) if forced else ())),
-        )
+        logprob, forced = 0.0, tuple(p for p in chain.forced if p < place)
+        if rank < 0:
+            forced = (*forced, place)
+        else:
+            logprob = chain.top[place][rank][1]
+            self._vary(number, place, rank + 1, worth, function)
+        return Branch((*chain.ids[:place], id), (*chain.logprobs[:place], logprob), forced, len(chain.ids) - place - 1)
 
     def add(self, chain: Chain) -> None:
         """Add the branches of what was generated for a chain."""
+        number = len(self._chains)
         self._chains.append(chain)
         forced = frozenset(chain.forced)
         doubts = self._doubts(chain)
@@ -132,9 +140,9 @@ class Frontier:
                 worth = self.order.keep * mass + trust + doubted
                 if opens:
                     doubt = 0.0 if place in chain.scores else math.log(max(doubts[place], TINY))
-                    self._force(chain, place, function, worth + doubt)
+                    self._force(number, place, function, worth + doubt)
                 if inside:
-                    self._vary(chain, place, function, worth)
+                    self._vary(number, place, 0, worth, function)
             if opens:
                 function = self.order.openings[id]
             if self.order.openings:
@@ -142,25 +150,30 @@ class Frontier:
             if place not in forced:
                 mass += chain.logprobs[place]
 
-    def _force(self, chain: Chain, place: int, parent: str, worth: float) -> None:
+    def _force(self, number: int, place: int, parent: str, worth: float) -> None:
         """Every other neutral function that may follow `parent`."""
-        for name in self.order.functions.functional.get(parent, ()):
+        names = self.order.functions.functional.get(parent, ())
+        for rank, name in enumerate(names, -len(names)):
             id = self._ids[name]
-            if name in self.order.neutral and id != chain.ids[place]:
-                self._push(worth, place, id, 0.0, forced=True)
+            if name in self.order.neutral and id != self._chains[number].ids[place]:
+                entry = (-round(worth, DIGITS), number, place, rank, worth, parent, id)
+                heapq.heappush(self._heap, entry)
 
-    def _vary(self, chain: Chain, place: int, function: str, worth: float) -> None:
-        """Every other likely token of the text, or the tag that closes the step."""
-        order = self.order
-        for id, logprob in chain.top[place]:
-            legal = id not in order.barred and id not in order.openings and order.closings.get(id, function) == function
-            if legal and id != chain.ids[place]:
-                self._push(worth + logprob, place, id, logprob, forced=False)
-
-    def _push(self, worth: float, place: int, id: int, logprob: float, *, forced: bool) -> None:
-        number = len(self._chains) - 1
-        heapq.heappush(self._heap, (-round(worth, DIGITS), self._count, number, place, id, logprob, forced))
-        self._count += 1
+    def _vary(self, number: int, place: int, rank: int, worth: float, function: str) -> None:
+        """The likeliest other token of the text from `rank` on, or the tag that closes the step."""
+        order, chain = self.order, self._chains[number]
+        top, taken = chain.top[place], chain.ids[place]
+        for other in range(rank, len(top)):
+            id, logprob = top[other]
+            if (
+                id == taken
+                or id in order.barred
+                or id in order.openings
+                or order.closings.get(id, function) != function
+            ):
+                continue
+            heapq.heappush(self._heap, (-round(worth + logprob, DIGITS), number, place, other, worth, function, id))
+            return
 
     def _doubts(self, chain: Chain) -> dict[int, float]:
         """1 minus the probability of the text of each step, by the position where it opens."""

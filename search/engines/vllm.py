@@ -11,8 +11,10 @@ import time
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from search.engines.apart import Apart, kind_of
-from search.engines.engine import FORBIDDING, EngineError, EngineGone, EngineStats, Generation, Sampling, likeliest
+from search.engines.engine import FORBIDDING, EngineError, EngineGone, EngineStats, Generation, Sampling
 from search.engines.vllm_changes import CountedSchedule, prepare_environment
 from search.loading import CodeRefused, first_line, refusing_code
 from search.prompt import end_ids
@@ -189,6 +191,7 @@ def sampling_params(sampling: Sampling, room: int, ends: Iterable[int] = ()) -> 
         if sampling.watch_ids or sampling.top_logprobs or sampling.logprobs
         else None,
         logprob_token_ids=list(sampling.watch_ids) or None,
+        flat_logprobs=not sampling.watch_ids,
         detokenize=False,
         output_kind=RequestOutputKind.FINAL_ONLY,
         skip_clone=True,  # they are this request's own
@@ -196,18 +199,26 @@ def sampling_params(sampling: Sampling, room: int, ends: Iterable[int] = ()) -> 
 
 
 def _generation(output: Any, sampling: Sampling) -> Generation:
-    ids = tuple(output.token_ids)
+    ids, found = tuple(output.token_ids), output.logprobs
     logprobs: tuple[float, ...] = ()
-    if sampling.logprobs:
-        logprobs = tuple(position[i].logprob for position, i in zip(output.logprobs, ids, strict=True))
     watched = None
-    if sampling.watch_ids and output.logprobs:
-        last = output.logprobs[-1]
-        watched = {i: last[i].logprob for i in sampling.watch_ids}
     top: tuple[tuple[tuple[int, float], ...], ...] = ()
-    if sampling.top_logprobs:
-        top = tuple(
-            likeliest({i: found.logprob for i, found in position.items()}, sampling.top_logprobs)
-            for position in output.logprobs or ()
-        )
+    if sampling.watch_ids and found:
+        watched = {i: found[-1][i].logprob for i in sampling.watch_ids}
+        if sampling.logprobs:
+            logprobs = tuple(position[i].logprob for position, i in zip(found, ids, strict=True))
+    elif found is not None:  # in flat lists, at every position the sampled id first
+        if sampling.logprobs:
+            logprobs = tuple(map(found.logprobs.__getitem__, found.start_indices))
+        if sampling.top_logprobs:
+            top = _top(found.token_ids, found.logprobs, sampling.top_logprobs)
     return Generation(ids, output.finish_reason == "stop", logprobs, watched, top)
+
+
+def _top(ids: list[int], logprobs: list[float], count: int) -> tuple[tuple[tuple[int, float], ...], ...]:
+    """`Generation.top` of flat lists, which hold the sampled id and the `count` likeliest ids of every position."""
+    ids_TK = np.array(ids, dtype=np.int64).reshape(-1, count + 1)[:, 1:]
+    logprobs_TK = np.array(logprobs).reshape(-1, count + 1)[:, 1:]
+    order_TK = np.lexsort((ids_TK, -logprobs_TK))
+    columns = (np.take_along_axis(table, order_TK, 1).tolist() for table in (ids_TK, logprobs_TK))
+    return tuple(tuple(zip(*position, strict=True)) for position in zip(*columns, strict=True))

@@ -57,6 +57,7 @@ STEP_LENGTHS = (12, 40, 80, 160)  # tokens of a continuation, about
 BLOCKS = (16, 32)
 COUNTED = 64  # questions whose tokens are counted
 BEST_FIRST_QUESTIONS, BEST_FIRST_TOKENS = 64, 1150
+BEST_FIRST_GROWTH = (4, 16)  # the default, and all that a generation holds from the second one on
 GENERATIONS = (1, 4, 16)  # branches of one question in flight
 TRIED = 24  # questions that are tried for such a tree
 SCHEDULES = ("flat", "flat_chains", "ours", "lockstep", "serial")
@@ -358,27 +359,38 @@ def best_first(config: Config, options: argparse.Namespace) -> list[Row]:
     if options.tuned.is_dir():
         asked = list(islice(questions("validation"), BEST_FIRST_QUESTIONS))
         with closing(build_engine(config, str(options.tuned))) as engine:
-            schedules.answered(asked, engine, settings)  # builds the kernels
-            recorder = Recorder(engine)
-            with _fresh(engine):
-                ours = schedules.answered(asked, recorder, settings)
-            with _fresh(engine):
-                flat = schedules.replay(engine, recorder.requests)
-            same = {"engine": "vllm", "questions": len(asked)}
-            efficiency = ours["tokens_per_s"] / flat["tokens_per_s"]
-            rows.append(
-                {**ours, **same, "schedule": "ours", "generation": settings.generation, "efficiency": efficiency}
-            )
-            rows.append({**flat, **same, "schedule": "flat", "generation": None, "efficiency": 1.0})
+            for growth in BEST_FIRST_GROWTH:
+                rows += _against_flat(engine, asked, replace(settings, growth=growth), options.repeat)
             rows += _one_question(engine, "vllm", asked[0], settings)
     simulated = StepEngine(
         functional_script, TOKENIZER, eos_ids=frozenset({TOKENIZER.eos_token_id}), step_seconds=10e-3,
         token_seconds=10e-3 / 500,
     )  # fmt: skip
     rows += _one_question(simulated, "simulated", Question("q", "What is 1 + 1?"), settings)
-    keys = ("engine", "rollouts", "questions", "schedule", "generation", "generated_tokens", "requests", "seconds",
-            "tokens_per_s", "efficiency")  # fmt: skip
+    keys = ("engine", "rollouts", "questions", "schedule", "growth", "generation", "generated_tokens", "requests",
+            "engine_steps", "outside_engine", "seconds", "tokens_per_s", "efficiency")  # fmt: skip
     return [{key: settings.rollouts if key == "rollouts" else row.get(key) for key in keys} for row in rows]
+
+
+def _against_flat(engine: Any, asked: list[Question], settings: SearchConfig, repeat: int) -> list[Row]:
+    """Medians of our schedule and of flat, which take turns. What ours computes beyond the budget counts for both."""
+    schedules.answered(asked, engine, settings)  # builds the kernels
+    runs: dict[str, list[Row]] = {"ours": [], "flat": []}
+    for _ in range(repeat):
+        recorder = Recorder(engine)
+        with _fresh(engine) as steps:
+            runs["ours"].append(schedules.answered(asked, recorder, settings))
+        runs["ours"][-1]["engine_steps"] = len(steps)
+        with _fresh(engine) as steps:
+            runs["flat"].append(schedules.replay(engine, recorder.requests))
+        runs["flat"][-1]["engine_steps"] = len(steps)
+    rows = [
+        {key: statistics.median(run[key] for run in found) for key in found[0]}
+        | {"engine": "vllm", "questions": len(asked), "schedule": name, "growth": settings.growth}
+        for name, found in runs.items()
+    ]
+    rows[0]["generation"] = settings.generation
+    return [row | {"efficiency": row["tokens_per_s"] / rows[1]["tokens_per_s"]} for row in rows]
 
 
 def _one_question(engine: Any, name: str, question: Question, settings: SearchConfig) -> list[Row]:
@@ -386,9 +398,12 @@ def _one_question(engine: Any, name: str, question: Question, settings: SearchCo
     rows = []
     for generation in GENERATIONS:
         config = replace(settings, generation=generation, budget_tokens=4 * BEST_FIRST_TOKENS)
-        with _fresh(engine) if name == "vllm" else nullcontext():
+        before = getattr(engine, "steps", 0)
+        with _fresh(engine) if name == "vllm" else nullcontext() as steps:
             found = schedules.answered([question], engine, config)
-        rows.append({**found, "engine": name, "questions": 1, "schedule": "ours", "generation": generation})
+        found["engine_steps"] = engine.steps - before if steps is None else len(steps)
+        about = {"engine": name, "questions": 1, "schedule": "ours"}
+        rows.append({**found, **about, "growth": config.growth, "generation": generation})
     return [row | {"efficiency": row["tokens_per_s"] / rows[0]["tokens_per_s"]} for row in rows]
 
 

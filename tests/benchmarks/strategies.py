@@ -1,13 +1,15 @@
 """Accuracy over generated tokens for every strategy on the embedded world's test split, with intervals, in one plot.
 
     python -m tests.benchmarks.strategies --json OUT [--plot OUT.svg] [--run runs/toy] [--questions 0-200 300-500]
+    python -m tests.benchmarks.strategies --json OUT --rules 4,16 16,16 --validation 200
 
 Needs a finished run of configs/toy.yaml, which `make quickstart` leaves in runs/toy. Settings are chosen on questions of the
 validation split: those of best-first were when it was written, the temperature of votes and best-of-n is at the start, or is
 given with `--temperature majority=0.3`. Then each arm runs once, with its largest budget; what a smaller budget of tokens
 would have answered is read off the order in which its candidates were finished. Beams depend on their width, so they run
 once for every width. The first chain of best-first is the greedy one. Differences are paired over questions (exact McNemar
-test). Arms that the file of figures holds already are not run again.
+test). Arms that the file of figures holds already are not run again. With `--rules` only best-first runs, on validation
+questions, once for each rule: how many branches are chosen for each chain there is, and how many at most.
 """
 
 from __future__ import annotations
@@ -23,7 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from rewards import grade
-from rftt.config import load_config
+from rftt.config import Config, load_config
 from rftt.config.sections import EVAL_SEARCH, PRMConfig
 from rftt.evaluate.intervals import measured, paired_difference
 from rftt.model.function_sets import functions_of_run
@@ -107,9 +109,16 @@ def main() -> None:
         "--prm", metavar="MODEL", help="adds arms with a process reward model (`rftt toy prm RUN MODEL`)"
     )
     parser.add_argument("--arms", nargs="+", metavar="ARM", help="only these")
+    parser.add_argument(
+        "--rules", nargs="+", metavar="GROWTH,GENERATION", help="only compare these, on validation questions"
+    )
     options = parser.parse_args()
     figures = json.loads(options.json.read_text()) if options.json.exists() else {}
     for model in options.models:
+        if options.rules:
+            figures |= {model: rules(options, model)}
+            options.json.write_text(json.dumps(figures, indent=1) + "\n")
+            continue
         known = figures.setdefault(model, {"temperatures": {}, "arms": {}})
         known["temperatures"] |= {k: float(v) for k, _, v in (t.partition("=") for t in options.temperature)}
         run(options, model, known)
@@ -119,13 +128,46 @@ def main() -> None:
         plot(figures, options.plot)
 
 
-def run(options: argparse.Namespace, model: str, known: dict[str, Any]) -> None:
-    """Run what is missing in `known`, which is written after each arm."""
+def settings(options: argparse.Namespace) -> tuple[Config, SearchConfig]:
+    """Those of the run, and of its searches."""
     config = replace(load_config(options.run / "config.yaml"), run=str(options.run))
     chosen = {
         name: getattr(config.eval.search, name) for name in ("max_step_tokens", "max_tokens", "min_prior", "top_p")
     }
-    search = SearchConfig(**(EVAL_SEARCH | chosen), temperature=1.0, live_trees=128, seed=config.seed)
+    return config, SearchConfig(**(EVAL_SEARCH | chosen), temperature=1.0, live_trees=128, seed=config.seed)
+
+
+def rules(options: argparse.Namespace, model: str) -> dict[str, Any]:
+    """Best-first with several rules of how many branches it takes at once."""
+    config, search = settings(options)
+    questions, found = rows("validation", options.validation, config.seed), {}
+    path = trained_model(config, model)
+    with running_engine(config, path) as engine:
+        for rule in options.rules:
+            growth, generation = map(int, rule.split(","))
+            whole = replace(search, rollouts=256, budget_tokens=BUDGETS[-1], growth=growth, generation=generation)
+            arm = Arm(OURS, "best_first", (replace(whole, stop_share=1.0),))
+            solutions = solved(engine, functions_of_run(config, path), questions, arm.runs[0], arm.strategy)
+            ended = [stopped(solution, arm.runs[0]) for solution in solutions]
+            found[rule] = {
+                "whole": points(solutions, questions, arm, single=False),
+                "stopping": points(ended, questions, arm, single=False),
+                "rounds": sum(s.rounds for s in solutions) / len(solutions),
+                "beyond_budget": sum(max(0, s.tokens - BUDGETS[-1]) for s in solutions) / len(solutions),
+            }
+            print(f"{model}, {rule}: {found[rule]['rounds']:.1f} requests one after the other", flush=True)
+            for name in ("whole", "stopping"):
+                shown = (
+                    f"{100 * sum(p['right']) / len(questions):.1f} at {sum(p['tokens']) / len(questions):.0f}"
+                    for p in found[rule][name].values()
+                )
+                print(f"  {name}: " + ", ".join(shown), flush=True)
+    return found
+
+
+def run(options: argparse.Namespace, model: str, known: dict[str, Any]) -> None:
+    """Run what is missing in `known`, which is written after each arm."""
+    config, search = settings(options)
     wanted = [
         arm
         for arm in arms(search, dict.fromkeys(SAMPLED, 0.0), bool(options.prm))
@@ -160,7 +202,7 @@ def run(options: argparse.Namespace, model: str, known: dict[str, Any]) -> None:
                 found |= points(solutions, questions, arm, single=len(arm.runs) > 1)
             known["arms"][arm.name] = found
             if arm.name == OURS:
-                stopping = [stopped(solution, arm.runs[0].generation) for solution in solutions]
+                stopping = [stopped(solution, arm.runs[0]) for solution in solutions]
                 known["arms"][STOPPING] = points(stopping, questions, arm, single=False)
             print(f"{model}: {arm.name}: {time.monotonic() - begun:.0f} s", flush=True)
             figures = json.loads(options.json.read_text()) if options.json.exists() else {}
@@ -202,14 +244,14 @@ def solved(
     return [found[question.id] for question in asked]
 
 
-def stopped(solution: Solution, generation: int) -> Solution:
+def stopped(solution: Solution, config: SearchConfig) -> Solution:
     """What the search would have found if it stopped once it is decided: after a generation, as it does."""
     found, end = solution.candidates, 1
     while end < len(found):
         begun = replace(solution, candidates=found[:end]).elect()
         if end >= STOP_PATHS and begun.share > STOP_SHARE:
             return begun
-        end += at_once(end, generation)
+        end += at_once(end, config)
     return solution
 
 

@@ -8,6 +8,7 @@ from itertools import pairwise
 import pytest
 
 from search import Question, SearchConfig, Solver
+from search.best_first import shares
 from search.chain import parse, well_formed
 from search.engines import FakeEngine
 from search.functions import RFTT
@@ -53,6 +54,58 @@ def test_a_smaller_budget_gives_what_is_read_off_a_larger_one(generation, questi
 def test_one_branch_at_a_time_keeps_to_the_budget_exactly():
     for budget in range(200, 700, 37):
         assert solve(generation=1, budget_tokens=budget).tokens <= budget
+
+
+def test_shares_fill_the_room_and_the_last_one_gets_what_is_left():
+    assert shares([(0, 58), (0, 108), (0, 18), (0, 58)], 200) == [58, 108, 18, 16]
+    assert shares([(0, 58), (0, 108)], 50) == [50]
+    # Where all fit, they share what is left over.
+    assert shares([(0, 40), (20, 50)], 100) == [55, 45]
+    # One that is longer than expected gets as much once more.
+    assert shares([(58, 58), (0, 108)], 70) == [58, 12]
+
+
+class Diverse(Scripted):
+    """Steps of very different lengths, so that nothing foretells that of a chain."""
+
+    def _next(self, written):
+        tag, number = super()._next(written), random.Random(written).randrange(6)
+        return tag if number or not tag.startswith("</") or "output" in tag else "0"
+
+
+def test_a_budget_gives_the_first_chains_however_long_they_turn_out():
+    beyond, budgets = 0, range(200, 1200, 125)
+    for name in "abc":
+        question = Question(name, name)
+        whole = solve(functional_engine(Diverse()), question=question, budget_tokens=1300)
+        for budget in budgets:
+            engine = functional_engine(Diverse())
+            cut = solve(engine, question=question, budget_tokens=budget)
+            within = [c for c in whole.candidates if c.spent <= budget] or whole.candidates[:1]
+            assert plain(cut) == plain(whole)[: len(within)]
+            assert cut.tokens == engine.stats.generated_tokens
+            beyond += max(0, cut.tokens - max(budget, whole.candidates[0].spent))
+    # Lost, with nothing to foretell a chain's length: tokens of later branches that went before an earlier one.
+    assert 0 < beyond < 0.1 * 3 * sum(budgets)
+
+
+def test_near_the_budget_as_many_are_in_flight_as_are_likely_to_fit():
+    class Waves(FakeEngine):
+        inside = 0
+
+        async def generate(self, prompt_ids, sampling):
+            waves.append(self.inside == 0)
+            self.inside += 1
+            found = await super().generate(prompt_ids, sampling)
+            self.inside -= 1
+            return found
+
+    waves = []
+    engine = Waves(RFTT_MODEL.functional, RFTT_MODEL.tokenizer, eos_ids=frozenset({0}), turns=5)
+    solution = solve(engine, budget_tokens=1000, generation=16)
+    assert solution.stopped == "budget" and len(solution.candidates) == 29
+    # 1, 4, 16 and 16 chains, of which the budget cuts off the last ones. So many as surely fit would be 13 waves.
+    assert sum(waves) <= 10
 
 
 def test_what_is_in_flight_changes_nothing():

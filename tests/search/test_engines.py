@@ -165,6 +165,13 @@ def test_the_likeliest_ids_of_every_position_are_those_of_the_model(engine, mode
         assert {id for id, _ in place} == set(expected.indices.tolist())
 
 
+def test_of_vllms_flat_lists_the_sampled_id_is_left_out_and_of_equally_likely_ids_the_lower_comes_first():
+    from search.engines.vllm import _top
+
+    ids, logprobs = [4, 4, 9, 3, 8, 2], [-0.5, -0.5, -1.0, -7.0, -1.5, -1.5]
+    assert _top(ids, logprobs, 2) == (((4, -0.5), (9, -1.0)), ((2, -1.5), (8, -1.5)))
+
+
 def test_watched_and_likeliest_ids_are_not_asked_for_together():
     with pytest.raises(ValueError, match="expected one of them"):
         Sampling(1, watch_ids=(1,), top_logprobs=2)
