@@ -162,7 +162,7 @@ class _Search:
                 return
 
     def _expected(self, branch: Branch) -> int:
-        """Tokens that hardly a continuation exceeds: a quarter more than what it replaces, or what most others had more."""
+        """Tokens that few continuations exceed: a quarter more than it replaces, or by how much most others were longer."""
         excess = self.excesses[len(self.excesses) * 9 // 10] if self.excesses else 0
         return branch.replaced + max(branch.replaced // 4 + 8, excess)
 
