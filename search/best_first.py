@@ -3,7 +3,8 @@
 Everything is at temperature 0, so that the same question gives the same chains; no tree is ever exhausted. Branches are
 taken from the frontier in generations: `growth` for each chain that there is, up to `generation`, all in flight at once.
 What a generation holds follows from the chains before it alone, so that neither concurrency nor the budget changes what is
-found: a smaller budget finds the first chains of a larger one.
+found: a smaller budget finds the first chains of a larger one. Near the budget as many branches are in flight as it is
+likely to hold.
 
 A chain votes with the probability of its text, in the power of `sharpness` divided by its length, and with a discount for
 every function that was forced. With a process reward model, branches are worth more where it trusts the steps before and

@@ -220,5 +220,6 @@ def _top(ids: list[int], logprobs: list[float], count: int) -> tuple[tuple[tuple
     ids_TK = np.array(ids, dtype=np.int64).reshape(-1, count + 1)[:, 1:]
     logprobs_TK = np.array(logprobs).reshape(-1, count + 1)[:, 1:]
     order_TK = np.lexsort((ids_TK, -logprobs_TK))
-    columns = (np.take_along_axis(table, order_TK, 1).tolist() for table in (ids_TK, logprobs_TK))
-    return tuple(tuple(zip(*position, strict=True)) for position in zip(*columns, strict=True))
+    ids, logprobs = (np.take_along_axis(table, order_TK, 1).ravel().tolist() for table in (ids_TK, logprobs_TK))
+    pairs = tuple(zip(ids, logprobs, strict=True))
+    return tuple(pairs[start : start + count] for start in range(0, len(pairs), count))
