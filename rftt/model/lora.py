@@ -81,6 +81,7 @@ def _apart(optimizer: Any, parameters: Sequence[Any], rate: float) -> None:
     own = {id(parameter) for parameter in parameters}
     for group in optimizer.param_groups:
         group["params"] = [p for p in group["params"] if id(p) not in own]
+    optimizer.param_groups[:] = [group for group in optimizer.param_groups if group["params"]]
     learning_rate = rate * optimizer.param_groups[0]["lr"]
     optimizer.add_param_group({"params": list(parameters), "lr": learning_rate, "weight_decay": 0.0})
 

@@ -61,7 +61,7 @@ def settings(folder, stage=None, *, sft_steps=3, rl_steps=2, rank=0):
         "run": str(folder),
         "model": {"dtype": "float32"},
         "engine": {"name": "transformers", "max_model_len": 160},
-        "sft": {"batch_size": 8, "lora": {"rank": rank}, "trainer": shared | sft},
+        "sft": {"batch_size": 8, "lora": {"rank": rank, "token_rate": 2.0}, "trainer": shared | sft},
         "rl": {"questions_per_step": 2, "rollouts": 4, "max_depth": 6, "max_step_tokens": 64, "min_prior": 0.02,
                "lora": {"rank": rank}, "auxiliary": {"weight": 0.1, "roles": "regex"},
                "trainer": shared | {"save_steps": 1, "max_steps": rl_steps}},
@@ -113,7 +113,9 @@ def test_zero_trains_what_a_single_process_trains(stage, alone, chain_model, cha
         assert [line["step"] for line in ours] == list(range(1, steps + 1)), "every line is written once"
         for mine, other in zip(ours, theirs, strict=True):
             for name in ("loss", "grad_norm") + (("reward", "length", "kl", "rft/loss") if phase == "rl" else ()):
-                assert mine[name] == pytest.approx(other[name], rel=1e-3, abs=1e-5), (phase, mine["step"], name)
+                # Advantages of a batch add up to nothing, and so does the loss of RL before any clipping.
+                least = 3e-5 if (phase, name) == ("rl", "loss") else 1e-5
+                assert mine[name] == pytest.approx(other[name], rel=1e-3, abs=least), (phase, mine["step"], name)
     final, again = (AutoModelForCausalLM.from_pretrained(tmp_path / "rl" / n).state_dict() for n in ("final", "again"))
     assert all(torch.equal(final[k], again[k]) for k in final), "the last checkpoint is not the final model"
     for name in ("sft/final", "rl/final"):
