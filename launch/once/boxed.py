@@ -31,7 +31,11 @@ def collect(config: Config) -> None:
         share.finish(())  # as one process that searched them all would leave them
         share.path.unlink()
     write_jsonl(shares[0].path, (records[id] for id in order if id in records))
-    write_jsonl(folder / "failed-0.jsonl", [])
+    failures = [path for i in range(len(shares)) if (path := folder / f"failed-{i}.jsonl").exists()]
+    failed = [record for path in failures for record in read_jsonl(path)]
+    for path in failures:
+        path.unlink()
+    write_jsonl(folder / "failed-0.jsonl", failed)
     write_jsonl(train, (question for question in questions if question["id"] in records))
     PHASES["search"](replace(config, search=replace(config.search, processes=1)))  # it only collects
 

@@ -146,12 +146,16 @@ def test_what_several_processes_searched_until_the_time_was_up_is_collected(tmp_
         journal.close()
     with open(tmp_path / "search" / "questions-1.jsonl.partial", "a") as file:
         file.write('{"question_id": "' + asked[1])
+    (tmp_path / "search" / "failed-1.jsonl").write_text(
+        json.dumps({"question_id": asked[1], "reason": "too long"}) + "\n"
+    )
     boxed.collect(config)
     for name in ("chains", "trees"):
         lines = (tmp_path / "search" / f"{name}.jsonl").read_text().splitlines()
         assert [json.loads(line)["question_id"] for line in lines] == [asked[0], asked[3], asked[4]]
     assert [p.id for p in problems(config)[0]] == [asked[0], asked[3], asked[4]], "the others were not searched"
     assert not list((tmp_path / "search").glob("*-*.jsonl*"))
+    assert "too long" in (tmp_path / "search" / "failed.jsonl").read_text(), "what a share had told is not lost"
 
 
 @pytest.mark.pages
