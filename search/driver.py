@@ -54,6 +54,7 @@ async def grow_tree(
     config: SearchConfig,
     scorer: Scorer | None = None,
     grading: Grading = grade_math,
+    on_path: Callable[[Tree], None] | None = None,
 ) -> Tree:
     """The tree of one question, grown as `config` says.
 
@@ -63,6 +64,7 @@ async def grow_tree(
         config: settings.
         scorer: without gold, a process reward model guides the search instead of agreement.
         grading: rule that says what an answer is worth, where gold is known.
+        on_path: told of the tree whenever a path of it is finished.
     """
     shown = ("rollouts", "budget_tokens", "selection", "exploration", "temperature", "step_temperature", "untried", "root",
              "widening", "seed", "parallel_rollouts")  # fmt: skip
@@ -83,6 +85,7 @@ async def grow_tree(
     return await grow(
         tree, policy, judge, rule,
         rollouts=config.rollouts, budget_tokens=config.budget_tokens, decided=decided, parallel=config.parallel_rollouts,
+        on_path=on_path,
     )  # fmt: skip
 
 

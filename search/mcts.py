@@ -297,6 +297,7 @@ async def grow(
     budget_tokens: int | None = None,
     decided: Decided | None = None,
     parallel: int = 1,
+    on_path: Callable[[Tree], None] | None = None,
 ) -> Tree:
     """Add rollouts to a tree until it has `rollouts` of them, is exhausted, or stops before.
 
@@ -309,6 +310,7 @@ async def grow(
         budget_tokens: once so many tokens are generated, nothing more is asked for, but to finish a first path.
         decided: asked after every rollout with the number of rollouts that are left; True stops the search.
         parallel: rollouts in flight at once.
+        on_path: told of the tree whenever a path of it is finished.
 
     Returns:
         The tree, with the reason why it stopped.
@@ -339,6 +341,8 @@ async def grow(
                 _come_back(tree, flight, rollout)
                 back_up(tree, rollout.node, reward, widening=bool(rule.widening))
                 tree.spent.append(tree.tokens)
+                if on_path is not None:
+                    on_path(tree)
                 if decided is not None and not tree.stopped and decided(rollouts - tree.root.visits):
                     tree.stopped = "decided"
             elif rollout.node.closed or (tree.stopped and rollout.request is None):

@@ -17,7 +17,7 @@ from search.mcts import derived_seed
 from search.token_trie import TokenTrie, Walk
 from search.tree import Tree
 
-GROWTH = 4  # fewer make a group wait longer, more leave it less to share
+GROWTH = 4  # samples in flight for each known path: fewer make a group wait longer, more leave it less to share
 
 
 @dataclass(frozen=True)
@@ -58,8 +58,9 @@ def known_tokens(tree: Tree, opening_ids: dict[str, int]) -> TokenTrie:
 
 
 async def draw(
-    trie: TokenTrie, engine: Engine, prompt_ids: list[int], sampling: Sampling, count: int, at_once: int = 1
-) -> list[Draw]:
+    trie: TokenTrie, engine: Engine, prompt_ids: list[int], sampling: Sampling, count: int, *, at_once: int = 1,
+    growth: int = GROWTH, first: int = 0,
+) -> list[Draw]:  # fmt: skip
     """Samples of the policy given that they are none of the paths set aside in `trie`; they become known there.
 
     Args:
@@ -69,7 +70,8 @@ async def draw(
         sampling: sampling of a whole path; `n` and `forbidden_ids` are not read, temperature and top_p have to be 1.
         count: number of samples.
         at_once: most samples in flight. Those in flight do not know of each other: the more there are, the less is shared.
-            There are never more than `GROWTH` for each path that is known, so that even a first group shares something.
+        growth: most samples in flight for each path that is known, so that even a first group shares something.
+        first: number of samples that were drawn with this seed before.
 
     Returns:
         The samples in order; they depend on `at_once` and the seed, not on the engine's timing.
@@ -85,8 +87,8 @@ async def draw(
     draws: list[Draw] = []
     known = len(trie)
     while len(draws) < count:
-        width = min(count - len(draws), at_once, max(GROWTH * known, 1))
-        places = range(len(draws), len(draws) + width)
+        width = min(count - len(draws), at_once, max(growth * known, 1))
+        places = range(first + len(draws), first + len(draws) + width)
         walks = [trie.walk(random.Random(derived_seed(sampling.seed, "walk", k))) for k in places]
         found = await asyncio.gather(
             *(_finish(walk, engine, prompt_ids, sampling, k) for k, walk in zip(places, walks, strict=True))

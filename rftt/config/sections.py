@@ -16,6 +16,8 @@ from search.engines.starting import ENGINES
 from search.named import check_name
 from search.strategies import STRATEGIES
 
+TokenRows = Literal["apart", "mean"]  # how the rows of new tokens begin
+
 # Where the search of a phase differs from the defaults of `SearchConfig`, which are those of phase 1.
 RL_SEARCH: dict[str, Any] = {"max_depth": 18, "temperature": 1.0, "step_temperature": 1.0, "top_p": 1.0}
 EVAL_SEARCH: dict[str, Any] = {"max_depth": 18, **INFERENCE}
@@ -27,8 +29,9 @@ class ModelConfig:
     path: model folder or hub name of the un-tuned chat model; ``toy`` is the model that ships with the package.
     dtype: dtype of training and engines.
     pad_token: entry of the vocabulary to pad with, for models that name none or pad with their end-of-sequence token.
-    token_noise: noise on the new rows, as a share of the spread of the rows they are the mean of; more of it where the
-        rows of words say little, as in very small models.
+    token_rows: how the new rows begin: ``apart`` (as far from each other as words are) or ``mean`` of their words.
+    token_noise: noise on the new rows, as a share of the spread of the rows of their words; more of it where the rows of
+        words say little, as in very small models.
     functions: YAML file with the functional tokens, their prompts and transitions (`search.function_files`), or
         ``module:name`` of a `search.functions.FunctionSet`; None for those that lie beside the model's tokenizer, else for
         the paper's.
@@ -42,6 +45,7 @@ class ModelConfig:
     path: str = "toy"
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     pad_token: str | None = None
+    token_rows: TokenRows = "apart"
     token_noise: float = 0.05
     functions: str | None = None
     chat_template: str | None = None

@@ -13,10 +13,11 @@ import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from rftt.config.sections import ModelConfig
+from rftt.config.sections import ModelConfig, TokenRows
 from rftt.errors import UsageError
 from rftt.model.checkpoints import put_in_place, telling_a_full_disk
 from rftt.model.function_sets import functions_of_model, refuse_difference
@@ -28,7 +29,8 @@ from search.loading import CodeRefused, first_line, load_model, load_model_confi
 from search.prompt import end_of_turn, question_ids
 
 MARKER = "functional_tokens.json"  # written into a model folder made here: what was added, from what, with which seed
-NOISE = 0.05  # standard deviation of the noise on a new row, as a share of that of the rows it is the mean of
+NOISE = 0.05  # standard deviation of the noise on a new row, as a share of that of the rows of its words
+SIDE = 0.7  # length of the direction from "start" to "end", where that of a function's own is 1
 WEIGHTS = ("*.safetensors", "*.bin")
 
 
@@ -40,15 +42,18 @@ def add_functional_tokens(
     dtype: str | None = None,
     pad_token: str | None = None,
     noise: float = NOISE,
+    rows: TokenRows = "apart",
     asking: ModelConfig | None = None,
     trust_remote_code: bool = False,
 ) -> dict[str, Any]:
     """Write a copy of a model whose vocabulary holds the functional tokens.
 
-    A new row, of the input embedding and of an untied output head (with its bias, if any), is the mean of the rows of
-    "start" (open tag) or "end" (close tag) followed by the function's description, plus seeded noise. So open and close
-    differ by construction, and all open tags share a direction, as all close tags do. Every other row stays
-    bit-identical unless `dtype` converts the model. Tags the model has already keep their rows.
+    A new row, of the input embedding and of an untied output head (with its bias, if any), comes from the rows of the words
+    that describe the token, plus seeded noise. ``mean``: the mean of "start" (open tag) or "end" (close tag) and the
+    function's description, as in other work; such means are short and all alike. ``apart``: the mean of all descriptions,
+    and from there as far as rows of the vocabulary lie from their mean, in the direction in which this description differs
+    from the others, forth for open and back for close tags along the difference of "start" and "end". Every other row
+    stays bit-identical unless `dtype` converts the model. Tags the model has already keep their rows.
 
     The folder is written beside `out` under a temporary name and renamed, so it is there whole or not at all.
 
@@ -59,7 +64,8 @@ def add_functional_tokens(
         seed: seed of the noise.
         dtype: floating point type to convert to, e.g. ``"bfloat16"``; by default the checkpoint's own.
         pad_token: entry of the vocabulary to pad with, for a model that has no padding token or pads with its eos.
-        noise: standard deviation of the noise on a new row, as a share of that of the rows it is the mean of.
+        noise: standard deviation of the noise on a new row, as a share of that of the rows of its words.
+        rows: how new rows begin.
         asking: chat template, system turn and variables of the template with which every model made of this one is asked.
         trust_remote_code: whether code that comes with the model may run.
 
@@ -95,12 +101,11 @@ def add_functional_tokens(
         torch.manual_seed(seed)
         if rows_after > rows_before:
             model.resize_token_embeddings(rows_after, mean_resizing=False)
-    described = {
-        tag: tokenizer.encode(f"{word} {function.description}", add_special_tokens=False)
-        for function in functions.functions
-        for tag, word in ((function.open, "start"), (function.close, "end"))
+    words = {
+        ids[tag]: _Words(*(tokenizer.encode(text, add_special_tokens=False) for text in texts))
+        for tag, texts in _described(functions).items()
     }
-    tied = _initialise_rows(model, {ids[tag]: described[tag] for tag in added}, seed, noise)
+    tied = _initialise_rows(model, words, [ids[tag] for tag in added], seed, noise, rows)
 
     summary = {
         "message": f"{len(added)} functional tokens added, {rows_after - rows_before} embedding rows grown"
@@ -194,14 +199,37 @@ def _add_to_tokenizer(tokenizer: Any, functions: FunctionSet) -> None:
     tokenizer.add_tokens([AddedToken(tag, special=False, normalized=False) for tag in missing])
 
 
-def _initialise_rows(model: Any, described_ids: Mapping[int, Sequence[int]], seed: int, noise: float) -> bool:
+@dataclass(frozen=True)
+class _Words:
+    """Ids of the words that describe a token: all, those of its function, those of its side, those of the other side."""
+
+    all: list[int]
+    function: list[int]
+    side: list[int]
+    other: list[int]
+
+
+def _described(functions: FunctionSet) -> dict[str, tuple[str, ...]]:
+    """Texts of `_Words` by tag."""
+    return {
+        tag: (f"{side} {function.description}", f" {function.description}", side, other)
+        for function in functions.functions
+        for tag, side, other in ((function.open, "start", "end"), (function.close, "end", "start"))
+    }
+
+
+def _initialise_rows(
+    model: Any, words: Mapping[int, _Words], added: Sequence[int], seed: int, noise: float, rows: TokenRows
+) -> bool:
     """Set the rows of new token ids in place; returns whether the head is tied to the input embedding.
 
     Args:
         model: model that is already large enough.
-        described_ids: ids of the describing words by new token id.
+        words: describing words of all functional tokens by id.
+        added: ids that are new.
         seed: seed of the noise.
-        noise: standard deviation of the noise, as a share of that of the described rows.
+        noise: standard deviation of the noise, as a share of that of the rows of the words.
+        rows: how they begin.
     """
     import torch
 
@@ -210,14 +238,34 @@ def _initialise_rows(model: Any, described_ids: Mapping[int, Sequence[int]], see
     tied = head is None or head.weight is embedding.weight
     with torch.no_grad():
         for layer in [embedding] if tied else [embedding, head]:
-            for id, words in described_ids.items():
-                rows_WD = layer.weight[list(words)].float()
+            begun = _apart(layer.weight, words) if rows == "apart" else {}
+            for id in added:
+                rows_WD = layer.weight[words[id].all].float()
                 noise_D = torch.randn(rows_WD.shape[1], generator=generator) * noise * rows_WD.std()
-                layer.weight[id] = (rows_WD.mean(dim=0) + noise_D).to(layer.weight.dtype)
+                layer.weight[id] = (begun.get(id, rows_WD.mean(dim=0)) + noise_D).to(layer.weight.dtype)
         if (bias_V := getattr(head, "bias", None)) is not None:
-            for id, words in described_ids.items():
-                bias_V[id] = bias_V[list(words)].float().mean().to(bias_V.dtype)
+            for id in added:
+                bias_V[id] = bias_V[words[id].all].float().mean().to(bias_V.dtype)
     return tied
+
+
+def _apart(weight_VD: Any, words: Mapping[int, _Words]) -> dict[int, Any]:
+    """Rows by id that differ from each other as much as rows of the vocabulary do."""
+    import torch
+
+    def mean(ids: Sequence[int]) -> Any:
+        return weight_VD[list(ids)].float().mean(dim=0)
+
+    unit = torch.nn.functional.normalize
+    known_VD = weight_VD[: min(words)].float()  # of a vocabulary that grew, what was there before
+    distance = (known_VD - known_VD.mean(dim=0)).norm(dim=1).median()
+    common_D = torch.stack([mean(w.function) for w in words.values()]).mean(dim=0)
+    begun = {}
+    for id, w in words.items():
+        own_D = unit(mean(w.function) - common_D, dim=0)
+        side_D = unit(mean(w.side) - mean(w.other), dim=0)
+        begun[id] = common_D + distance * unit(own_D + SIDE * side_D, dim=0)
+    return begun
 
 
 def _save(

@@ -32,6 +32,7 @@ def tokens(config: Config) -> None:
         dtype=dtype,
         pad_token=config.model.pad_token,
         noise=config.model.token_noise,
+        rows=config.model.token_rows,
         asking=config.model,
         trust_remote_code=config.model.trust_remote_code,
     )

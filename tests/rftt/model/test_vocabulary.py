@@ -63,9 +63,9 @@ def test_new_rows_are_set_and_every_other_row_is_bit_identical(tiny_model, tmp_p
 
 
 @pytest.mark.parametrize("tied", [True, False])
-def test_new_rows_lie_near_their_description_and_differ(tiny_model, tmp_path, tied):
+def test_means_lie_near_their_description_and_differ(tiny_model, tmp_path, tied):
     source = tiny_model(tied=tied)
-    ids = add_functional_tokens(source, tmp_path / "out")["ids"]
+    ids = add_functional_tokens(source, tmp_path / "out", rows="mean")["ids"]
     model, tokenizer = load(tmp_path / "out")
     for weight in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
         for function in RFTT.functions:
@@ -74,6 +74,30 @@ def test_new_rows_lie_near_their_description_and_differ(tiny_model, tmp_path, ti
             assert distance.abs().max() < 0.3 * weight[words].std()
         rows = weight[list(ids.values())]
         assert torch.pdist(rows).min() > 0.1 * rows.std()
+
+
+@pytest.mark.parametrize("tied", [True, False])
+def test_rows_apart_are_as_far_from_each_other_as_words_and_closing_tags_lie_on_the_other_side(
+    tiny_model, tmp_path, tied
+):
+    source, alike = tiny_model(tied=tied), {}
+    for rows in ("mean", "apart"):
+        ids = add_functional_tokens(source, tmp_path / rows, rows=rows)["ids"]
+        model, _ = load(tmp_path / rows)
+        for weight in (model.get_input_embeddings().weight, model.get_output_embeddings().weight):
+            known = weight[: min(ids.values())]
+            typical = (known - known.mean(dim=0)).norm(dim=1).median().item()
+            opens, closes = (weight[[ids[tag] for tag in side]] for side in (RFTT.tags[::2], RFTT.tags[1::2]))
+            assert set(RFTT.tags[::2]) == {f.open for f in RFTT.functions}
+            between = (opens - closes).norm(dim=1)
+            alike.setdefault(rows, []).append(torch.cosine_similarity(opens, closes).mean())
+            if rows == "apart":
+                assert between.min() > 0.8 * typical and torch.pdist(weight[list(ids.values())]).min() > 0.2 * typical
+                centre = weight[list(ids.values())].mean(dim=0)
+                assert (weight[list(ids.values())] - centre).norm(dim=1).median().item() == pytest.approx(typical, rel=0.3)
+                side = (opens - closes).mean(dim=0)
+                assert ((opens - centre) @ side > 0).all() and ((closes - centre) @ side < 0).all()
+    assert all(apart < mean - 0.3 for apart, mean in zip(alike["apart"], alike["mean"], strict=True))
 
 
 def test_same_seed_same_rows_other_seed_other_rows(tiny_model, tmp_path):

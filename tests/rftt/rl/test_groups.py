@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import math
+from collections import Counter
 from dataclasses import replace
 
 import pytest
@@ -74,6 +76,34 @@ def test_a_dry_tree_is_filled_up_by_walks_for_fewer_tokens_than_by_plain_samples
     for rollout in after.rollouts:
         assert len(rollout.logprobs) == len(rollout.completion_ids) and rollout.status == "answered"
         assert rollout.verdict == ("correct" if "{0}" in TOKENIZER.decode(rollout.completion_ids) else "wrong")
+
+
+def test_what_fills_up_begins_beside_the_tree_and_is_a_sample_of_the_policy():
+    once = engine()
+    group(rollouts=8, on=once, **DRY)
+    of_tree = [bool(sampling.watch_ids) for _, sampling in once.log]
+    assert any(of_tree[of_tree.index(False) :]), "the tree goes on after the first walk has begun"
+
+    exact, on = dict(enumerable.chains()), engine()
+    found = [group(rollouts=12, on=on, seed=seed, **DRY) for seed in range(400)]
+    counts = Counter(i for given in found for i in ids([r for r in given.rollouts if r.origin == "walk"]))
+    number = sum(counts.values())
+    chi_square = sum((counts[i] - number * p) ** 2 / (number * p) for i, p in exact.items())
+    freedom = len(exact) - 1
+    assert number > 1500 and abs(chi_square - freedom) < 4 * math.sqrt(2 * freedom), "four standard deviations"
+
+
+def test_paths_of_a_tree_come_before_those_that_were_begun_beside_it():
+    """A tree may yield more than was in sight: what is too many then is counted and left out."""
+    more = 0
+    for seed in range(60):
+        found = group(rollouts=8, seed=seed, **DRY)
+        of_tree = len(found.tree.leaves())
+        assert [r.origin for r in found.rollouts] == ["tree"] * of_tree + ["walk"] * (8 - of_tree)
+        serial = group(rollouts=8, seed=seed, parallel_rollouts=1, **DRY)
+        assert len(serial.tree.leaves()) == of_tree and found.filled >= 0
+        more += found.filled > serial.filled
+    assert more, "what does not wait for the tree shares less"
 
 
 def test_walks_without_a_tree_are_a_sampler_of_their_own():

@@ -50,7 +50,7 @@ def test_a_tree_filled_up_is_unbiased_by_strata_and_was_not_by_plain_samples_bes
             paths = [tuple(half.path_ids(leaf)) for leaf in half.leaves()]
             trie = known_tokens(half, enumerable.OPENING_IDS)
             of_paths, of_sample = branches.strata(trie, paths, GROUP)
-            drawn = await draw(trie, engine, half.prompt_ids, Sampling(60, seed=seed), GROUP - len(paths), 4)
+            drawn = await draw(trie, engine, half.prompt_ids, Sampling(60, seed=seed), GROUP - len(paths), at_once=4)
             samples = [one.generation.ids for one in drawn]
             assert not set(samples) & set(paths)
             total = sum(w * enumerable.reward(p) for w, p in zip(of_paths, paths, strict=True))
