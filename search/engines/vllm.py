@@ -6,6 +6,7 @@ Works with an engine of our own and with the one that TRL holds in colocate mode
 from __future__ import annotations
 
 import asyncio
+import gc
 import itertools
 import time
 from collections.abc import Iterable
@@ -140,10 +141,9 @@ class VLLMEngine:
         """Free the engine's memory, if the engine is ours."""
         self._counted.remove()
         if self._owned:
-            import gc
-
             self.llm.llm_engine.engine_core.shutdown()
             del self.llm
+            gc.unfreeze()
             gc.collect()
 
 
@@ -156,7 +156,10 @@ def _start(model: str, options: dict[str, Any]) -> LLM:
         chosen |= {**CPU_OPTIONS, "gpu_memory_utilization": 0.1}  # a share of one NUMA node
     try:
         with refusing_code(model):
-            return LLM(model=model, **(chosen | options))
+            llm = LLM(model=model, **(chosen | options))
+        gc.collect()
+        gc.freeze()  # else the collector walks through all of vLLM and torch again and again while we search
+        return llm
     except CodeRefused as error:
         raise EngineError(str(error)) from error
     except (ValueError, RuntimeError, OSError) as error:

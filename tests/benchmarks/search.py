@@ -83,10 +83,13 @@ def main() -> int:
     parser.add_argument("--repeat", type=int, default=1, help="runs of every schedule; medians are reported")
     parser.add_argument("--growth-vllm", type=int, default=256, metavar="N", help="most questions of growth on vLLM")
     parser.add_argument("--tuned", type=Path, default=Path("runs/toy/rl/final"), help="model of the part best_first")
+    parser.add_argument("--config", default="configs/toy.yaml", help="settings of the engine and the search")
+    parser.add_argument("--asked", type=Path, help="JSONL file of questions for the part best_first (default: the toy's)")
+    parser.add_argument("--budget", type=int, default=BEST_FIRST_TOKENS, help="tokens a question in the part best_first")
     parser.add_argument("--profile", action="store_true", help="only profile our schedule outside of vLLM's step")
     options = parser.parse_args()
     environment.set_defaults()
-    config = load_config("configs/toy.yaml")
+    config = load_config(options.config)
     if options.profile:
         with _vllm(config) as engine:
             profile(engine, config.search, options)
@@ -354,14 +357,16 @@ def best_first(config: Config, options: argparse.Namespace) -> list[Row]:
     """
     rows = []
     settings = SearchConfig(
-        rollouts=256, max_tokens=320, budget_tokens=BEST_FIRST_TOKENS, live_trees=BEST_FIRST_QUESTIONS
-    )
+        rollouts=256, max_tokens=max(320, options.budget // 2), budget_tokens=options.budget,
+        live_trees=BEST_FIRST_QUESTIONS,
+    )  # fmt: skip
     if options.tuned.is_dir():
-        asked = list(islice(questions("validation"), BEST_FIRST_QUESTIONS))
+        asked = list(islice(_asked(options.asked), BEST_FIRST_QUESTIONS))
         with closing(build_engine(config, str(options.tuned))) as engine:
             for growth in BEST_FIRST_GROWTH:
                 rows += _against_flat(engine, asked, replace(settings, growth=growth), options.repeat)
-            rows += _one_question(engine, "vllm", asked[0], settings)
+            if options.asked is None:
+                rows += _one_question(engine, "vllm", asked[0], settings)
     simulated = StepEngine(
         functional_script, TOKENIZER, eos_ids=frozenset({TOKENIZER.eos_token_id}), step_seconds=10e-3,
         token_seconds=10e-3 / 500,
@@ -370,6 +375,15 @@ def best_first(config: Config, options: argparse.Namespace) -> list[Row]:
     keys = ("engine", "rollouts", "questions", "schedule", "growth", "generation", "generated_tokens", "requests",
             "engine_steps", "outside_engine", "seconds", "tokens_per_s", "efficiency")  # fmt: skip
     return [{key: settings.rollouts if key == "rollouts" else row.get(key) for key in keys} for row in rows]
+
+
+def _asked(path: Path | None) -> Iterator[Question]:
+    """Validation questions of the toy, or those of a file."""
+    if path is None:
+        yield from questions("validation")
+        return
+    for i, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
+        yield Question(f"asked-{i}", json.loads(line)["question"])
 
 
 def _against_flat(engine: Any, asked: list[Question], settings: SearchConfig, repeat: int) -> list[Row]:
