@@ -73,6 +73,7 @@ class VLLMEngine:
         self._pump: asyncio.Task[None] | None = None
         self._apart = Apart()
         self._counted = CountedSchedule(self.llm, self._computed)
+        gc.freeze()  # until it is closed: else the collector walks through all of vLLM and torch again and again
 
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         """See `Engine`. A prompt that leaves no room yields empty continuations that are not stopped."""
@@ -140,10 +141,10 @@ class VLLMEngine:
     def close(self) -> None:
         """Free the engine's memory, if the engine is ours."""
         self._counted.remove()
+        gc.unfreeze()
         if self._owned:
             self.llm.llm_engine.engine_core.shutdown()
             del self.llm
-            gc.unfreeze()
             gc.collect()
 
 
@@ -156,10 +157,7 @@ def _start(model: str, options: dict[str, Any]) -> LLM:
         chosen |= {**CPU_OPTIONS, "gpu_memory_utilization": 0.1}  # a share of one NUMA node
     try:
         with refusing_code(model):
-            llm = LLM(model=model, **(chosen | options))
-        gc.collect()
-        gc.freeze()  # else the collector walks through all of vLLM and torch again and again while we search
-        return llm
+            return LLM(model=model, **(chosen | options))
     except CodeRefused as error:
         raise EngineError(str(error)) from error
     except (ValueError, RuntimeError, OSError) as error:

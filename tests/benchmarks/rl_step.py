@@ -1,12 +1,12 @@
 """What a step of RL costs, part by part, against plain TRL GRPO with vLLM at the same number of tokens.
 
-    python -m tests.benchmarks.rl_step --json OUT [--run runs/toy] [--steps 6] [--repeat 2] [--model rl]
+    python -m tests.benchmarks.rl_step --json OUT [--run runs/toy] [--steps 12] [--model rl] [--arms filled walk]
 
 Needs a run of configs/toy.yaml with its SFT model, which `make quickstart` leaves in runs/toy. TRL's `GRPOTrainer` as it is
 (its own sampling, our grader as its reward) and ours (`flat`: the same plain samples; `uct`: trees) take the same model,
-questions, batch, KL and engine options, each in a process of its own, one after the other and `--repeat` times over. Paths
-differ in length from run to run, so seconds are compared by path and by 1,000 tokens that are trained on. The first step is
-left out. `shared`: trees whose shared tokens are computed once; `filled`: the same with `rl.fill=walk`, the default of
+questions, batch, KL and engine options, each in a process of its own. They take turns, a step each, so that a machine that is
+slow for a while is slow for all of them. Paths differ in length, so seconds are compared by path and by 1,000 tokens that are
+trained on; the ratio is the median over the turns. The first step is left out, and the last, beside which other processes end. `shared`: trees whose shared tokens are computed once; `filled`: the same with `rl.fill=walk`, the default of
 `rftt rl`; `walk`: no trees, `rl.sampler=walk`; all other arms pad.
 """
 
@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import statistics
 import subprocess
 import sys
@@ -37,14 +36,14 @@ ARMS: dict[str, dict[str, Any]] = {
     "walk": {"sampler": "walk", "prefix_sharing": True},
 }
 PARTS = ("search", "rewards", "logprobs", "sync", "update")
+TURN = "== waits for its turn"  # line by which an arm says so
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--run", type=Path, default=Path("runs/toy"), help="folder of a run with an SFT model")
     parser.add_argument("--json", type=Path, help="file for the figures")
-    parser.add_argument("--steps", type=int, default=6)
-    parser.add_argument("--repeat", type=int, default=2)
+    parser.add_argument("--steps", type=int, default=12)
     parser.add_argument("--model", choices=("sft", "rl"), default="sft", help="early or late in training")
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help="TRL is always run")
     parser.add_argument("--one", choices=ARMS, help=argparse.SUPPRESS)
@@ -56,59 +55,76 @@ def main() -> None:
         print("\n" + json.dumps(one(options.one, options)))
         return
     arms = [arm for arm in ARMS if arm == "TRL" or arm in options.arms]
-    runs = [{"arm": arm, "run": k, "steps": _child(arm, options)} for k in range(options.repeat) for arm in arms]
-    rows = [_row(arm, [step for run in runs if run["arm"] == arm for step in run["steps"]]) for arm in arms]
+    steps = in_turns(arms, options)
+    rows = [_row(arm, steps[arm], steps["TRL"]) for arm in arms]
     print_table(rows)
     if options.json:
-        options.json.write_text(json.dumps({"rows": rows, "runs": runs}, indent=1) + "\n")
+        options.json.write_text(json.dumps({"rows": rows, "steps": steps}, indent=1) + "\n")
 
 
 def print_table(rows: list[dict[str, Any]]) -> None:
     """Print medians over steps; the parts are known of our step only, since TRL does not report them."""
-    plain, plain_path = rows[0]["s_per_1000_tokens"], rows[0]["s_per_path"]
     print(
         f"{'arm':6}{'tokens':>8}{'s/step':>8}{'s/path':>9}{'against TRL':>13}{'s/1000 tok':>12}{'against TRL':>13}"
         + "".join(f"{p:>10}" for p in PARTS)
     )
     for row in rows:
         parts = "".join(f"{row['parts'][p]:10.2f}" if p in row["parts"] else f"{'':10}" for p in PARTS)
-        against = row["s_per_1000_tokens"] / plain - 1
-        paths = f"{row['s_per_path']:9.4f}{row['s_per_path'] / plain_path:12.2f}x"
         print(
-            f"{row['arm']:6}{row['tokens']:8.0f}{row['seconds']:8.2f}{paths}{row['s_per_1000_tokens']:12.3f}{against:+13.1%}{parts}"
+            f"{row['arm']:6}{row['tokens']:8.0f}{row['seconds']:8.2f}{row['s_per_path']:9.4f}{row['path_ratio']:12.2f}x"
+            f"{row['s_per_1000_tokens']:12.3f}{row['token_ratio']:12.2f}x{parts}"
         )
 
 
-def _row(arm: str, steps: list[dict[str, float]]) -> dict[str, Any]:
+def _row(arm: str, steps: list[dict[str, float]], plain: list[dict[str, float]]) -> dict[str, Any]:
+    """Medians over steps, and over their ratios to the plain ones of the same turns."""
+
     def median(name: str) -> float:
         return statistics.median(step[name] for step in steps)
+
+    def ratio(unit: str) -> float:
+        pairs = zip(steps, plain, strict=True)
+        return statistics.median(
+            ours["seconds"] / ours[unit] * theirs[unit] / theirs["seconds"] for ours, theirs in pairs
+        )
 
     return {
         "arm": arm,
         "tokens": median("tokens"),
         "seconds": median("seconds"),
-        "s_per_1000_tokens": 1000 * sum(s["seconds"] for s in steps) / sum(s["tokens"] for s in steps),
-        "s_per_path": sum(s["seconds"] for s in steps) / sum(s["paths"] for s in steps),
+        "s_per_1000_tokens": statistics.median(1000 * step["seconds"] / step["tokens"] for step in steps),
+        "s_per_path": statistics.median(step["seconds"] / step["paths"] for step in steps),
+        "path_ratio": ratio("paths"),
+        "token_ratio": ratio("tokens"),
         "parts": {part: median(part) for part in PARTS if part in steps[0]},
     }
 
 
-def _child(arm: str, options: argparse.Namespace) -> list[dict[str, float]]:
-    command = [
-        sys.executable,
-        "-m",
-        "tests.benchmarks.rl_step",
-        "--one",
-        arm,
-        "--run",
-        str(options.run),
-        "--model",
-        options.model,
-    ]
-    done = subprocess.run(
-        [*command, "--steps", str(options.steps)], env=os.environ, stdout=subprocess.PIPE, check=True, text=True
-    )
-    return json.loads(done.stdout.strip().splitlines()[-1])
+def in_turns(arms: list[str], options: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
+    """Steps of all arms but their first: each in its own process, one after the other makes a step."""
+    processes = {}
+    for arm in arms:  # one by one, since an engine measures the memory that is free when it starts
+        command = [sys.executable, "-m", "tests.benchmarks.rl_step", "--one", arm, "--run", str(options.run),
+                   "--model", options.model, "--steps", str(options.steps)]  # fmt: skip
+        processes[arm] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+        _wait(processes[arm])
+    lines = {}
+    for _ in range(options.steps):
+        for arm, process in processes.items():
+            assert process.stdin is not None
+            process.stdin.write("go\n")
+            process.stdin.flush()
+            lines[arm] = _wait(process)
+    return {arm: json.loads(line) for arm, line in lines.items()}
+
+
+def _wait(process: subprocess.Popen[str]) -> str:
+    """Read until the arm waits for its next turn, or has told its steps."""
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith((TURN, "[{")):
+            return line
+    raise RuntimeError(f"{process.args}: ended with exit code {process.wait()} before its steps were done")
 
 
 def one(arm: str, options: argparse.Namespace) -> list[dict[str, float]]:
@@ -185,20 +201,21 @@ def _timed(trainer: Any) -> list[dict[str, float]]:
         begun = 0.0
 
         def on_step_begin(self, *_: Any, **__: Any) -> None:
-            self.begun = self.begun or time.perf_counter()
+            print(f"\n{TURN}", flush=True)
+            sys.stdin.readline()
+            self.begun = trainer._step_begun = time.perf_counter()  # ours counts its update from there
 
         def on_log(self, args: Any, state: Any, control: Any, logs: dict[str, float], **_: Any) -> None:
             if "completions/mean_length" in logs:
                 rows = args.generation_batch_size
                 seconds = {part: logs[f"seconds/{part}"] for part in PARTS if f"seconds/{part}" in logs}
-                end = time.perf_counter()
+                spent = time.perf_counter() - self.begun
                 tokens = logs["completions/mean_length"] * rows
-                steps.append({"seconds": end - self.begun, "tokens": tokens, "paths": rows, **seconds})
-                self.begun = end
+                steps.append({"seconds": spent, "tokens": tokens, "paths": rows, **seconds})
 
     trainer.add_callback(Clock())
     trainer.train()
-    return steps[1:]
+    return steps[1:-1]
 
 
 if __name__ == "__main__":

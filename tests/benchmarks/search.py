@@ -84,8 +84,13 @@ def main() -> int:
     parser.add_argument("--growth-vllm", type=int, default=256, metavar="N", help="most questions of growth on vLLM")
     parser.add_argument("--tuned", type=Path, default=Path("runs/toy/rl/final"), help="model of the part best_first")
     parser.add_argument("--config", default="configs/toy.yaml", help="settings of the engine and the search")
-    parser.add_argument("--asked", type=Path, help="JSONL file of questions for the part best_first (default: the toy's)")
-    parser.add_argument("--budget", type=int, default=BEST_FIRST_TOKENS, help="tokens a question in the part best_first")
+    parser.add_argument(
+        "--asked", type=Path, help="JSONL file of questions for the part best_first (default: the toy's)"
+    )
+    parser.add_argument(
+        "--budget", type=int, default=BEST_FIRST_TOKENS, help="tokens a question in the part best_first"
+    )
+    parser.add_argument("--growth", type=int, nargs="+", default=BEST_FIRST_GROWTH, help="tried in the part best_first")
     parser.add_argument("--profile", action="store_true", help="only profile our schedule outside of vLLM's step")
     options = parser.parse_args()
     environment.set_defaults()
@@ -363,7 +368,7 @@ def best_first(config: Config, options: argparse.Namespace) -> list[Row]:
     if options.tuned.is_dir():
         asked = list(islice(_asked(options.asked), BEST_FIRST_QUESTIONS))
         with closing(build_engine(config, str(options.tuned))) as engine:
-            for growth in BEST_FIRST_GROWTH:
+            for growth in options.growth:
                 rows += _against_flat(engine, asked, replace(settings, growth=growth), options.repeat)
             if options.asked is None:
                 rows += _one_question(engine, "vllm", asked[0], settings)

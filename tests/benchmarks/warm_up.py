@@ -3,10 +3,10 @@
     python -m tests.benchmarks.warm_up MODEL CHAINS OUT [--train 96] [--held 36] [--config configs/real-0.5b.yaml]
         [--starts mean,0.05,1 apart,0.05,5 …] [--json FILE] [--set section.key=value …]
 
-A start is the value of model.token_rows, that of model.token_noise, and sft.lora.token_rate. Each one trains LoRA adapters for
-one epoch on the first chains of the file, the settings of `sft` in the config, and is measured on the last ones, none of whose
-questions was trained on: nats a token of opening tags, closing tags, text, and the end of the turn, and the share of each that
-is the likeliest token.
+A start is the value of model.token_rows, that of model.token_noise, and sft.lora.token_rate. Each one trains LoRA adapters
+for one epoch on the first chains of the file, by the settings of `sft`, and is measured on the last ones, none of whose
+questions was trained on: nats a token of opening tags, closing tags, text, and the end of the turn, and the share of each
+that is the likeliest token.
 """
 
 from __future__ import annotations

@@ -46,7 +46,9 @@ def test_draws_have_the_distribution_of_the_policy_whatever_is_known_before(at_o
 def test_a_group_costs_fewer_tokens_than_separate_samples_and_does_not_depend_on_timing():
     def cost(at_once: int) -> tuple[int, list]:
         engine = enumerable.engine(question=None)
-        found = [asyncio.run(draw(TokenTrie(), engine, [], Sampling(60, seed=k), 16, at_once=at_once)) for k in range(20)]
+        found = [
+            asyncio.run(draw(TokenTrie(), engine, [], Sampling(60, seed=k), 16, at_once=at_once)) for k in range(20)
+        ]
         return sum(d.generated for group in found for d in group), [d.generation.ids for g in found for d in g]
 
     (serial, first), (flying, _), (_, again) = cost(1), cost(16), cost(1)

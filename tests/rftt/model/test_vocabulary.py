@@ -94,7 +94,9 @@ def test_rows_apart_are_as_far_from_each_other_as_words_and_closing_tags_lie_on_
             if rows == "apart":
                 assert between.min() > 0.8 * typical and torch.pdist(weight[list(ids.values())]).min() > 0.2 * typical
                 centre = weight[list(ids.values())].mean(dim=0)
-                assert (weight[list(ids.values())] - centre).norm(dim=1).median().item() == pytest.approx(typical, rel=0.3)
+                assert (weight[list(ids.values())] - centre).norm(dim=1).median().item() == pytest.approx(
+                    typical, rel=0.3
+                )
                 side = (opens - closes).mean(dim=0)
                 assert ((opens - centre) @ side > 0).all() and ((closes - centre) @ side < 0).all()
     assert all(apart < mean - 0.3 for apart, mean in zip(alike["apart"], alike["mean"], strict=True))
