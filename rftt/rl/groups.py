@@ -2,8 +2,8 @@
 
 A sampler says where the first rollouts come from: a tree (``uct``, ``puct``, ``priority``) or nowhere (``flat``, ``walk``).
 What the group lacks is filled up with samples of the policy: separate ones (``plain``), or draws that walk what is known of
-the question's tokens and generate only the rest (``walk``, `search.shared_prefix`). These begin beside the tree, as soon as it
-has a path and too few options left for the others. Weights say what a rollout counts for (`branches`).
+the question's tokens and generate only the rest (``walk``, `search.shared_prefix`). These begin beside the tree, as soon as
+it has a path and too few options left for the others. Weights say what a rollout counts for (`branches`).
 """
 
 from __future__ import annotations

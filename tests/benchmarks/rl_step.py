@@ -4,9 +4,10 @@
 
 Needs a run of configs/toy.yaml with its SFT model, which `make quickstart` leaves in runs/toy. TRL's `GRPOTrainer` as it is
 (its own sampling, our grader as its reward) and ours (`flat`: the same plain samples; `uct`: trees) take the same model,
-questions, batch, KL and engine options, each in a process of its own. They take turns, a step each, so that a machine that is
-slow for a while is slow for all of them. Paths differ in length, so seconds are compared by path and by 1,000 tokens that are
-trained on; the ratio is the median over the turns. The first step is left out, and the last, beside which other processes end. `shared`: trees whose shared tokens are computed once; `filled`: the same with `rl.fill=walk`, the default of
+questions, batch, KL and engine options, each in a process of its own. They take turns, a step each, so that a machine that
+is slow for a while is slow for all of them. Paths differ in length, so seconds are compared by path and by 1,000 tokens
+that are trained on; the ratio is the median over the turns. The first step is left out, and the last, beside which other
+processes end. `shared`: trees whose shared tokens are computed once; `filled`: the same with `rl.fill=walk`, the default of
 `rftt rl`; `walk`: no trees, `rl.sampler=walk`; all other arms pad.
 """
 
@@ -124,7 +125,7 @@ def _wait(process: subprocess.Popen[str]) -> str:
     for line in process.stdout:
         if line.startswith((TURN, "[{")):
             return line
-    raise RuntimeError(f"{process.args}: ended with exit code {process.wait()} before its steps were done")
+    raise RuntimeError(f"an arm ended with exit code {process.wait()} before its steps were done")
 
 
 def one(arm: str, options: argparse.Namespace) -> list[dict[str, float]]:
