@@ -56,7 +56,7 @@ def test_the_loss_grows_by_lambda_times_the_mean_over_right_paths(
 ):
     config = rl_config(per_device_train_batch_size=8, auxiliary={"weight": 0.5, "roles": str(roles_file)})
     trainer = trainer_with(config, chain_model, problems, tmp_path)
-    rows = rows_of(problems, 0, 1)
+    rows = rows_of(problems, 2, 3)
     batch = trainer._generate_and_score_completions(rows)
     right = [row for row, asked in enumerate(rows) if asked["rollout"].verdict == "correct"]
     assert 0 < len(right) < len(rows) and batch["right_paths"] == len(right)
