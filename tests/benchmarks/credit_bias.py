@@ -26,6 +26,7 @@ from search.engines import Sampling
 from search.mcts import Rule, grow
 from search.priority import sample
 from search.shared_prefix import draw, known_tokens
+from search.token_trie import TokenTrie
 from search.tree import Node
 from tests.search import enumerable
 from tests.search.tabular import Means, Tabular, estimate, exact_gradient, tokens_of
@@ -101,7 +102,13 @@ async def values(groups: int) -> list[dict[str, Any]]:
         tokens[name] = tokens.get(name, 0) + generated
 
     for seed in range(groups):
-        tree = await enumerable.grown(engine, seed, GROUP)
+        known_first: list[TokenTrie] = []
+
+        def first_path(tree: Tree, known: list[TokenTrie] = known_first) -> None:
+            if not known:
+                known.append(known_tokens(tree, enumerable.OPENING_IDS))
+
+        tree = await enumerable.grown(engine, seed, GROUP, first_path)
         leaves, missing = tree.leaves(), GROUP - len(tree.leaves())
         weights = branches.weights(tree, math.inf)
         of_tree = sum(weights[leaf.id] * leaf.value for leaf in leaves)
@@ -110,17 +117,17 @@ async def values(groups: int) -> list[dict[str, Any]]:
         plain = enumerable.write(len(prompt), prompt, Sampling(60, n=missing, seed=seed))
         filled = sum(enumerable.reward(g.ids) for g in plain)
         keep("tree and plain samples", (of_tree + filled) / GROUP, tree.tokens + sum(len(g.ids) for g in plain))
-        walks = await draw(
-            known_tokens(tree, enumerable.OPENING_IDS), engine, prompt, Sampling(60, seed=seed), missing, 4
-        )
-        walked = sum(enumerable.reward(w.generation.ids) for w in walks)
-        keep("walks beside the tree alone", walked / missing, sum(w.generated for w in walks))
+        for name, known in (("walks after the tree", known_tokens(tree, enumerable.OPENING_IDS)),
+                            ("walks beside the tree", known_first[0])):  # fmt: skip
+            walks = await draw(known, engine, prompt, Sampling(60, seed=seed), missing, at_once=8, growth=8)
+            walked = sum(enumerable.reward(w.generation.ids) for w in walks)
+            keep(name, walked / missing, sum(w.generated for w in walks))
 
         half = await enumerable.grown(engine, seed, GROUP // 2)
         paths = [tuple(half.path_ids(leaf)) for leaf in half.leaves()]
         trie = known_tokens(half, enumerable.OPENING_IDS)
         of_paths, of_sample = branches.strata(trie, paths, GROUP)
-        rest = await draw(trie, engine, prompt, Sampling(60, seed=seed), GROUP - len(paths), 4)
+        rest = await draw(trie, engine, prompt, Sampling(60, seed=seed), GROUP - len(paths), at_once=4)
         total = sum(w * enumerable.reward(p) for w, p in zip(of_paths, paths, strict=True))
         total += of_sample * sum(enumerable.reward(r.generation.ids) for r in rest)
         keep("tree and walks, strata", total / GROUP, half.tokens + sum(r.generated for r in rest))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import functools
 import math
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from search import SearchConfig, Tree
@@ -117,13 +117,13 @@ def policy(on: FakeEngine, seed: int, least: float = 1e-6) -> Any:
     return make_policy("functional", on, config)
 
 
-async def grown(on: FakeEngine, seed: int, rollouts: int) -> Tree:
+async def grown(on: FakeEngine, seed: int, rollouts: int, on_path: Callable[[Tree], None] | None = None) -> Tree:
     """A tree of UCT."""
 
     async def judge(tree: Tree, leaf: Node) -> float:
         return reward(tuple(tree.path_ids(leaf)))
 
-    return await grow(Tree("q", "q"), policy(on, seed), judge, Rule(1.0, seed), rollouts=rollouts)
+    return await grow(Tree("q", "q"), policy(on, seed), judge, Rule(1.0, seed), rollouts=rollouts, on_path=on_path)
 
 
 OPENING_IDS = {f.name: VOCABULARY[f.open] for f in RFTT.functions}
