@@ -30,6 +30,7 @@ from search.prompt import end_of_turn, question_ids
 
 MARKER = "functional_tokens.json"  # written into a model folder made here: what was added, from what, with which seed
 NOISE = 0.05  # standard deviation of the noise on a new row, as a share of that of the rows of its words
+PART = 1 << 13  # rows of an embedding at a time
 SIDE = 0.7  # length of the direction from "start" to "end", where that of a function's own is 1
 WEIGHTS = ("*.safetensors", "*.bin")
 
@@ -238,7 +239,7 @@ def _initialise_rows(
     tied = head is None or head.weight is embedding.weight
     with torch.no_grad():
         for layer in [embedding] if tied else [embedding, head]:
-            begun = _apart(layer.weight, words) if rows == "apart" else {}
+            begun = _apart(layer.weight, words) if rows == "apart" and added else {}
             for id in added:
                 rows_WD = layer.weight[words[id].all].float()
                 noise_D = torch.randn(rows_WD.shape[1], generator=generator) * noise * rows_WD.std()
@@ -257,8 +258,10 @@ def _apart(weight_VD: Any, words: Mapping[int, _Words]) -> dict[int, Any]:
         return weight_VD[list(ids)].float().mean(dim=0)
 
     unit = torch.nn.functional.normalize
-    known_VD = weight_VD[: min(words)].float()  # of a vocabulary that grew, what was there before
-    distance = (known_VD - known_VD.mean(dim=0)).norm(dim=1).median()
+    known_VD = weight_VD[: min(words)]  # of a vocabulary that grew, what was there before
+    mean_D = known_VD.mean(dim=0, dtype=torch.float32)
+    # Part by part: in float32 all rows of a large model are gigabytes.
+    distance = torch.cat([(part.float() - mean_D).norm(dim=1) for part in known_VD.split(PART)]).median()
     common_D = torch.stack([mean(w.function) for w in words.values()]).mean(dim=0)
     begun = {}
     for id, w in words.items():

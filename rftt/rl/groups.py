@@ -105,17 +105,14 @@ class GroupSampler:
             # The paths of a priority sample tell of all there is where they are too few: what fills up counts for nothing.
             of_fill = 0.0 if self.settings.sampler == "priority" else 1.0
             if self.settings.branch_correction == "strata":
-                trie = self._known(tree)
-                found, of_fill = branches.strata(trie, [tree.path_ids(leaf) for leaf in leaves], self.config.rollouts)
-                weights = {leaf.id: weight for leaf, weight in zip(leaves, found, strict=True)}
-                if not of_fill:
-                    trie = self._known(tree)  # in which nothing is set aside
+                trie, weights, of_fill = self._strata(tree)
             lacking = self.config.rollouts - len(leaves)
             fill(trie, lacking - begun)
             draws = [one for some in await asyncio.gather(*filling) for one in some]
         finally:
             for task in filling:
                 task.cancel()
+            await asyncio.gather(*filling, return_exceptions=True)
         rollouts = [tree_rollout(tree, leaf, weights.get(leaf.id, 1.0)) for leaf in leaves]
         found_before = {tuple(rollout.completion_ids): rollout for rollout in rollouts}
         for generation in (one.generation for one in draws[:lacking]):
@@ -125,6 +122,13 @@ class GroupSampler:
         has_tree = self.settings.sampler in TREES
         generated = sum(one.generated for one in draws)
         return Group(rollouts, tree if has_tree else None, has_tree and len(leaves) < self._of_tree, generated)
+
+    def _strata(self, tree: Tree) -> tuple[TokenTrie, dict[int, float], float]:
+        """What is known without the tree's paths, the weights of these, and that of each sample of the rest."""
+        trie, leaves = self._known(tree), tree.leaves()
+        found, of_rest = branches.strata(trie, [tree.path_ids(leaf) for leaf in leaves], self.config.rollouts)
+        weights = {leaf.id: weight for leaf, weight in zip(leaves, found, strict=True)}
+        return trie if of_rest else self._known(tree), weights, of_rest  # without a rest, nothing is set aside
 
     @property
     def _walks(self) -> bool:

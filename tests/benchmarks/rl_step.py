@@ -49,6 +49,8 @@ def main() -> None:
     parser.add_argument("--arms", nargs="+", default=list(ARMS), choices=ARMS, metavar="ARM", help="TRL is always run")
     parser.add_argument("--one", choices=ARMS, help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.steps < 3:
+        parser.error("--steps: at least 3, since the first and the last are left out")
     if not (options.run / options.model / "final").exists():
         print(f"{options.run} has no {options.model} model: make quickstart first")
         return
@@ -103,19 +105,24 @@ def _row(arm: str, steps: list[dict[str, float]], plain: list[dict[str, float]])
 
 def in_turns(arms: list[str], options: argparse.Namespace) -> dict[str, list[dict[str, float]]]:
     """Steps of all arms but their first: each in its own process, one after the other makes a step."""
-    processes = {}
-    for arm in arms:  # one by one, since an engine measures the memory that is free when it starts
-        command = [sys.executable, "-m", "tests.benchmarks.rl_step", "--one", arm, "--run", str(options.run),
-                   "--model", options.model, "--steps", str(options.steps)]  # fmt: skip
-        processes[arm] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
-        _wait(processes[arm])
+    processes: dict[str, subprocess.Popen[str]] = {}
     lines = {}
-    for _ in range(options.steps):
-        for arm, process in processes.items():
-            assert process.stdin is not None
-            process.stdin.write("go\n")
-            process.stdin.flush()
-            lines[arm] = _wait(process)
+    try:
+        for arm in arms:  # one by one, since an engine measures the memory that is free when it starts
+            command = [sys.executable, "-m", "tests.benchmarks.rl_step", "--one", arm, "--run", str(options.run),
+                       "--model", options.model, "--steps", str(options.steps)]  # fmt: skip
+            processes[arm] = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            _wait(processes[arm])
+        for _ in range(options.steps):
+            for arm, process in processes.items():
+                assert process.stdin is not None
+                process.stdin.write("go\n")
+                process.stdin.flush()
+                lines[arm] = _wait(process)
+    finally:
+        for process in processes.values():
+            process.terminate()
+            process.wait()
     return {arm: json.loads(line) for arm, line in lines.items()}
 
 

@@ -35,6 +35,7 @@ import psutil
 
 from rewards import grader
 from rftt.config import Config, load_config
+from rftt.data.problems import load_problems
 from rftt.run_folder import model_path
 from rftt.runtime import environment
 from rftt.runtime.running_engine import build_engine
@@ -84,9 +85,7 @@ def main() -> int:
     parser.add_argument("--growth-vllm", type=int, default=256, metavar="N", help="most questions of growth on vLLM")
     parser.add_argument("--tuned", type=Path, default=Path("runs/toy/rl/final"), help="model of the part best_first")
     parser.add_argument("--config", default="configs/toy.yaml", help="settings of the engine and the search")
-    parser.add_argument(
-        "--asked", type=Path, help="JSONL file of questions for the part best_first (default: the toy's)"
-    )
+    parser.add_argument("--asked", type=Path, help="file of questions for the part best_first (default: the toy's)")
     parser.add_argument(
         "--budget", type=int, default=BEST_FIRST_TOKENS, help="tokens a question in the part best_first"
     )
@@ -361,10 +360,7 @@ def best_first(config: Config, options: argparse.Namespace) -> list[Row]:
     flight together against one by one, on that model and on a simulated one.
     """
     rows = []
-    settings = SearchConfig(
-        rollouts=256, max_tokens=max(320, options.budget // 2), budget_tokens=options.budget,
-        live_trees=BEST_FIRST_QUESTIONS,
-    )  # fmt: skip
+    settings = SearchConfig(rollouts=256, max_tokens=320, budget_tokens=options.budget, live_trees=BEST_FIRST_QUESTIONS)
     if options.tuned.is_dir():
         asked = list(islice(_asked(options.asked), BEST_FIRST_QUESTIONS))
         with closing(build_engine(config, str(options.tuned))) as engine:
@@ -387,8 +383,8 @@ def _asked(path: Path | None) -> Iterator[Question]:
     if path is None:
         yield from questions("validation")
         return
-    for i, line in enumerate(path.read_text(encoding="utf-8").splitlines()):
-        yield Question(f"asked-{i}", json.loads(line)["question"])
+    for problem in load_problems(str(path)):
+        yield Question(problem.id, problem.question)
 
 
 def _against_flat(engine: Any, asked: list[Question], settings: SearchConfig, repeat: int) -> list[Row]:

@@ -23,8 +23,8 @@ from rftt.config import from_dict, load_config
 from rftt.model.vocabulary import add_functional_tokens
 from rftt.sft.phase import train_sft
 from search.functions import RFTT
-from search.journal import read_jsonl
-from search.prompt import end_of_turn, question_ids
+from search.journal import read_jsonl, write_jsonl
+from search.prompt import chain_ids, question_ids
 
 STARTS = ("mean,0.05,1", "mean,0.05,5", "mean,1,1", "mean,1,5", "apart,0.05,1", "apart,0.05,5")
 
@@ -65,7 +65,7 @@ def one(start: str, options: argparse.Namespace, train: list[Any], held: list[An
     config = from_dict(values)
     dtype = None if config.model.dtype == "auto" else config.model.dtype
     add_functional_tokens(options.model, folder / "tokens", dtype=dtype, noise=float(noise), rows=rows)  # type: ignore[arg-type]
-    (folder / "chains.jsonl").write_text("".join(json.dumps(chain) + "\n" for chain in train), encoding="utf-8")
+    write_jsonl(folder / "chains.jsonl", train)
     train_sft(folder / "tokens", folder / "chains.jsonl", folder / "sft" / "final", config)
     return {"kinds": measure(folder / "sft" / "final", held)}
 
@@ -82,7 +82,7 @@ def measure(model_path: Path, held: list[Any]) -> dict[str, tuple[float, float]]
     for chain in held:
         question, answer = (message["content"] for message in chain["messages"][-2:])
         prompt = question_ids(tokenizer, question)
-        ids = [*tokenizer.encode(answer, add_special_tokens=False), end_of_turn(tokenizer)]
+        ids = chain_ids(tokenizer, answer)
         with torch.no_grad():
             logits_TV = model(torch.tensor([[*prompt, *ids]])).logits[0, len(prompt) - 1 : -1].float()
         logprobs_TV = logits_TV.log_softmax(-1)

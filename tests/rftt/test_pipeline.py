@@ -32,15 +32,12 @@ def command(name, run, *overrides):
 @pytest.mark.parametrize("engine", [pytest.param("vllm", marks=pytest.mark.vllm), "transformers"])
 def test_questions_to_report(engine, tmp_path):
     run = tmp_path / "run"
-    options, models = [], ["base", "sft", "rl"]
-    if engine == "transformers":
-        options, models = ["engine.options={}", "search.processes=1", "eval.processes=1", "eval.models=[rl]"], ["rl"]
+    options = ["engine.options={}", "search.processes=1", "eval.processes=1"] if engine == "transformers" else []
     done = subprocess.run(command("run", run, f"engine.name={engine}", *options), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     only_ours_on_the_terminal(done, run)
     summary = json.loads((run / "summary.json").read_text())
-    assert set(summary["models"]) == set(models)
-    for model in models:
+    for model in ("base", "sft", "rl"):
         results = summary["models"][model]
         assert {"pass@1", "greedy", "search@1", "search@2", "format_rate"} <= set(results)
         assert any(name.startswith("maj@") for name in results)

@@ -93,17 +93,26 @@ def test_what_fills_up_begins_beside_the_tree_and_is_a_sample_of_the_policy():
     assert number > 1500 and abs(chi_square - freedom) < 4 * math.sqrt(2 * freedom), "four standard deviations"
 
 
-def test_paths_of_a_tree_come_before_those_that_were_begun_beside_it():
-    """A tree may yield more than was in sight: what is too many then is counted and left out."""
-    more = 0
+def test_paths_of_a_tree_come_before_those_that_were_begun_beside_it(monkeypatch):
+    """A tree may yield more than was in sight: what is too many then is left out."""
+    more, too_many, inner = 0, 0, GroupSampler._samples
+
+    def counted(self, problem, prompt_ids, trie, count, begun):
+        asked.append(count)
+        return inner(self, problem, prompt_ids, trie, count, begun)
+
+    monkeypatch.setattr(GroupSampler, "_samples", counted)
     for seed in range(60):
+        asked: list[int] = []
         found = group(rollouts=8, seed=seed, **DRY)
+        too_many += sum(asked) > 8 - len(found.tree.leaves())
         of_tree = len(found.tree.leaves())
         assert [r.origin for r in found.rollouts] == ["tree"] * of_tree + ["walk"] * (8 - of_tree)
         serial = group(rollouts=8, seed=seed, parallel_rollouts=1, **DRY)
-        assert len(serial.tree.leaves()) == of_tree and found.filled >= 0
+        assert len(serial.tree.leaves()) == of_tree
         more += found.filled > serial.filled
     assert more, "what does not wait for the tree shares less"
+    assert too_many
 
 
 def test_walks_without_a_tree_are_a_sampler_of_their_own():
