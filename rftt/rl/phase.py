@@ -185,9 +185,10 @@ def build_trainer(
         UsageError: options that contradict each other or that TRL refuses, or an engine that cannot start.
     """
     if grpo_options.uses_vllm(settings, engine):
-        from search.engines.vllm_changes import allow_weight_updates_on_cpu
+        from search.engines.vllm_changes import allow_weight_updates_on_cpu, sample_fast_on_cpu
 
         allow_weight_updates_on_cpu()
+        sample_fast_on_cpu()
     import torch
     from datasets import Dataset
 

@@ -16,7 +16,7 @@ import numpy as np
 
 from search.engines.apart import Apart, kind_of
 from search.engines.engine import FORBIDDING, EngineError, EngineGone, EngineStats, Generation, Sampling
-from search.engines.vllm_changes import CountedSchedule, prepare_environment
+from search.engines.vllm_changes import CountedSchedule, prepare_environment, sample_fast_on_cpu
 from search.loading import CodeRefused, first_line, refusing_code
 from search.prompt import end_ids
 
@@ -153,6 +153,7 @@ def _start(model: str, options: dict[str, Any]) -> LLM:
     from vllm.platforms import current_platform
 
     chosen: dict[str, Any] = {"enable_prefix_caching": True}
+    sample_fast_on_cpu()
     if current_platform.is_cpu():
         chosen |= {**CPU_OPTIONS, "gpu_memory_utilization": 0.1}  # a share of one NUMA node
     try:
