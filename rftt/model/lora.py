@@ -61,11 +61,15 @@ class TrainsAdapters:
     token_rate: float = 1.0
 
     def create_optimizer(self, *options: Any) -> Any:
+        from rftt.model.fused_head import score_what_is_learnt, train_rows_of_head
+
         trainer: Any = self
         copies = [p for name, p in trainer.model.named_parameters() if TRAINED_COPY in name]
         for parameter in copies:
             if not hasattr(parameter, "rows_only"):
                 parameter.rows_only = parameter.register_hook(only_rows(self.trained_rows))
+        train_rows_of_head(copies, self.trained_rows)
+        score_what_is_learnt(trainer.model)
         optimizer = super().create_optimizer(*options)  # type: ignore[misc]
         if copies and self.token_rate != 1.0:
             _apart(optimizer, copies, self.token_rate)
