@@ -3,7 +3,7 @@
 # make test              the full test suite       make test-fast   without the slow tests
 # make test-pages      runs every command of README and docs: ten minutes
 # make lint              ruff and mypy
-# make bench             every benchmark, one after the other; figures in runs/benchmarks/
+# make bench             every benchmark that needs no real model; figures in runs/benchmarks/
 # make docs              API pages from the docstrings, in build/docs/
 # make clean             remove caches and build products; make distclean removes the environment too
 #
@@ -30,8 +30,8 @@ ARGS ?=
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed-$(LOCK)
 TORCH := $(shell sed -n 's/^torch==//p' $(LOCK))
-# Modules whose names start with an underscore are shared by benchmarks.
-BENCHMARKS := $(patsubst tests/benchmarks/%.py,%,$(filter-out tests/benchmarks/_%,$(wildcard tests/benchmarks/*.py)))
+# Modules whose names start with an underscore are shared by benchmarks; some need a real model, which they are told of.
+BENCHMARKS := $(patsubst tests/benchmarks/%.py,%,$(filter-out tests/benchmarks/_% %/phase1.py %/warm_up.py,$(wildcard tests/benchmarks/*.py)))
 IS_CUDA := import platform, torch; raise SystemExit(platform.system() == "Linux" and torch.version.cuda is not None)
 
 help:

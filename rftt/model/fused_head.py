@@ -40,7 +40,7 @@ class RowsOfHead:
         rows_R = getattr(weight_VD, ROWS, None)
         rest = (targets_N, temperature, chunk_size, softcap, scale, outputs)
         if rows_R is None or bias_V is not None or not (torch.is_grad_enabled() and weight_VD.requires_grad):
-            return self.function.apply(hidden_ND, weight_VD, bias_V, *rest)  # type: ignore[no-any-return]
+            return self.function.apply(hidden_ND, weight_VD, bias_V, *rest)
         fixed_VD = weight_VD.detach()
         logps_N, entropy_N, *others = self.function.apply(hidden_ND, fixed_VD, None, *rest)
         rows_R = rows_R.to(weight_VD.device)
@@ -81,7 +81,7 @@ def train_rows_of_head(weights: Sequence[Tensor], rows: Sequence[int]) -> None:
 
 
 def score_what_is_learnt(model: Any) -> None:
-    """On a CPU, and with a large vocabulary, TRL's fused head computes no logits of positions that nothing is learnt from."""
+    """On a CPU, with a large vocabulary, TRL's fused head computes no logits of positions that nothing is learnt from."""
     from trl.trainer import utils
 
     large = model.config.get_text_config().vocab_size >= LARGE_VOCABULARY

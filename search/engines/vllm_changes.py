@@ -59,11 +59,14 @@ def sample_fast_on_cpu() -> None:
     """
     prepare_environment()
     from vllm.platforms import current_platform
+
+    if not current_platform.is_cpu():
+        return
     from vllm.v1.sample.ops.topk_topp_sampler import TopKTopPSampler
 
-    if not current_platform.is_cpu() or hasattr(TopKTopPSampler.forward_cpu, "replaced"):
-        return
     vllm_s = TopKTopPSampler.forward_cpu
+    if hasattr(vllm_s, "replaced"):
+        return
 
     def forward_cpu(self: Any, logits: Any, generators: dict[int, Any], k: Any, p: Any) -> tuple[Any, Any]:
         processed = self.logprobs_mode.startswith("processed")

@@ -1,4 +1,4 @@
-"""TRL's fused head with the gradient of some rows alone: the same values to the bit, the same gradients where there are any."""
+"""TRL's fused head with the gradient of some rows alone: the same values to the bit, and the same gradients there."""
 
 from __future__ import annotations
 
