@@ -2,9 +2,9 @@
 
     python -m tests.rftt.report.screenshots RUN docs/screenshots
 
-Writes the report of RUN to a temporary file, opens it in a headless Chromium and leaves results.png (results and accuracy
-over tokens, 1280 px wide), trees.png (the tree explorer) and dark.png (sections at 400 px in dark mode, side by side; that
-of the roles only after `rftt shad`).
+Writes the report of RUN to a temporary file, opens it in a headless Chromium and leaves, of what the run has, results.png
+(results and accuracy over tokens, 1280 px wide), trees.png (the tree explorer), roles.png (a chain with the roles of its
+tokens, after `rftt shad`) and dark.png (sections at 400 px in dark mode, side by side).
 """
 
 from __future__ import annotations
@@ -58,12 +58,16 @@ def main(run: Path, out: Path) -> None:
         try:
             browser.call("Emulation.setScrollbarsHidden", hidden=True)
             browser.open(page, height=1720)
-            save(picture(browser, "#results"), out / "results.png")
+            if browser.count("#results"):
+                save(picture(browser, "#results"), out / "results.png")
+            if browser.count("#roles"):
+                save(picture(browser, "#roles"), out / "roles.png")
             browser.open(page)
-            browser.run(f"({SET})('trees', 'From', 'eval/trees-sft.jsonl')")
-            browser.run(f"({SET})('trees', 'Outcome', 'chosen chain correct')")
-            browser.run(f"({SET})('trees', 'Show', 'chain')")
-            save(picture(browser, "#trees .keys"), out / "trees.png")
+            if (run / "eval" / "trees-sft.jsonl").exists():
+                browser.run(f"({SET})('trees', 'From', 'eval/trees-sft.jsonl')")
+                browser.run(f"({SET})('trees', 'Outcome', 'chosen chain correct')")
+                browser.run(f"({SET})('trees', 'Show', 'chain')")
+                save(picture(browser, "#trees .keys"), out / "trees.png")
             browser.open(page, 400, dark=True)
             found = [selector for selector in NARROW if browser.count(selector)]
             save(side_by_side([picture(browser, selector) for selector in found]), out / "dark.png")
