@@ -100,10 +100,11 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     """Arguments of a command; settings may also stand behind options, as in ``eval CONFIG --model rl seed=1``."""
     parser = build_parser()
     arguments, left = parser.parse_known_args(argv)
-    if left and not (getattr(arguments, "config", None) and all("=" in x and not x.startswith("-") for x in left)):
+    name = "overrides" if getattr(arguments, "config", None) else "settings"  # of `rftt shad`
+    if left and not (getattr(arguments, name, None) and all("=" in x and not x.startswith("-") for x in left)):
         parser.error(f"unrecognized arguments: {' '.join(left)}")
     if left:
-        arguments.overrides = [*arguments.overrides, *left]
+        setattr(arguments, name, [*getattr(arguments, name), *left])
     return arguments
 
 

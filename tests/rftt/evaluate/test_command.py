@@ -1,4 +1,4 @@
-"""The command line of `rftt eval`."""
+"""The command lines of `rftt eval` and `rftt shad`."""
 
 import pytest
 
@@ -9,8 +9,12 @@ def test_settings_may_stand_behind_options():
     found = parse(["eval", "c.yaml", "seed=1", "--model", "rl", "run=x", "engine.name=server"])
     assert (found.config, found.model, found.overrides) == ("c.yaml", "rl", ["seed=1", "run=x", "engine.name=server"])
 
+    found = parse(["shad", "c.yaml", "seed=1", "--data", "x.jsonl", "--out", "y", "shad.share=0.5"])
+    assert (found.settings, found.data, found.out) == (["c.yaml", "seed=1", "shad.share=0.5"], "x.jsonl", "y")
+    assert parse(["shad", "--data", "x.jsonl", "shad.share=0.5"]).settings == ["shad.share=0.5"]
 
-@pytest.mark.parametrize("arguments", ["eval c.yaml --nope", "eval c.yaml --model rl x"])
+
+@pytest.mark.parametrize("arguments", ["eval c.yaml --nope", "eval c.yaml --model rl x", "shad c.yaml --out y x"])
 def test_what_is_no_setting_is_refused(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         parse(arguments.split())
