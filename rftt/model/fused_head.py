@@ -37,7 +37,8 @@ class RowsOfHead:
         chunk_size: int, softcap: float | None, scale: float, outputs: Sequence[str],
     ) -> tuple[Tensor | None, ...]:  # fmt: skip
         """As TRL's function; log-probs and entropies have further gradients, to the rows."""
-        rows_R = getattr(weight_VD, ROWS, None)
+        is_partitioned = hasattr(weight_VD, "ds_id")  # by ZeRO-3: whole only inside TRL's function
+        rows_R = None if is_partitioned else getattr(weight_VD, ROWS, None)
         rest = (targets_N, temperature, chunk_size, softcap, scale, outputs)
         if rows_R is None or bias_V is not None or not (torch.is_grad_enabled() and weight_VD.requires_grad):
             return self.function.apply(hidden_ND, weight_VD, bias_V, *rest)
@@ -67,17 +68,13 @@ class RowsOfHead:
 
 
 def train_rows_of_head(weights: Sequence[Tensor], rows: Sequence[int]) -> None:
-    """From now on only these rows of these weights get a gradient from TRL's fused head.
-
-    Weights that ZeRO has partitioned are left as they are: they are whole only inside TRL's function.
-    """
+    """From now on only these rows of these weights get a gradient from TRL's fused head, unless ZeRO-3 partitions them."""
     from trl.trainer import utils
 
     if not isinstance(utils._ChunkedLogProbFunction, RowsOfHead):
         utils._ChunkedLogProbFunction = RowsOfHead(utils._ChunkedLogProbFunction)
     for weight in weights:
-        if not hasattr(weight, "ds_id"):
-            setattr(weight, ROWS, torch.tensor(sorted(rows), dtype=torch.int64))
+        setattr(weight, ROWS, torch.tensor(sorted(rows), dtype=torch.int64))
 
 
 def score_what_is_learnt(model: Any) -> None:

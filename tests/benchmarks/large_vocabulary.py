@@ -30,8 +30,11 @@ ROWS = 16  # trained rows of the head
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, default in (("vocabulary", 151_936), ("rows", 64), ("width", 896), ("positions", 1536), ("repeat", 5)):
-        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--vocabulary", type=int, default=151_936)
+    parser.add_argument("--rows", type=int, default=64)
+    parser.add_argument("--width", type=int, default=896)
+    parser.add_argument("--positions", type=int, default=1536)
+    parser.add_argument("--repeat", type=int, default=5)
     parser.add_argument("--learnt", type=float, default=0.6)
     parser.add_argument("--json", type=Path, help="file for the figures")
     options = parser.parse_args()
