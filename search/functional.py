@@ -82,13 +82,10 @@ class FunctionalPolicy:
         self, tree: Tree, place: str, max_tokens: int, count: int, temperature: float | None = None
     ) -> Sampling:
         """A request at the temperature of steps, or another one."""
-        if temperature is None:
-            own = self.config.step_temperature
-            temperature = self.config.temperature if own is None else own
         return Sampling(
             max_tokens,
             n=count,
-            temperature=temperature,
+            temperature=self.config.temperature_of_steps if temperature is None else temperature,
             top_p=self.config.top_p,
             seed=derived_seed(self.config.seed, tree.question_id, place),
             stop_ids=self._open_ids,

@@ -157,13 +157,14 @@ class PromptedPolicy:
         return text.strip()
 
     async def _generate(
-        self, tree: Tree, request: Request, count: int, place: str
+        self, tree: Tree, request: Request, count: int, place: str, temperature: float | None = None
     ) -> tuple[list[tuple[str, bool]], int]:
-        """Texts with whether each ended by itself, and the number of tokens generated."""
+        """Texts with whether each ended by itself, and the number of tokens generated; at the temperature of steps, or
+        another one."""
         sampling = Sampling(
             request.max_tokens,
             n=count,
-            temperature=self.config.temperature,
+            temperature=self.config.temperature_of_steps if temperature is None else temperature,
             top_p=self.config.top_p,
             seed=derived_seed(self.config.seed, tree.question_id, place),
             stop_ids=request.stop_ids,
@@ -174,8 +175,10 @@ class PromptedPolicy:
         texts = [(decode([i for i in g.ids if i not in self._special_ids]), g.stopped) for g in generations]
         return texts, sum(len(g.ids) for g in generations)
 
-    async def _sample(self, ask: Ask, count: int, place: str) -> tuple[list[Sample], int]:
-        texts, spent = await self._generate(ask.tree, ask.request, count, place)
+    async def _sample(
+        self, ask: Ask, count: int, place: str, temperature: float | None = None
+    ) -> tuple[list[Sample], int]:
+        texts, spent = await self._generate(ask.tree, ask.request, count, place, temperature)
         return [self._read(ask, text, stopped) for text, stopped in texts], spent
 
     async def _again(self, ask: Ask, samples: list[Sample], poor: Sequence[int]) -> int:
@@ -184,16 +187,16 @@ class PromptedPolicy:
         asked = {i: begun_again(ask.function, samples[i].fault, samples[i].text) for i in poor if self.way.cuts}
         begun = {i: beginning for i, beginning in asked.items() if beginning[0]}
         alike = [i for i in poor if i not in begun]
-        spent = 0
+        temperature, spent = self.config.temperature, 0
         if alike:
-            again, spent = await self._sample(ask, len(alike), f"{ask.place}/again")
+            again, spent = await self._sample(ask, len(alike), f"{ask.place}/again", temperature)
             for i, sample in zip(alike, again, strict=True):
                 samples[i] = sample
         for i, (said, kept) in begun.items():
             ids = encode(self.engine.tokenizer, f" {said}")
             longest = max(1, ask.request.max_tokens - (len(ids) if kept else 0))
             mine = Request([*ask.request.prompt_ids, *ids], longest, ask.request.stop_ids)
-            [(rest, stopped)], more = await self._generate(ask.tree, mine, 1, f"{ask.place}/again{i}")
+            [(rest, stopped)], more = await self._generate(ask.tree, mine, 1, f"{ask.place}/again{i}", temperature)
             samples[i] = self._read(ask, kept + rest, stopped)
             spent += more
         return spent

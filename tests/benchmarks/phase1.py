@@ -159,7 +159,7 @@ async def measure(
     config = CollectionConfig(
         rollouts=arguments.rollouts, max_depth=arguments.depth, max_step_tokens=arguments.step_tokens, seed=arguments.seed,
         live_trees=arguments.live, chains_per_question=arguments.chains_each, exploration=arguments.exploration,
-        temperature=arguments.temperature,
+        temperature=arguments.temperature, step_temperature=arguments.step_temperature,
     )  # fmt: skip
     chosen = {"dtype": "bfloat16", "enforce_eager": True, "seed": config.seed, **arguments.options}
     engine = VLLMEngine(arguments.model, max_model_len=arguments.context, **chosen)
@@ -190,7 +190,8 @@ def main() -> None:
                           ("live", 24), ("chains-each", 2), ("sample-tokens", 512), ("context", 2048)):  # fmt: skip
         parser.add_argument(f"--{name}", type=int, default=default)
     parser.add_argument("--exploration", type=float, default=2.0)
-    parser.add_argument("--temperature", type=float, default=0.7)
+    parser.add_argument("--temperature", type=float, default=0.7, help="of plain samples and second requests")
+    parser.add_argument("--step-temperature", type=float, default=0.3, help="of steps")
     parser.add_argument("--options", type=json.loads, default={}, help="options of vLLM, as JSON")
     parser.add_argument("--functions", help="YAML file with a token set; the model's own or the paper's by default")
     parser.add_argument("--show", action="store_true", help="only print the figures of what is done")

@@ -27,11 +27,12 @@ class Model:
 
     def __init__(self, **texts):
         self.texts = {f"{label.replace('_', ' ')}:": list(found) for label, found in texts.items()}
-        self.prompts = []
+        self.prompts, self.temperatures = [], []
 
     def __call__(self, prompt_ids, sampling):
         prompt = TOKENIZER.decode(prompt_ids)
         self.prompts.append(prompt)
+        self.temperatures.append(sampling.temperature)
         last = max(prompt.rfind("\n"), prompt.rfind("]")) + 1
         label = next((label for label in GOOD if prompt[last:].startswith(label)), "Rest:")
         left = self.texts.get(label, [GOOD.get(label, ANSWER)])
@@ -59,6 +60,18 @@ def test_a_step_that_breaks_a_rule_is_asked_for_once_more():
     found = expanded(model, "clarify")
     assert [n.text for n in found.children] == ["Two ones."] and model.prompts[0] == model.prompts[1]
     assert found.steps == {"clarify": {"asked": 1, "no_calculation": 1, "retried": 1, "valid": 1}}
+
+
+@pytest.mark.parametrize(
+    ("function", "texts"),
+    [("clarify", {"Given": [" 1 + 1 = 2.\n", " Two ones.\n"]}),
+     ("next_step", {"Calculation": [" There are 1 and 1.\n", " 1 + 1 = 2.\n"]})],
+)  # fmt: skip
+def test_steps_have_a_temperature_of_their_own_and_second_requests_that_of_samples(function, texts):
+    for settings, expected in (({}, [0.7, 0.7]), ({"step_temperature": 0.3}, [0.3, 0.7])):
+        model = Model(**texts)
+        expanded(model, function, **settings)
+        assert model.temperatures == expected
 
 
 def test_a_step_that_computes_nothing_is_continued():
