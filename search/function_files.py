@@ -12,8 +12,8 @@ r"""A token set as a YAML file: ``model.functions: FILE.yaml`` in a config, ``fu
 ``checking`` and ``correcting`` go together; a set without them has no merged chains. ``merge_prompt`` lets the model write
 the checking step, which is written by rule without it.
 
-A function may also say ``label``, ``form``, ``length``, ``sentences``, ``ends``, ``valid``, ``continued``, ``anew``
-and ``unused`` (`search.functions.Function`); ``continued`` and ``anew`` map rules to words.
+A function may also say ``label``, ``form``, ``length``, ``sentences``, ``ends``, ``valid``, ``continued``, ``anew``,
+``varied`` and ``unused`` (`search.functions.Function`); ``continued`` and ``anew`` map rules to words.
 With worked examples phase 1 asks by transcript; a line is one function with its text:
 
     examples:
@@ -196,7 +196,7 @@ def _share(value: Any, where: str) -> float:
 # How the values of a function are read that are not text.
 _READ: dict[str, Callable[[Any, str], Any]] = {
     "children": _count, "length": _share, "sentences": _count, "ends": _texts, "valid": _texts,
-    "continued": _words, "anew": _words, "unused": _flag,
+    "continued": _words, "anew": _words, "varied": _flag, "unused": _flag,
 }  # fmt: skip
 
 

@@ -46,6 +46,8 @@ class Function:
             words, which take the place of the mark at its end.
         anew: (rule, words): the second request for a line that breaks the rule begins with these words, which the step
             leaves out.
+        varied: phase 1 samples it at ``temperature`` of the search, not at ``step_temperature``: at a low temperature it
+            would propose once more what it proposed before.
         unused: phase 1 offers it only while a number of the question stands in no equation of the steps so far: what is
             left to find after that is what the question asks.
 
@@ -66,6 +68,7 @@ class Function:
     valid: tuple[str, ...] = ("whole", "new")
     continued: tuple[tuple[str, str], ...] = ()
     anew: tuple[tuple[str, str], ...] = ()
+    varied: bool = False
     unused: bool = False
 
     def __post_init__(self) -> None:
@@ -287,6 +290,7 @@ RFTT = FunctionSet(
             ends=("?",),
             valid=(*_LINE, "asks", "smaller"),
             anew=(("smaller", "First, about only one part of the problem:"), ("new", "About something else:")),
+            varied=True,
             unused=True,
         ),
         Function(

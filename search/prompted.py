@@ -114,7 +114,8 @@ class PromptedPolicy:
         steps, asked, counts = tree.path(node), self.functions[function], StepCounts()
         request = self.way.request(tree, steps, asked, self.config.max_step_tokens)
         ask = Ask(tree, node, steps, asked, request, f"{tree.key(node)}/{function}")
-        samples, spent = await self._sample(ask, self.width(function), ask.place)
+        temperature = self.config.temperature if asked.varied else None
+        samples, spent = await self._sample(ask, self.width(function), ask.place, temperature)
         if asked.valid:
             counts.first(function, [(s.function, s.fault) for s in samples])
         poor = [i for i, s in enumerate(samples) if s.fault]

@@ -54,7 +54,8 @@ def test_a_slip_is_told_in_one_line(tmp_path, old, new, told):
 ASKED = YAML.replace(
     "description: do exactly one step of reasoning",
     "description: do exactly one step of reasoning\n    label: Step\n    length: 0.25\n    sentences: 2\n    ends: [;]\n"
-    "    valid: [whole, computes]\n    continued: {computes: ', so'}\n    anew: {whole: 'In short:'}\n    unused: true",
+    "    valid: [whole, computes]\n    continued: {computes: ', so'}\n    anew: {whole: 'In short:'}\n"
+    "    varied: true\n    unused: true",
 ).replace(
     "answering: solve", "examples:\n  - question: Why?\n    lines: [{plan: Think.}, {solve: So.}]\nanswering: solve"
 )
@@ -67,7 +68,8 @@ def test_how_steps_are_asked_for_and_worked_examples_are_read(tmp_path):
     step = functions["step"]
     assert (step.begins, step.limit(400), step.sentences, step.ends) == ("Step:", 100, 2, (";",))
     assert step.valid == ("whole", "computes") and functions.examples[0].lines == (("plan", "Think."), ("solve", "So."))
-    assert (step.continued, step.anew, step.unused) == ((("computes", ", so"),), (("whole", "In short:"),), True)
+    assert (step.continued, step.anew) == ((("computes", ", so"),), (("whole", "In short:"),))
+    assert step.varied and step.unused
     path.write_text(write_functions(functions), encoding="utf-8")
     assert read_functions(path) == functions
 

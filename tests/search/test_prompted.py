@@ -74,6 +74,12 @@ def test_steps_have_a_temperature_of_their_own_and_second_requests_that_of_sampl
         assert model.temperatures == expected
 
 
+def test_what_proposes_is_sampled_at_the_temperature_of_samples():
+    model = Model()
+    expanded(model, "subquestion", step_temperature=0.3)
+    assert model.temperatures == [0.7]
+
+
 def test_a_step_that_computes_nothing_is_continued():
     model = Model(Calculation=[" There are 1 and 1.\n", " 1 + 1 = 2.\n"])
     found = expanded(model, "next_step")
