@@ -186,9 +186,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name in ("model", "questions", "out"):
         parser.add_argument(name)
-    for name, default in (("first", 0), ("count", 48), ("rollouts", 8), ("depth", 10), ("step-tokens", 400), ("seed", 0),
-                          ("live", 24), ("chains-each", 2), ("sample-tokens", 512), ("context", 2048)):  # fmt: skip
-        parser.add_argument(f"--{name}", type=int, default=default)
+    parser.add_argument("--first", type=int, default=0)
+    parser.add_argument("--count", type=int, default=48)
+    parser.add_argument("--rollouts", type=int, default=8)
+    parser.add_argument("--depth", type=int, default=10)
+    parser.add_argument("--step-tokens", type=int, default=400)
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--live", type=int, default=24)
+    parser.add_argument("--chains-each", type=int, default=2)
+    parser.add_argument("--sample-tokens", type=int, default=512)
+    parser.add_argument("--context", type=int, default=2048)
     parser.add_argument("--exploration", type=float, default=2.0)
     parser.add_argument("--temperature", type=float, default=0.7, help="of plain samples and second requests")
     parser.add_argument("--step-temperature", type=float, default=0.3, help="of steps")
