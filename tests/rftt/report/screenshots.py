@@ -60,9 +60,9 @@ def main(run: Path, out: Path) -> None:
             browser.open(page, height=1720)
             if browser.count("#results"):
                 save(picture(browser, "#results"), out / "results.png")
-            if browser.count("#roles"):
-                save(picture(browser, "#roles"), out / "roles.png")
             browser.open(page)
+            if browser.count("#roles .scale"):
+                save(picture(browser, "#roles .scale"), out / "roles.png")
             if (run / "eval" / "trees-sft.jsonl").exists():
                 browser.run(f"({SET})('trees', 'From', 'eval/trees-sft.jsonl')")
                 browser.run(f"({SET})('trees', 'Outcome', 'chosen chain correct')")
