@@ -28,8 +28,8 @@ class SearchConfig:
             more where all that is below is explored, instead of closing it; 0 adds none.
         exploration: c of the UCT or PUCT formula.
         temperature: temperature of the samples; 0 is greedy.
-        step_temperature: temperature of the steps of a tree; None takes `temperature`. What `widening` adds, and what
-            phase 1 asks for a second time, is sampled at `temperature`.
+        step_temperature: temperature of the steps of a tree; None takes `temperature`. What `widening` adds, what phase 1
+            asks for a second time, and its functions that are `Function.varied` are sampled at `temperature`.
         top_p: nucleus, in (0, 1].
         max_step_tokens: longest step.
         max_tokens: longest chain of strategies that sample whole chains.
@@ -132,6 +132,7 @@ class SearchConfig:
 
     @property
     def temperature_of_steps(self) -> float:
+        """`step_temperature`, or what it takes where there is none."""
         return self.temperature if self.step_temperature is None else self.step_temperature
 
     def answer_rule(self, functions: FunctionSet, *, chains: bool = True) -> AnswerRule:

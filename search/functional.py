@@ -47,7 +47,9 @@ class FunctionalPolicy:
     async def start(self, tree: Tree) -> int:
         """One token is sampled for the distribution at the start."""
         tree.prompt_ids = question_ids(self.engine.tokenizer, tree.question)
-        [first] = await self.engine.generate(tree.prompt_ids, self._sampling(tree, "start", max_tokens=1, count=1))
+        [first] = await self.engine.generate(
+            tree.prompt_ids, self._sampling(tree, "start", 1, 1, self.config.temperature_of_steps)
+        )
         if not first.ids:
             tree.root.status = "truncated"
             return 0
@@ -67,7 +69,7 @@ class FunctionalPolicy:
         if before:
             sampling = self._sampling(tree, f"{place}/{before}", longest, 1, config.temperature)
         else:
-            sampling = self._sampling(tree, place, longest, config.siblings)
+            sampling = self._sampling(tree, place, longest, config.siblings, config.temperature_of_steps)
         generations = await self.engine.generate([*prompt_ids, opening], sampling)
         prior, children = (node.options or {})[function], []
         for sibling, generation in enumerate(generations, before):
@@ -78,14 +80,11 @@ class FunctionalPolicy:
             children.append(child)
         return Expansion(children, sum(len(g.ids) for g in generations))
 
-    def _sampling(
-        self, tree: Tree, place: str, max_tokens: int, count: int, temperature: float | None = None
-    ) -> Sampling:
-        """A request at the temperature of steps, or another one."""
+    def _sampling(self, tree: Tree, place: str, max_tokens: int, count: int, temperature: float) -> Sampling:
         return Sampling(
             max_tokens,
             n=count,
-            temperature=self.config.temperature_of_steps if temperature is None else temperature,
+            temperature=temperature,
             top_p=self.config.top_p,
             seed=derived_seed(self.config.seed, tree.question_id, place),
             stop_ids=self._open_ids,

@@ -114,7 +114,7 @@ class PromptedPolicy:
         steps, asked, counts = tree.path(node), self.functions[function], StepCounts()
         request = self.way.request(tree, steps, asked, self.config.max_step_tokens)
         ask = Ask(tree, node, steps, asked, request, f"{tree.key(node)}/{function}")
-        temperature = self.config.temperature if asked.varied else None
+        temperature = self.config.temperature if asked.varied else self.config.temperature_of_steps
         samples, spent = await self._sample(ask, self.width(function), ask.place, temperature)
         if asked.valid:
             counts.first(function, [(s.function, s.fault) for s in samples])
@@ -154,18 +154,17 @@ class PromptedPolicy:
     async def perform(self, tree: Tree, steps: Sequence[Node], instruction: str, place: str) -> str:
         """What the model answers to an instruction about `steps`."""
         request = Request(self.way.instructed(tree, steps, instruction), self.config.max_step_tokens)
-        [(text, _)], _ = await self._generate(tree, request, 1, place)
+        [(text, _)], _ = await self._generate(tree, request, 1, place, self.config.temperature_of_steps)
         return text.strip()
 
     async def _generate(
-        self, tree: Tree, request: Request, count: int, place: str, temperature: float | None = None
+        self, tree: Tree, request: Request, count: int, place: str, temperature: float
     ) -> tuple[list[tuple[str, bool]], int]:
-        """Texts with whether each ended by itself, and the number of tokens generated; at the temperature of steps, or
-        another one."""
+        """Texts with whether each ended by itself, and the number of tokens generated."""
         sampling = Sampling(
             request.max_tokens,
             n=count,
-            temperature=self.config.temperature_of_steps if temperature is None else temperature,
+            temperature=temperature,
             top_p=self.config.top_p,
             seed=derived_seed(self.config.seed, tree.question_id, place),
             stop_ids=request.stop_ids,
@@ -176,9 +175,7 @@ class PromptedPolicy:
         texts = [(decode([i for i in g.ids if i not in self._special_ids]), g.stopped) for g in generations]
         return texts, sum(len(g.ids) for g in generations)
 
-    async def _sample(
-        self, ask: Ask, count: int, place: str, temperature: float | None = None
-    ) -> tuple[list[Sample], int]:
+    async def _sample(self, ask: Ask, count: int, place: str, temperature: float) -> tuple[list[Sample], int]:
         texts, spent = await self._generate(ask.tree, ask.request, count, place, temperature)
         return [self._read(ask, text, stopped) for text, stopped in texts], spent
 
@@ -206,7 +203,8 @@ class PromptedPolicy:
         """An answer without a box, with the one that the model puts into a box that is begun for it."""
         begun = f"{sample.text}\n{BOX}".lstrip("\n") if ask.function.form == "rest" else f" {sample.text} {BOX}"
         ids = [*ask.request.prompt_ids, *encode(self.engine.tokenizer, begun)]
-        [(rest, _)], spent = await self._generate(ask.tree, Request(ids, _BOX_TOKENS), 1, place)
+        request = Request(ids, _BOX_TOKENS)
+        [(rest, _)], spent = await self._generate(ask.tree, request, 1, place, self.config.temperature_of_steps)
         return self._read(ask, up_to_box(f"{begun}{rest}".strip()), stopped=True), spent
 
     def _read(self, ask: Ask, text: str, stopped: bool) -> Sample:

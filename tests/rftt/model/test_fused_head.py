@@ -77,6 +77,16 @@ def test_weights_that_name_no_rows_and_evaluation_are_left_to_trl(utils):
     assert not isinstance(utils._ChunkedLogProbFunction.function, fused_head.RowsOfHead), "replaced twice"
 
 
+def test_a_weight_that_zero_partitions_reaches_trl_as_it_is(utils):
+    """TRL gathers it by what ZeRO wrote on it, which a detached copy has not."""
+    hidden_ND, weight_VD, targets_N = head()
+    fused_head.train_rows_of_head([weight_VD], ROWS)
+    weight_VD.ds_id, seen = 0, []
+    trl_s = SimpleNamespace(apply=lambda hidden, weight, *rest: seen.append(weight))
+    fused_head.RowsOfHead(trl_s).apply(hidden_ND, weight_VD, None, targets_N, 1.0, 128, None, 1.0, ("log_probs",))
+    assert seen[0] is weight_VD
+
+
 @pytest.mark.parametrize("vocabulary", [300, 20_000])
 def test_only_learnt_positions_are_scored_with_a_large_vocabulary_on_a_cpu(utils, vocabulary):
     model = SimpleNamespace(config=SimpleNamespace(get_text_config=lambda: SimpleNamespace(vocab_size=vocabulary)))
