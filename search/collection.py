@@ -14,6 +14,8 @@ class CollectionConfig(SearchConfig):
     Args:
         processes: number of engines at once, each in a process of its own with its share of the questions.
         chains_per_question: largest number of SFT chains of one question.
+        chains_by_difficulty: whether a question has only its share of wrong paths of that number, rounded up, so that hard
+            questions teach more than easy ones (as in DART-Math, arXiv 2407.13690).
         merged_share: share of chains that hold a mistake, its verification and its correction, where a wrong path exists.
         preferences: largest number of step-preference pairs of one question; 0 writes none.
         preference_gap: least difference in mean reward between the steps of such a pair.
@@ -25,6 +27,7 @@ class CollectionConfig(SearchConfig):
 
     processes: int = 1
     chains_per_question: int = 1
+    chains_by_difficulty: bool = False
     merged_share: float = 0.5
     preferences: int = 0
     preference_gap: float = 0.5

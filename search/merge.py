@@ -130,6 +130,15 @@ def tells(pair: Pair) -> bool:
     return pair.shared > 0 and (bool(calculations(first)) or extract_answer(first, rule="boxed") is not None)
 
 
+def most_chains(tree: Tree, config: CollectionConfig) -> int:
+    """How many chains a tree may give, 1 or more."""
+    answered = [leaf.verdict for leaf in tree.leaves() if leaf.verdict is not None]
+    if not config.chains_by_difficulty or not answered:
+        return config.chains_per_question
+    wrong = sum(verdict != "correct" for verdict in answered)
+    return max(1, -(-config.chains_per_question * wrong // len(answered)))
+
+
 async def chains(
     tree: Tree, policy: PromptedPolicy | None, config: CollectionConfig, functions: FunctionSet = RFTT
 ) -> list[dict[str, Any]]:
@@ -150,8 +159,9 @@ async def chains(
     records: list[dict[str, Any]] = []
     seen: set[str] = set()
     writer = policy if functions.checking is not None else None
+    most = most_chains(tree, config)
     for leaf in rank(tree, correct=True):
-        if len(records) == config.chains_per_question:
+        if len(records) == most:
             break
         candidates = pairs(tree, leaf) if writer and rng.random() < config.merged_share else []
         steps, kind = None, "plain"

@@ -80,6 +80,17 @@ def test_written_chains_are_legal_and_a_lucky_guess_alone_is_none():
             assert record["question_id"] == "q" and record["answer"] == "2"
 
 
+def test_easy_questions_give_fewer_chains_where_difficulty_counts():
+    tree = example()  # two of its four paths are wrong
+    settings = {"functions": ASKED, "merged_share": 1.0, "chains_per_question": 2}
+    assert len(make(tree, **settings)) == 2
+    assert len(make(tree, **settings, chains_by_difficulty=True)) == 1
+    assert len(make(tree, **settings | {"chains_per_question": 3}, chains_by_difficulty=True)) == 2, "rounded up"
+    for node in tree.nodes:
+        node.verdict = "correct" if node.verdict else None
+    assert len(make(tree, chains_per_question=3, merged_share=0.0, chains_by_difficulty=True)) == 1, "never none"
+
+
 def test_a_tree_without_a_correct_path_gives_no_chain():
     tree = example()
     for node in tree.nodes:
