@@ -132,11 +132,12 @@ def tells(pair: Pair) -> bool:
 
 def most_chains(tree: Tree, config: CollectionConfig) -> int:
     """How many chains a tree may give, 1 or more."""
-    answered = [leaf.verdict for leaf in tree.leaves() if leaf.verdict is not None]
-    if not config.chains_by_difficulty or not answered:
-        return config.chains_per_question
-    wrong = sum(verdict != "correct" for verdict in answered)
-    return max(1, -(-config.chains_per_question * wrong // len(answered)))
+    most = config.chains_per_question
+    verdicts = [leaf.verdict for leaf in tree.leaves() if leaf.verdict is not None]
+    if not config.chains_by_difficulty or not verdicts:
+        return most
+    right = verdicts.count("correct")
+    return max(1, most - most * right // len(verdicts))
 
 
 async def chains(
