@@ -32,7 +32,11 @@ def command(name, run, *overrides):
 @pytest.mark.parametrize("engine", [pytest.param("vllm", marks=pytest.mark.vllm), "transformers"])
 def test_questions_to_report(engine, tmp_path):
     run = tmp_path / "run"
-    options = ["engine.options={}", "search.processes=1", "eval.processes=1"] if engine == "transformers" else []
+    # Each engine runs one of the two parts in several processes.
+    parts = (
+        ["search.processes=2", "eval.processes=1"] if engine == "vllm" else ["search.processes=1", "eval.processes=2"]
+    )
+    options = [*parts, "engine.options={}"] if engine == "transformers" else parts
     done = subprocess.run(command("run", run, f"engine.name={engine}", *options), capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-3000:]
     only_ours_on_the_terminal(done, run)

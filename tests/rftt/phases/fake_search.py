@@ -1,8 +1,7 @@
 """The search phase on scripted models, in a process of its own that can be killed.
 
-    python -m tests.rftt.phases.fake_search RUN
-
-``KILL_AT=n`` ends the process with SIGKILL at its n-th request; ``FAIL=text`` makes requests fail whose prompt holds it.
+``KILL_AT=n`` in the environment ends the process with SIGKILL at its n-th request; ``FAIL=text`` makes requests fail whose
+prompt holds it.
 """
 
 from __future__ import annotations
@@ -10,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-import sys
 from contextlib import contextmanager
 from pathlib import Path
 from unittest import mock
@@ -64,5 +62,7 @@ def run_search(settings: Config) -> FakeEngine:
     return made[-1]
 
 
-if __name__ == "__main__":
-    run_search(config(Path(sys.argv[1])))
+def run_killed_at(run: Path, request: int = 0) -> None:
+    """The whole phase in this process, which is killed at that request; at 0 it goes to its end."""
+    os.environ["KILL_AT"] = str(request)
+    run_search(config(run))

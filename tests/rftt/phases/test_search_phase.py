@@ -2,11 +2,9 @@
 
 import asyncio
 import json
-import os
+import multiprocessing
 import random
 import signal
-import subprocess
-import sys
 
 import pytest
 
@@ -30,11 +28,19 @@ from tests.search.fakes import prompted_engine
 FILES = ("trees.jsonl", "chains.jsonl", "preferences.jsonl")
 
 
-def run(folder, **environment):
-    return subprocess.run(
-        [sys.executable, "-m", "tests.rftt.phases.fake_search", str(folder)],
-        env={**os.environ, **{k: str(v) for k, v in environment.items()}}, capture_output=True, text=True,
-    )  # fmt: skip
+@pytest.fixture(scope="module")
+def run():
+    """Searches in a process of its own, forked from one that has imported everything; returns its exit code."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([fake_search.__name__])
+
+    def search(folder, kill_at=0):
+        process = context.Process(target=fake_search.run_killed_at, args=(folder, kill_at))
+        process.start()
+        process.join()
+        return process.exitcode
+
+    return search
 
 
 def bytes_of(folder):
@@ -43,9 +49,8 @@ def bytes_of(folder):
 
 @pytest.mark.slow
 @pytest.mark.resume
-def test_killed_at_any_point_the_files_are_those_of_a_run_that_was_not(tmp_path):
-    whole = run(tmp_path / "whole")
-    assert whole.returncode == 0, whole.stderr
+def test_killed_at_any_point_the_files_are_those_of_a_run_that_was_not(tmp_path, run):
+    assert run(tmp_path / "whole") == 0
     expected = bytes_of(tmp_path / "whole")
     assert all(expected)
     dice = random.Random(20261121)
@@ -53,16 +58,16 @@ def test_killed_at_any_point_the_files_are_those_of_a_run_that_was_not(tmp_path)
     points = [dice.randrange(1, requests) for _ in range(24)]
     for i, point in enumerate(points):
         folder = tmp_path / f"killed-{i}"
-        assert run(folder, KILL_AT=point).returncode == -signal.SIGKILL
+        assert run(folder, point) == -signal.SIGKILL
         partial = folder / "search" / "questions-0.jsonl.partial"
         lines = partial.read_bytes().splitlines(keepends=True)
         if lines:  # the kill may have torn the last record at any byte
             kept = b"".join(lines[:-1]) + lines[-1][: dice.randrange(len(lines[-1]) + 1)]
             partial.write_bytes(kept)
-        again = run(folder, KILL_AT=dice.randrange(1, requests))  # perhaps killed a second time
-        if again.returncode:
-            assert again.returncode == -signal.SIGKILL
-            assert run(folder).returncode == 0
+        again = run(folder, dice.randrange(1, requests))  # perhaps killed a second time
+        if again:
+            assert again == -signal.SIGKILL
+            assert run(folder) == 0
         assert bytes_of(folder) == expected
         assert not list(folder.rglob("*.partial")) and not list(folder.rglob("*.tmp"))
 

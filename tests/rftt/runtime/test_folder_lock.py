@@ -17,9 +17,11 @@ from rftt.runtime import folder_lock
 from rftt.runtime.folder_lock import beside, holding
 
 TOY = "configs/toy.yaml"
+# A shell that starts the tests in the background leaves SIGINT ignored, which children inherit.
 HOLD = """
-import sys, time
+import signal, sys, time
 from pathlib import Path
+signal.signal(signal.SIGINT, signal.default_int_handler)
 from rftt.runtime.folder_lock import holding
 with holding(Path(sys.argv[1]), *sys.argv[2:]):
     print("held", flush=True)
