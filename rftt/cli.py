@@ -101,7 +101,7 @@ def parse(argv: Sequence[str] | None) -> Arguments:
     parser = build_parser()
     arguments, left = parser.parse_known_args(argv)
     name = "overrides" if getattr(arguments, "config", None) else "settings"  # of `rftt shad`
-    if left and not (getattr(arguments, name, None) and all("=" in x and not x.startswith("-") for x in left)):
+    if left and not (hasattr(arguments, name) and all("=" in x and not x.startswith("-") for x in left)):
         parser.error(f"unrecognized arguments: {' '.join(left)}")
     if left:
         setattr(arguments, name, [*getattr(arguments, name), *left])
