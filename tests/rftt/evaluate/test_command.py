@@ -16,7 +16,9 @@ def test_settings_may_stand_behind_options():
     assert parse(["shad", "--data", "x.jsonl", "shad.share=0.5"]).settings == ["shad.share=0.5"]
 
 
-@pytest.mark.parametrize("arguments", ["eval c.yaml --nope", "eval c.yaml --model rl x", "view r --out y a=1", "shad c.yaml --out y x"])
+@pytest.mark.parametrize(
+    "arguments", ["eval c.yaml --nope", "eval c.yaml --model rl x", "view r --out y a=1", "shad c.yaml --out y x"]
+)
 def test_what_is_no_setting_is_refused(arguments, capsys):
     with pytest.raises(SystemExit) as ended:
         parse(arguments.split())
