@@ -13,9 +13,12 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rftt.runtime import terminal
+
+if TYPE_CHECKING:
+    from rewards import Verdict
 
 # What is wrong with a disk or a path is no fault of the program: one line says it.
 DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP,
@@ -408,9 +411,9 @@ def _solve(arguments: Arguments) -> None:
     if arguments.question is not None:
         questions = [checked(Question("question", arguments.question), "solve")]
     elif arguments.file == "-":
-        questions = read_questions("standard input", sys.stdin.read())
+        questions = read_questions("standard input", _content("-"))
     else:
-        questions = read_questions(arguments.file, "\n".join(_lines(arguments.file)))
+        questions = read_questions(arguments.file, _content(arguments.file))
     config = answering_config(arguments)
     out = Path(arguments.out) if arguments.out else None
     arguments.goes_on = out is not None
@@ -429,29 +432,40 @@ def _serve(arguments: Arguments) -> None:
 def _grade(arguments: Arguments) -> None:
     from rewards import grade, grade_many
     from rftt.errors import UsageError
+    from search.grading import alternatives
 
     if arguments.file is None:
         if arguments.gold is None or arguments.answer is None:
             raise UsageError("grade: give --gold and --answer, or --file")
         try:
-            verdict = grade(arguments.gold, arguments.answer, extract=arguments.extract)
+            verdict = _best(
+                [grade(gold, arguments.answer, extract=arguments.extract) for gold in alternatives(arguments.gold)]
+            )
         except ValueError as error:
             raise UsageError(f"grade: {error}") from error
         print(json.dumps({"status": verdict.status, "answer": verdict.answer, "seconds": round(verdict.seconds, 4)}))
         return
     for batch in _pairs(arguments.file):
-        verdicts = grade_many([pair for _, pair in batch], extract=arguments.extract)
-        for (row, _), verdict in zip(batch, verdicts, strict=True):
+        verdicts = iter(grade_many([pair for _, pairs in batch for pair in pairs], extract=arguments.extract))
+        for row, pairs in batch:
+            verdict = _best([next(verdicts) for _ in pairs])
             graded = json.dumps({**row, "status": verdict.status, "extracted": verdict.answer}, ensure_ascii=False)
             print(graded.encode(errors="backslashreplace").decode())
 
 
-def _pairs(path: str) -> Iterator[list[tuple[dict[str, Any], tuple[str, str]]]]:
-    """The lines of a file with (gold, text), a few at a time: neither their number nor their length matters."""
+def _best(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict of an answer by those against each alternative of its gold."""
+    return next((verdict for verdict in verdicts if verdict.correct), verdicts[0])
+
+
+def _pairs(path: str) -> Iterator[list[tuple[dict[str, Any], list[tuple[str, str]]]]]:
+    """The lines of a file, each with a (gold, text) for every alternative of its gold, a few at a time: neither their
+    number nor their length matters."""
     from rewards import gold_text
     from rftt.errors import UsageError
+    from search.grading import alternatives
 
-    batch: list[tuple[dict[str, Any], tuple[str, str]]] = []
+    batch: list[tuple[dict[str, Any], list[tuple[str, str]]]] = []
     characters = 0
     for number, line in enumerate(_lines_one_by_one(path), 1):
         if not line.strip():
@@ -459,13 +473,20 @@ def _pairs(path: str) -> Iterator[list[tuple[dict[str, Any], tuple[str, str]]]]:
         try:
             row = json.loads(line)
             answer = row["answer"] if "answer" in row else row["text"]
-            pair = gold_text(row["gold"]), answer if isinstance(answer, str) else gold_text(answer)
+            text = answer if isinstance(answer, str) else gold_text(answer)
+            gold = row["gold"]
+            if isinstance(gold, dict) and set(gold) == {"any"}:
+                golds = [gold_text(one) for one in gold["any"]]
+            else:
+                golds = alternatives(gold_text(gold))
+            if not golds:
+                raise ValueError("a gold without alternatives")
         except (ValueError, KeyError, TypeError, RecursionError) as error:
             raise UsageError(
                 f"{path}:{number}: expected a JSON object with gold and answer, texts, numbers or lists "
                 f"({type(error).__name__}: {error!s:.200})"
             ) from error
-        batch.append((row, pair))
+        batch.append((row, [(gold, text) for gold in golds]))
         characters += len(line)
         if len(batch) >= 512 or characters > 1 << 22:
             yield batch
@@ -479,19 +500,20 @@ def _lines_one_by_one(path: str) -> Iterator[str]:
 
     try:
         if path == "-":
+            yield next(sys.stdin, "").removeprefix("\ufeff")
             yield from sys.stdin
         else:
-            with open(path, encoding="utf-8") as lines:
+            with open(path, encoding="utf-8-sig") as lines:
                 yield from lines
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
 
 
-def _lines(path: str) -> list[str]:
+def _content(path: str) -> bytes:
     from rftt.errors import UsageError
 
     try:
-        return Path(path).read_text(encoding="utf-8").splitlines()
+        return sys.stdin.read().encode(errors="surrogateescape") if path == "-" else Path(path).read_bytes()
     except (OSError, UnicodeDecodeError) as error:
         raise UsageError(f"{path}: cannot be read ({error})") from error
 
@@ -529,6 +551,8 @@ def _toy(arguments: Arguments) -> None:
         held_out = Path(arguments.held_out) if arguments.held_out else None
         print(json.dumps(train_prm(Path(arguments.run), out, held_out=held_out, seed=arguments.seed, **more)))
     elif arguments.what == "data":
+        if arguments.count < 1:
+            raise UsageError(f"toy: --count is {arguments.count}, expected 1 or more")
         from rftt.toy.world import rows
         from search.journal import write_jsonl
 

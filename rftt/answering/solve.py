@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from rftt.config import Config, override
+from rftt.data.tables import numbered_lines, parse_json
 from rftt.errors import UsageError
 from rftt.model.function_sets import choose
 from rftt.runtime.progress import progress_bar
@@ -32,25 +33,28 @@ from search.show import show
 LONGEST_CONTEXT = 8192  # of models that allow more; engine.max_model_len asks for more
 
 
-def read_questions(source: str, text: str, *, first: int = 1) -> list[Question]:
+def read_questions(source: str, content: bytes, *, first: int = 1) -> list[Question]:
     """Questions of a file: a JSON object with ``question`` (or ``problem``) and perhaps ``id`` in each line, or plain text.
 
     Args:
         source: name of the file, for errors.
-        text: content of the file; empty lines are passed over.
+        content: content of the file, in UTF-8; empty lines are passed over.
         first: number that the first line gets.
 
     Raises:
-        UsageError: a line that begins like JSON is none, or lacks its question; an id occurs twice.
+        UsageError: a line is not UTF-8, begins like JSON and is none, or lacks its question; an id occurs twice.
     """
     found: dict[str, Question] = {}
-    for number, line in enumerate(text.splitlines(), first):
-        if not line.strip():
+    for number, line in numbered_lines(content, first):
+        try:
+            name, asked = str(number), line.decode().strip()
+        except UnicodeDecodeError as error:
+            raise UsageError(f"{source}:{number}: not UTF-8 ({error.reason}); save the file as UTF-8") from error
+        if not asked:
             continue
-        name, asked = str(number), line.strip()
         if asked.startswith("{"):
             try:
-                record = json.loads(asked)
+                record = parse_json(line)
                 asked = record["question"] if "question" in record else record["problem"]
             except (ValueError, KeyError, RecursionError) as error:
                 raise UsageError(f"{source}:{number}: expected a JSON object with a question ({error!r})") from error
@@ -131,6 +135,7 @@ def solve(
     journal = Journal(out) if out is not None else None
     left = [q for q in questions if journal is None or q.id not in journal]
     if journal is not None and (journal.finished or not left):
+        journal.finish(q.id for q in questions)  # a kill may have come between the last solution and this
         say(f"{out}: done before", error=True)
         return 0
     functions = choose(config.model.functions, config.model.path)
@@ -171,8 +176,7 @@ async def _answer(
             bar.note(**engine.progress())
 
     def keep(solution: Solution) -> None:
-        if solution.tree is not None:
-            engine.finished(solution.tree)
+        engine.answered(solution)
         if journal is not None:
             journal.append(solution.to_json())
             waiting[solution.question_id] = ""
@@ -186,6 +190,7 @@ async def _answer(
     def fail(question: Question, error: EngineError) -> None:
         nonlocal failed
         failed += 1
+        engine.forget(question.id)
         waiting[question.id] = ""
         say(f"rftt: {error}", error=True)
         advance()

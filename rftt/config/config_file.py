@@ -7,18 +7,15 @@ which are passed to TRL's `SFTConfig` and `GRPOConfig` as they are.
 
 from __future__ import annotations
 
-import ast
 import dataclasses
-import difflib
 import math
-import reprlib
 import typing
 from dataclasses import dataclass, field
-from functools import lru_cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Literal
 
+from rftt.config.messages import nearest, shown
 from rftt.config.sections import (
     EVAL_SEARCH,
     RL_SEARCH,
@@ -32,7 +29,8 @@ from rftt.config.sections import (
     SFTSection,
     ShadSection,
 )
-from rftt.config.written import Written, WrittenLoader, as_meant
+from rftt.config.trl_options import check_grpo_option, check_option, trainer_options
+from rftt.config.written import Written, WrittenLoader, as_meant, number
 from rftt.errors import UsageError
 from rftt.weighting.options import WeightingConfig
 from rftt.weighting.registry import WEIGHTINGS
@@ -66,6 +64,8 @@ class Config:
     eval: EvalConfig = field(default_factory=EvalConfig)
 
     def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**32:
+            raise ValueError(f"seed: {self.seed} is not allowed, expected 0 ≤ seed < 2³²")
         if self.eval.guide == "prm" and not self.prm.path:
             raise ValueError("eval.guide: 'prm' is not allowed without a process reward model, expected prm.path")
 
@@ -109,7 +109,12 @@ def _read(path: Path, above: tuple[Path, ...] = ()) -> dict[str, Any]:
     values = _mapping(path)
     if "base" not in values:
         return values
-    base = path.parent / str(values.pop("base"))
+    name = as_meant(str, values.pop("base"))
+    if not isinstance(name, str) or not name:
+        raise UsageError(
+            f"{path}: base is {shown(name)}, expected the path of another config; give one or leave it out"
+        )
+    base = path.parent / name
     above = (*above, path.resolve())
     if base.resolve() in above:
         raise UsageError(f"{path}: base leads back to {base}; leave it out of one of these files")
@@ -127,10 +132,11 @@ def _mapping(path: str | Path) -> dict[str, Any]:
         values = read_yaml(Path(path), WrittenLoader)
     except ValueError as error:
         raise UsageError(str(error)) from error
-    if isinstance(values, Written) and values.value is None:
+    values = as_meant(Any, values) if isinstance(values, Written) else values
+    if values is None:
         return {}
     if not isinstance(values, dict):
-        raise UsageError(f"{path}: expected a mapping of sections, found {type(values).__name__}")
+        raise UsageError(f"{path}: expected a mapping of sections, found {shown(values)}")
     return values
 
 
@@ -217,11 +223,16 @@ def _route_to_trainer(section: dict[str, Any], name: str, trl: str, where: str) 
             kept[key] = value
     for key in trainer:
         if key not in known:
-            raise UsageError(f"{where}: {name}.trainer.{key} is unknown to TRL{_nearest(key, known)}")
+            raise UsageError(f"{where}: {name}.trainer.{key} is unknown to TRL{nearest(key, known)}")
         if key == "report_to":
             _check_trackers(trainer[key], f"{where}: {name}.trainer.report_to")
         if isinstance(key, str) and key.endswith("_strategy") and trainer[key] is False:
             trainer[key] = "no"  # which YAML reads as false
+        wrong = check_option(trl, key, trainer[key])
+        if name == "rl":
+            wrong = wrong or check_grpo_option(key, trainer[key])
+        if wrong:
+            raise UsageError(f"{where}: {name}.{key} {wrong}")
     return {**kept, "trainer": trainer}
 
 
@@ -243,28 +254,6 @@ def _check_trackers(given: Any, where: str) -> None:
             raise UsageError(f"{where}: {tracker} is not installed; pip install {tracker}, or leave it out")
 
 
-@lru_cache(maxsize=2)
-def trainer_options(trl: str) -> frozenset[str]:
-    """Names of the options of TRL's ``SFTConfig`` (`sft`) or ``GRPOConfig`` (`grpo`), read without importing TRL."""
-    names: set[str] = set()
-    sources = (
-        ("trl", f"trainer/{trl}_config.py"),
-        ("trl", "trainer/base_config.py"),
-        ("transformers", "training_args.py"),
-    )
-    for package, file in sources:
-        spec = find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            continue
-        source = Path(spec.submodule_search_locations[0]) / file
-        if source.exists():
-            for node in ast.parse(source.read_text(encoding="utf-8")).body:
-                if isinstance(node, ast.ClassDef) and node.name.endswith(("Config", "Arguments")):
-                    names |= {s.target.id for s in node.body
-                              if isinstance(s, ast.AnnAssign) and isinstance(s.target, ast.Name)}  # fmt: skip
-    return frozenset(names)
-
-
 def _build(cls: Any, values: Any, where: str, prefix: str) -> Any:
     if not isinstance(values, dict):
         raise UsageError(f"{where}: {prefix.rstrip('.') or 'config'} must be a section, found {shown(values)}")
@@ -272,12 +261,21 @@ def _build(cls: Any, values: Any, where: str, prefix: str) -> Any:
     arguments = {}
     for key, value in values.items():
         if key not in types:
-            raise UsageError(f"{where}: {prefix}{key} is unknown{_nearest(key, types)}")
+            raise UsageError(f"{where}: {prefix}{key} is unknown{nearest(key, types, _taken_along(cls))}")
         arguments[key] = _value(types[key], value, where, f"{prefix}{key}")
     try:
         return cls(**arguments)
     except ValueError as error:
         raise UsageError(f"{where}: {prefix}{error}") from error
+
+
+def _taken_along(section: Any) -> set[str]:
+    """Keys that a section takes for its search and for TRL, beside its own."""
+    searched = (
+        {f.name for f in dataclasses.fields(SearchConfig)} - {"seed"} if section in (RLSection, EvalConfig) else set()
+    )
+    trl = {ShadSection: "sft", SFTSection: "sft", RLSection: "grpo"}.get(section)
+    return searched | (trainer_options(trl) if trl else set())
 
 
 def _value(kind: Any, value: Any, where: str, name: str) -> Any:
@@ -298,8 +296,8 @@ def _value(kind: Any, value: Any, where: str, name: str) -> Any:
     if origin is dict:
         if not isinstance(value, dict):
             raise UsageError(f"{where}: {name} is {shown(value)}, expected a mapping")
-        return {k: _number(v) for k, v in value.items()}
-    value = value if kind is str else _number(value)
+        return {k: number(v) for k, v in value.items()}
+    value = value if kind is str else number(value)
     if kind is float and isinstance(value, int) and not isinstance(value, bool):
         value = float(value) if abs(value) < 2**1000 else math.inf
     if kind is float and isinstance(value, float) and not math.isfinite(value):
@@ -307,29 +305,6 @@ def _value(kind: Any, value: Any, where: str, name: str) -> Any:
     if type(value) is not kind:
         raise UsageError(f"{where}: {name} is {shown(value)}, expected {getattr(kind, '__name__', kind)}")
     return value
-
-
-def _number(value: Any) -> Any:
-    """YAML reads ``1e-6`` as text."""
-    if isinstance(value, str):
-        try:
-            return float(value) if any(c.isdigit() for c in value) and "e" in value.lower() else value
-        except ValueError:
-            return value
-    return value
-
-
-def shown(value: Any) -> str:
-    """The value for a message, cut where it is long."""
-    short = reprlib.Repr()
-    short.maxstring = short.maxother = 120
-    text = short.repr(value)
-    return text if len(text) <= 300 else f"{text[:300]}…"
-
-
-def _nearest(key: str, known: typing.Iterable[str]) -> str:
-    close = difflib.get_close_matches(str(key)[:100], list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else f"; known: {', '.join(sorted(known)[:12])}…"
 
 
 def _plain(value: Any) -> Any:

@@ -96,6 +96,12 @@ class DataConfig:
     root: str = ""
     table: str | None = None
 
+    def __post_init__(self) -> None:
+        for name in ("train_limit", "eval_limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise ValueError(f"{name}: {value} is not allowed, expected 1 or more")
+
 
 @dataclass(frozen=True)
 class RewardSection:
@@ -111,8 +117,10 @@ class RewardSection:
     threshold: float = 1.0
 
     def __post_init__(self) -> None:
-        if self.function is not None:
-            check_name(self.function, (), "reward function", "function")
+        if self.function is not None and not all(self.function.partition(":")[::2]):
+            raise ValueError(
+                f"function: {self.function!r} is not allowed, expected module:function or file.py:function"
+            )
         if not 0 < self.threshold <= 1:
             raise ValueError(f"threshold: {self.threshold} is not allowed, expected 0 < threshold ≤ 1")
 
@@ -239,8 +247,9 @@ class SFTSection:
     trainer: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if self.not_finite_steps < 1:
-            raise ValueError(f"not_finite_steps: {self.not_finite_steps} is not allowed, expected 1 or more")
+        for name in ("batch_size", "not_finite_steps"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"{name}: {getattr(self, name)} is not allowed, expected 1 or more")
 
 
 @dataclass(frozen=True)
@@ -314,7 +323,7 @@ class RLSection:
     Args:
         questions_per_step: questions of one optimiser step.
         search: how a question's paths are sampled; every setting of a search, also as ``rl.max_depth`` and so on.
-            ``rl.rollouts``, the paths per question, are TRL's ``num_generations``. Temperature and top_p are 1, since
+            ``rl.rollouts``, the paths per question, are TRL's ``num_generations``. Temperatures and top_p are 1, since
             samples come from the policy whose log-probs are trained. The transformers engine, which fills its batches in
             lock-step, takes ``parallel_rollouts`` one by one.
         sampler: ``"uct"`` or ``"puct"`` for a functional tree search; ``"priority"`` for distinct paths of the functional
@@ -351,7 +360,8 @@ class RLSection:
         auxiliary: a further loss on the tokens of right paths.
         lora: adapters instead of full fine-tuning.
         not_finite_steps: so many steps in a row whose loss or gradient is not finite end the training.
-        trainer: options of TRL's ``GRPOConfig``, e.g. learning_rate, beta, max_steps, use_vllm.
+        trainer: options of TRL's ``GRPOConfig``, e.g. learning_rate, beta, max_steps, use_vllm. ``max_completion_length``
+            cuts off what any sampler writes.
     """
 
     questions_per_step: int = 16
@@ -388,11 +398,15 @@ class RLSection:
         check_name(self.advantage, ESTIMATORS, "estimator", "advantage")
         if self.rollouts < 2:
             raise ValueError(f"rollouts: {self.rollouts} is not allowed, expected 2 or more")
-        if (self.search.temperature, self.search.top_p) != (1.0, 1.0):
-            raise ValueError(
-                f"search: temperature {self.search.temperature} and top_p {self.search.top_p} are not allowed, expected 1 "
-                "and 1: samples come from the policy whose log-probs are trained"
-            )
+        for name, given in (("temperature", self.search.temperature), ("top_p", self.search.top_p),
+                            ("step_temperature", self.search.temperature_of_steps)):  # fmt: skip
+            if given != 1.0:
+                raise ValueError(
+                    f"{name}: {given} is not allowed, expected 1: samples come from the policy whose log-probs are trained"
+                )
+        longest = self.longest_completion
+        if longest is not None and (type(longest) is not int or longest < 1):
+            raise ValueError(f"max_completion_length: {longest!r} is not allowed, expected a whole number from 1 up")
         for name, least in (("questions_per_step", 1), ("process_weight", 0), ("branch_cap", 1),
                             ("dynamic_sampling", 0), ("rollouts_every", 0), ("max_logprob_difference", 0),
                             ("not_finite_steps", 1)):  # fmt: skip
@@ -409,12 +423,17 @@ class RLSection:
         """Paths per question."""
         return self.search.rollouts
 
+    @property
+    def longest_completion(self) -> int | None:
+        """Tokens of the longest completion, TRL's ``max_completion_length``; None leaves it to the context."""
+        return self.trainer.get("max_completion_length")
+
     def _check_correction(self) -> None:
         """Samplers and corrections that go together."""
         if self.sampler == "priority":
             for owner, name, needed in (
                 (self, "branch_correction", "none"), (self.search, "min_prior", 0.0), (self.search, "branch_entropy", 0.0),
-                (self.search, "budget_tokens", None), (self.search, "step_temperature", 1.0),
+                (self.search, "budget_tokens", None),
             ):  # fmt: skip
                 if getattr(owner, name) != needed:
                     raise ValueError(

@@ -24,7 +24,18 @@ class Written:
 
 
 class WrittenLoader(yaml.SafeLoader):
-    """Gives `Written` for such words."""
+    """Gives `Written` for such words, and refuses a key that a mapping sets twice."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        node = super().compose_mapping_node(anchor)
+        before: set[str] = set()
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.value in before:
+                raise yaml.composer.ComposerError(
+                    None, None, f"{key.value[:60]} is set twice; leave one out", key.start_mark
+                )
+            before.add(key.value if isinstance(key, yaml.ScalarNode) else "")
+        return node
 
 
 def _written(tag: str) -> None:
@@ -61,6 +72,16 @@ def as_meant(kind: Any, value: Any) -> Any:
         choices = typing.get_args(kind)
         inner = choices[0] if typing.get_origin(kind) is tuple else Any
         return [as_meant(inner, part) for part in value]
+    return value
+
+
+def number(value: Any) -> Any:
+    """The value as a number where YAML reads one as text: ``1e-6``."""
+    if isinstance(value, str):
+        try:
+            return float(value) if any(c.isdigit() for c in value) and "e" in value.lower() else value
+        except ValueError:
+            return value
     return value
 
 

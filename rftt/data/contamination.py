@@ -132,9 +132,10 @@ def read_texts(source: str, split: str = "train") -> list[Text]:
         UsageError: it cannot be read, or has neither questions nor ``messages``.
     """
     rows = read_table(source, split=split)
-    if not rows or "messages" not in rows[0].values:
+    if not any(row.values.get("messages") for row in rows):
         return [Text(p.id, p.question) for p in load_problems(source, split=split)]
     found: dict[str, Text] = {}
+    ids: set[str] = set()
     for row in rows:
         messages = row.values.get("messages")
         if not isinstance(messages, list) or not all(isinstance(m, dict) for m in messages):
@@ -144,7 +145,10 @@ def read_texts(source: str, split: str = "train") -> list[Text]:
         except ValueError as error:
             raise UsageError(f"{source}:{row.line}: {error}; leave the line out") from error
         id = str(row.values.get("question_id") or hashlib.sha256(said.encode()).hexdigest()[:16])
-        found.setdefault(said, Text(id, said))
+        if said not in found:
+            id = f"{id}, line {row.line}" if id in ids else id
+            ids.add(id)
+            found[said] = Text(id, said)
     return list(found.values())
 
 

@@ -5,6 +5,7 @@ A column is a name, or a path into nested values: ``reward_model.ground_truth``,
 
 from __future__ import annotations
 
+import ast
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -89,21 +90,24 @@ def layout_of(
         if named := tuple(column for column in candidates if there(column)):
             found[field] = named if field == "id" else named[:1]
     for field, value in (columns or {}).items():
-        chosen = (value,) if isinstance(value, str) else tuple(value)
         if field not in FIELDS:
             nearest = get_close_matches(field, FIELDS, n=1) or [", ".join(FIELDS)]
             raise UsageError(f"columns: unknown field {field!r}; did you mean {nearest[0]}?")
+        chosen = tuple(value) if isinstance(value, list | tuple) else (value,)
+        if wrong := [column for column in chosen if not isinstance(column, str)]:
+            raise UsageError(f"{label}: columns.{field}: {wrong[0]!r} is no name of a column; there are {listed(rows)}")
         if absent := [column for column in chosen if not there(column)]:
             raise UsageError(f"{label}: columns.{field}: there is no column {absent[0]!r}; there are {listed(rows)}")
         if not chosen or (field != "question" and len(chosen) != 1):
             raise UsageError(f"columns.{field}: give one column, not {list(chosen)}")
         found[field] = chosen
-    for field in ("question", "answer"):
-        if field not in found:
-            raise UsageError(
-                f"{label}: which column is the {field}? There are {listed(rows)}; "
-                "say it with columns: {question: …, answer: …}"
-            )
+    if missing := [field for field in ("question", "answer") if field not in found]:
+        usual = {field: {c for one in known_layouts().values() for c in one.columns[field]} for field in missing}
+        unlike = [field for field in missing if not any(there(column) for column in usual[field])]
+        raise UsageError(
+            f"{label}: which column is the {' and which the '.join(unlike or missing)}? There are {listed(rows)}; "
+            "say it with columns: {question: …, answer: …}"
+        )
     same = found["answer"] == layout.columns.get("answer")
     return Layout(found, layout.solution and same, layout.lists if same else "any", layout.wrapping)
 
@@ -111,17 +115,14 @@ def layout_of(
 def value_at(row: Mapping[str, Any], column: str) -> Any:
     """The value of a column, or at a path into nested ones; None where there is none.
 
-    Nested values may come as JSON text, as CSV files have them.
+    Nested values may come as text, as CSV files have them.
     """
     if column in row:
         return row[column]
     value: Any = row
     for step in column.split("."):
-        if isinstance(value, str) and value.lstrip().startswith(("{", "[")):
-            try:
-                value = json.loads(value)
-            except ValueError:
-                return None
+        if isinstance(value, str):
+            value = nested(value)
         if isinstance(value, Mapping):
             value = value.get(step)
         elif isinstance(value, list | tuple) and step.isdecimal() and int(step) < len(value):
@@ -129,6 +130,22 @@ def value_at(row: Mapping[str, Any], column: str) -> Any:
         else:
             return None
     return value
+
+
+def nested(text: str) -> Any:
+    """The list or mapping that a cell holds as text, in JSON or as Python writes it (pandas does); None if there is none."""
+    text = text.strip()
+    if not text.startswith(("{", "[")):
+        return None
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        if not text.startswith(("[{", "{'")):
+            return None
+    try:
+        return ast.literal_eval(text)
+    except (ValueError, SyntaxError, RecursionError, MemoryError):
+        return None
 
 
 def listed(rows: Iterable[Mapping[str, Any]]) -> str:

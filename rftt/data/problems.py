@@ -9,16 +9,17 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from rftt.data.layouts import Layout, layout_of, listed, value_at
+from rftt.data.layouts import Layout, layout_of, listed, nested, value_at
 from rftt.data.overlap import Overlap, find_overlap, refuse_overlap
 from rftt.data.tables import Row, read_table
-from rftt.data.usable_golds import NoAnswer, is_marked, read_answer, said_by, unmatched, why_unusable
+from rftt.data.usable_golds import NoAnswer, is_marked, plain_text, read_answer, said_by, unmatched, why_unusable
 from rftt.errors import UsageError
 from search.grading import alternatives, any_of
 
@@ -36,6 +37,7 @@ __all__ = [
 log = logging.getLogger(__name__)
 
 UNUSABLE = 0.5  # share of rows that cannot be used, from which on the column is taken for the wrong one
+_CHAT = re.compile(r"""\s*\[\{\s*['"](role|from|content|value)['"]""")
 SHOWN = 3  # examples of rows that are left out, for each reason
 
 Unusable = Literal["drop", "stop"]
@@ -229,7 +231,10 @@ class LeftOut:
         self._unusable += 1
         shown = self.examples.setdefault(why, [])
         if len(shown) < SHOWN:
-            text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            try:
+                text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+            except RecursionError:
+                text = "…"
             shown.append(f"line {row.line}: {' '.join(text.split())[:80]}")
 
     def repeated(self, same: bool) -> None:
@@ -287,11 +292,13 @@ def _question(values: Mapping[str, Any], layout: Layout) -> str:
 
 
 def _asked(value: Any) -> Any:
+    if isinstance(value, bytes):
+        raise NoAnswer("a question that is not UTF-8")
     if isinstance(value, str) and value.lstrip().startswith("[{"):
-        try:
-            value = json.loads(value)
-        except ValueError:
-            return value
+        parts = nested(value)
+        if parts is None and _CHAT.match(value):
+            raise NoAnswer("a chat that cannot be read")
+        value = value if parts is None else parts
     if (said := said_by(value, "user")) is not None:
         turns = [turn for turn in value if turn.get("role", turn.get("from")) in ("user", "human")]
         if len(turns) > 1:
@@ -322,9 +329,9 @@ def _optional(values: Mapping[str, Any], column: str) -> str | None:
     value = value_at(values, column)
     if isinstance(value, list | tuple):  # several fields, as in Big-Math: the first says most
         value = next(iter(value), None)
-    if value is None or isinstance(value, Mapping | list | tuple):
+    if value is None or isinstance(value, bytes | Mapping | list | tuple):
         return None
-    return read_answer(value).removeprefix("Level ") or None
+    return plain_text(value).removeprefix("Level ") or None
 
 
 def _join(parts: Iterable[Any]) -> str:

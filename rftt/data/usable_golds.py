@@ -17,7 +17,7 @@ from typing import Any, Literal
 from rewards import check_golds, gold_text
 from rewards.golds import unboxed
 from rewards.reading import read
-from search.grading import any_of
+from search.grading import alternatives, any_of
 
 # What data sets write where there is no final answer.
 NONE_SAID = frozenset({
@@ -27,7 +27,15 @@ NONE_SAID = frozenset({
 PROSE = 12  # words of an answer outside formulas, from which on it is a text and no answer
 SECONDS = 60.0  # most time that golds of one source are checked by the grader
 
-_MARK = re.compile(r"(?:^|\b)(?:the |final )*answer is\s*:?\s*(.+)", re.IGNORECASE)
+ANSWER_KEYS = ("answer", "final_answer", "ground_truth")  # of an object that holds nothing but an answer
+
+# "the answer is 5", or a line "**Answer:** 5".
+_MARK = re.compile(
+    r"\b(?:the |final )*answer is\s*:?\s*(.+)|^[ \t*#]*(?:the |final )*answer[\s*]*:[\s*]*(.*[^\s*])[\s*]*$",
+    re.IGNORECASE | re.MULTILINE,
+)
+# Where a sentence follows a number or a formula: "5. We are done".
+_SENTENCE = re.compile(r"(?<=[\d$)}])\.\s+(?=[A-Z]\w*[^.]*\s[a-z]{2,})")
 
 
 class NoAnswer(ValueError):
@@ -45,15 +53,20 @@ def read_answer(value: Any, *, is_solution: bool = False, lists: Literal["any", 
     Raises:
         NoAnswer: an object, or a list of objects.
     """
-    if value is None or (isinstance(value, float) and math.isnan(value)):
-        return ""
     if isinstance(value, Mapping):
         raise NoAnswer("an object, not an answer")
     if isinstance(value, list | tuple):
         return _of_list(value, is_solution, lists)
-    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
-        return str(int(value))
-    text = str(value).strip()
+    if isinstance(value, bytes):
+        raise NoAnswer("an answer that is not UTF-8")
+    text = _unwrapped(plain_text(value))
+    if len(alternatives(text)) > 1:
+        return text
+    if (record := _record_in_text(text)) is not None:
+        known = [key for key in ANSWER_KEYS if key in record]
+        if len(record) != 1 or not known:
+            raise NoAnswer("an object, not an answer")
+        return read_answer(record[known[0]], is_solution=is_solution, lists=lists)
     if (parts := _list_in_text(text)) is not None:
         return _of_list(parts, is_solution, lists)
     if "####" in text:
@@ -61,10 +74,19 @@ def read_answer(value: Any, *, is_solution: bool = False, lists: Literal["any", 
         return last.replace(",", "") if re.fullmatch(r"[-+$]*\d{1,3}(,\d{3})+(\.\d+)?", last) else last
     if (box := _last_box(text)) is not None:
         return box
-    if marks := _MARK.findall(text):
-        last = marks[-1].strip()
+    if marks := [match[1] or match[2] for match in _MARK.finditer(text)]:
+        last = _not_bold(_SENTENCE.split(marks[-1].strip(), maxsplit=1)[0])
         return last.removesuffix(".").strip() if not re.search(r"\d\.\d*$", last) else last.removesuffix(".")
-    return "" if is_solution else text
+    return "" if is_solution else _not_bold(text)
+
+
+def plain_text(value: Any) -> str:
+    """A number or a text as text, whole numbers without a point; ``""`` for None."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    return str(value).strip()
 
 
 def is_marked(value: Any) -> bool:
@@ -94,6 +116,8 @@ def why_unusable(gold: str) -> str | None:
     said = " ".join(gold.split()).strip(" .").lower()
     if said in NONE_SAID:
         return "it says that there is no answer"
+    if re.search(r"</?(think|answer|solution)>|\*\*[A-Za-z]", gold):
+        return "markup around it"
     bare = re.sub(r"\\[a-zA-Z]+|\$[^$]*\$|\\\(.*?\\\)", " ", gold)
     if len(re.findall(r"[^\W\d_]{2,}", bare)) > PROSE:
         return "prose, not a final answer"
@@ -129,10 +153,32 @@ def _of_list(parts: Sequence[Any], is_solution: bool, lists: str) -> str:
     if any(isinstance(part, list | tuple) for part in parts):  # points, intervals: one answer
         try:
             return gold_text(parts)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise NoAnswer("a list within a list, not an answer") from error
     texts = list(dict.fromkeys(filter(None, (read_answer(part, is_solution=is_solution) for part in parts))))
     return any_of(texts) if lists == "any" else ", ".join(texts)
+
+
+def _unwrapped(text: str) -> str:
+    """The text after the last thought, and of that what the last ``<answer>`` holds."""
+    text = text.rpartition("</think>")[2].strip() or text
+    return found[-1].strip() if (found := re.findall(r"<answer>(.*?)</answer>", text, re.DOTALL)) else text
+
+
+def _not_bold(text: str) -> str:
+    bold = re.fullmatch(r"\*\*([^*]+)\*\*(\.?)", text)
+    return bold[1] + bold[2] if bold else text
+
+
+def _record_in_text(text: str) -> dict[str, Any] | None:
+    """The object that was written as JSON text; ``{}`` is the empty set."""
+    if not (text.startswith("{") and text.endswith("}")):
+        return None
+    try:
+        found = json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+    return found if isinstance(found, dict) and found else None
 
 
 def _list_in_text(text: str) -> list[Any] | None:

@@ -53,7 +53,9 @@ def refuse_changes(folder: Path, before: Mapping[str, Any], now: Mapping[str, An
         UsageError: a phase that has begun depended on one of them.
     """
     found = changed(before, now)
-    begun = [phase for phase, (signs, _) in PHASES.items() if any(any(folder.glob(sign)) for sign in signs)]
+    begun = [
+        phase for phase, (signs, _) in PHASES.items() if any(_holds(p) for sign in signs for p in folder.glob(sign))
+    ]
     held = {name: [p for p in begun if name.partition(".")[0] in PHASES[p][1]] for name in found}
     if stuck := [name for name in found if held[name]]:
         phases = list(dict.fromkeys(phase for name in stuck for phase in held[name]))
@@ -62,6 +64,11 @@ def refuse_changes(folder: Path, before: Mapping[str, Any], now: Mapping[str, An
             f"{'it' if len(stuck) == 1 else 'them'}; give another folder with run=FOLDER or remove this one"
         )
     return found
+
+
+def _holds(path: Path) -> bool:
+    """Whether anything has been made there; a phase that failed at its start leaves empty folders."""
+    return any(_holds(inner) for inner in path.iterdir()) if path.is_dir() else True
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

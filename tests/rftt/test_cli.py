@@ -130,6 +130,18 @@ def test_grade_takes_golds_of_any_type_and_lines_of_any_length(capsys, tmp_path)
     assert statuses == ["correct"] * 4 + ["unparseable", "unparseable", "correct"]
 
 
+def test_grade_takes_golds_as_a_run_writes_them_and_files_with_a_mark_before_utf_8(capsys, tmp_path):
+    either = json.dumps({"any": ["1", "2"]})
+    assert main(["grade", "--gold", either, "--answer", "2"]) == 0
+    assert json.loads(capsys.readouterr().out)["status"] == "correct"
+    rows = [{"gold": json.loads(either), "answer": "2"}, {"gold": either, "answer": 3}, {"gold": 2, "answer": 2}]
+    file = tmp_path / "g.jsonl"
+    file.write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8-sig")
+    assert main(["grade", "--file", str(file)]) == 0
+    graded = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [row["status"] for row in graded] == ["correct", "wrong", "correct"]
+
+
 def test_grade_writes_verdicts_while_it_reads(capsys, refused, tmp_path):
     file = tmp_path / "g.jsonl"
     file.write_text('{"gold": "2", "answer": "3"}\n' * 600 + "torn")
@@ -160,6 +172,7 @@ def test_toy_data_is_what_the_pipeline_reads(tmp_path, refused):
     assert main(["toy", "data", str(out), "--count", "12", "--split", "validation"]) == 0
     assert len(load_problems(out)) == 12
     assert "exists already" in refused("toy", "data", out)
+    assert "--count is 0" in refused("toy", "data", tmp_path / "none.jsonl", "--count", "0")
 
 
 def test_tokens_wants_a_folder_or_a_config(refused):

@@ -1,13 +1,21 @@
 """``rftt solve``: any input gets an answer or one line that says why not."""
 
+import asyncio
 import io
 import json
 
 import pytest
 
+from rftt.answering.solve import _answer, read_questions
 from rftt.cli import main
+from rftt.errors import UsageError
 from rftt.model.vocabulary import add_functional_tokens
+from search import Question, SearchConfig, Solver
+from search.accounting import CountedEngine
+from search.engines import FakeEngine
+from search.engines.engine import EngineError
 from search.journal import read_jsonl
+from tests.search.fakes import TOKENIZER, functional_script
 
 
 @pytest.fixture(scope="module")
@@ -76,6 +84,16 @@ def test_many_questions_answer_in_their_order_and_a_bad_one_stands_aside(solve, 
     assert code == 1 and "question 5" in errors[0] and "leaves no room" in errors[0]
 
 
+def test_lines_are_read_as_data_files_are():
+    lines = '{"question": "one\u2028line?"}\r\n\n{"id": "b", "question": "cut \\ud83d?"}\nplain\u2028text?\n'
+    found = read_questions("q.txt", lines.encode("utf-8-sig"))
+    assert [(q.id, q.text) for q in found] == [
+        ("1", "one\u2028line?"), ("b", "cut \ufffd?"), ("4", "plain\u2028text?"),
+    ]  # fmt: skip
+    with pytest.raises(UsageError, match=r"q\.txt:2: not UTF-8"):
+        read_questions("q.txt", b"a?\ncaf\xe9?\n")
+
+
 def test_questions_from_standard_input(solve, monkeypatch):
     monkeypatch.setattr("sys.stdin", io.StringIO("What is 1?\nWhat is 2?\n"))
     code, out, _ = solve("--file", "-")
@@ -99,6 +117,27 @@ def test_solutions_are_kept_and_the_same_command_goes_on(solve, tmp_path):
     assert texts(out) == first and list(first) == ["1", "2", "3", "4"]
     again = out.read_bytes()
     assert solve("--file", str(file), "--out", str(out))[0] == 0 and out.read_bytes() == again
+
+
+def test_a_kill_between_the_last_solution_and_the_final_file_is_mended(solve, tmp_path):
+    out, partial = tmp_path / "solutions.jsonl", tmp_path / "solutions.jsonl.partial"
+    partial.write_text('{"question_id": "question"}\n')
+    assert solve("What is 1?", "--out", str(out))[0] == 0
+    assert [r["question_id"] for r in read_jsonl(out)] == ["question"] and not partial.exists()
+
+
+def test_a_question_that_is_done_or_has_failed_leaves_no_tokens_in_memory():
+    class Breaking(FakeEngine):
+        async def generate(self, prompt_ids, sampling):
+            if sampling.tree == "bad" and self.log:
+                raise EngineError("it broke")
+            return await super().generate(prompt_ids, sampling)
+
+    engine = CountedEngine(Breaking(functional_script, TOKENIZER, eos_ids=frozenset({0})))
+    solver = Solver(engine, SearchConfig(rollouts=4, live_trees=1, beam_width=4), "beam")
+    questions = [Question("bad", "What is 0?"), Question("1", "What is 1?"), Question("2", "What is 2?")]
+    assert asyncio.run(_answer(questions, solver, engine, None, False, 3)) == 1
+    assert not engine._open and engine.figures()["questions"] == 2
 
 
 @pytest.mark.parametrize(

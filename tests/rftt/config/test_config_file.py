@@ -27,6 +27,24 @@ def test_defaults_are_the_papers():
             {"rl": {"trainer": {"learnin_rate": 1}}},
             "rl.trainer.learnin_rate is unknown to TRL; did you mean learning_rate",
         ),
+        ({"sft": {"batch_size": 0}}, "sft.batch_size: 0 is not allowed, expected 1 or more"),
+        ({"sft": {"learning_rate": "abc"}}, "sft.learning_rate is 'abc', expected float"),
+        ({"sft": {"max_steps": None}}, "sft.max_steps is None, expected int"),
+        ({"sft": {"bf16": "maybe"}}, "sft.bf16 is 'maybe', expected bool"),
+        ({"shad": {"lr_scheduler_type": "cosin"}}, "shad.lr_scheduler_type is 'cosin'; did you mean cosine?"),
+        ({"sft": {"save_strategy": "daily"}}, "sft.save_strategy is 'daily'; expected one of no, steps, epoch, best"),
+        ({"rl": {"temperature": 0.5}}, "rl.temperature is 0.5, but must be 1.0"),
+        ({"rl": {"seed": 3}}, "rl.seed cannot be set there: set seed"),
+        ({"sft": {"lerning_rate": 1}}, "sft.lerning_rate is unknown; did you mean learning_rate?"),
+        ({"sft": {"num_train_epoch": 1}}, "did you mean num_train_epochs?"),
+        ({"rl": {"max_step": 1}}, "did you mean max_steps?"),
+        ({"rl": {"rollout": 3}}, "did you mean rollouts?"),
+        ({"eval": {"temprature": 1}}, "did you mean temperature?"),
+        ({"seed": -1}, "seed: -1 is not allowed, expected 0 ≤ seed < 2³²"),
+        ({"seed": 2**32}, "seed: 4294967296 is not allowed"),
+        ({"data": {"eval_limit": 0}}, "data.eval_limit: 0 is not allowed, expected 1 or more"),
+        ({"data": {"train_limit": -3}}, "data.train_limit: -3 is not allowed"),
+        ({"reward": {"function": "foo"}}, "expected module:function or file.py:function"),
         ({"rl": {"wrong_reward": 1.0}}, "rl.wrong_reward: 1.0 is not allowed"),
         ({"eval": {"rollouts": [4, 1]}}, "eval.rollouts"),
         ({"eval": {"models": ["best"]}}, "eval.models: best is not allowed"),
@@ -76,6 +94,10 @@ def test_a_base_that_is_not_there_or_leads_back_is_told(tmp_path):
         ("- 1", [], "expected a mapping"),
         ("seed: 1", ["seed"], "expected section.key=value"),
         ("seed: 1", ["seed.x=1"], "seed is not a section"),
+        ("search:\n  rollouts: 3\n  rollouts: 4", [], r"c\.yaml:3: .*rollouts is set twice"),
+        ("seed: 1", ["search={rollouts: 3, rollouts: 4}"], "rollouts is set twice"),
+        ("3", [], "expected a mapping of sections, found 3"),
+        ("base:", [], "base is None, expected the path of another config"),
     ],
 )
 def test_unreadable_configs_and_overrides(tmp_path, text, overrides, message):
@@ -83,6 +105,22 @@ def test_unreadable_configs_and_overrides(tmp_path, text, overrides, message):
     path.write_text(text)
     with pytest.raises(UsageError, match=message):
         load_config(path, overrides)
+
+
+def test_an_empty_file_sets_nothing_and_keys_that_are_merged_in_may_be_set_again(tmp_path):
+    path = tmp_path / "c.yaml"
+    path.write_text("# nothing\n")
+    assert load_config(path) == from_dict({})
+    path.write_text("search: &a {max_depth: 3, siblings: 2}\neval: {<<: *a, max_depth: 4}\n")
+    assert (load_config(path).eval.search.max_depth, load_config(path).eval.search.siblings) == (4, 2)
+
+
+def test_options_of_trl_that_are_right_are_taken_as_they_are():
+    given = {"learning_rate": "1e-6", "save_steps": 0.5, "max_length": None, "bf16": 1, "save_strategy": False,
+             "optim": "sgd", "deepspeed": "ds.json", "max_steps": 3, "run_name": 12}  # fmt: skip
+    read = {**given, "learning_rate": 1e-6, "save_strategy": "no"}
+    assert from_dict({"sft": given}).sft.trainer == read
+    assert from_dict({"rl": {"temperature": 1, "top_k": 0}}).rl.trainer["top_k"] == 0
 
 
 def test_a_missing_file_is_one_line(tmp_path):

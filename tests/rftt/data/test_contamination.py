@@ -60,6 +60,18 @@ def test_conversations_are_compared_by_what_the_user_says(files, tmp_path):
         read_texts(str(tmp_path / "bad.jsonl"))
 
 
+def test_texts_with_one_id_are_shown_with_their_own_words(files, tmp_path):
+    said = [[{"role": "user", "content": text}] for text in ("What is 1 + 1?", "Something else?")]
+    write_jsonl(tmp_path / "chains.jsonl", [{"question_id": "t7", "messages": messages} for messages in said])
+    [report] = check(str(tmp_path / "chains.jsonl"), [files[1]])
+    assert report.examples[0]["train"] == "What is 1 + 1?"
+
+
+def test_problems_whose_column_of_messages_is_empty_are_problems(tmp_path):
+    write_jsonl(tmp_path / "p.jsonl", [{"problem": "a?", "answer": 1, "messages": None}])
+    assert [t.question for t in read_texts(str(tmp_path / "p.jsonl"))] == ["a?"]
+
+
 def test_published_training_and_test_questions(shared_data):
     [gsm8k, svamp] = check(
         str(shared_data / "math" / "gsm8k_train.jsonl"), ["gsm8k", "svamp"], root=str(shared_data / "math")

@@ -22,6 +22,9 @@ DAPO = (
 )
 
 
+VERL_GSM8K = 'Let\'s think step by step and output the final answer after "####".'
+
+
 def chat(*turns):
     roles = {"s": "system", "u": "user", "a": "assistant"}
     return [{"role": roles[t[0]], "content": t[1:]} for t in turns]
@@ -39,7 +42,8 @@ ROWS = {
          "extra_info": {"index": 3, "model_difficulty": {"small": 2}}},
         ("What is 1/2?", [r"\frac{1}{2}", "0.5"], "math", None)),
     "verl's GSM8K": (
-        {"data_source": "openai/gsm8k", "prompt": chat("sBe brief.", "uHow many clips?"), "ability": "math",
+        {"data_source": "openai/gsm8k", "ability": "math",
+         "prompt": chat("sBe brief.", f"uHow many clips? {VERL_GSM8K}"),
          "reward_model": {"style": "rule", "ground_truth": ["72"]}},
         ("How many clips?", ["72"], "math", None)),
     "DeepScaleR": (

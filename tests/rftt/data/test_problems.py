@@ -206,9 +206,23 @@ def test_a_solution_without_an_answer_among_solutions_is_not_taken_for_an_answer
     assert len(problems) == 199 and problems.dropped == {"no answer": 1}
 
 
+def test_only_the_column_that_is_missing_is_asked_for(tmp_path):
+    path = write_jsonl(tmp_path / "p.jsonl", [{"question": "Why?"}])
+    with pytest.raises(UsageError, match=r"which column is the answer\? There are question;"):
+        load_problems(path)
+
+
+@pytest.mark.parametrize("column", [None, 3, ["question", 3]])
+def test_what_names_no_column_is_told(tmp_path, column):
+    with pytest.raises(UsageError, match=r"columns\.question: (None|3) is no name of a column"):
+        load_problems(write_jsonl(tmp_path / "p.jsonl", numbered(2)), columns={"question": column})
+
+
 def test_wrong_columns_are_named_with_those_that_exist(tmp_path):
     path = write_jsonl(tmp_path / "p.jsonl", [{"frage": "Warum?", "antwort": "0"}])
-    with pytest.raises(UsageError, match=r"which column is the question\? There are frage, antwort"):
+    with pytest.raises(
+        UsageError, match=r"which column is the question and which the answer\? There are frage, antwort"
+    ):
         load_problems(path)
     with pytest.raises(UsageError, match="no column 'text'; there are frage, antwort"):
         load_problems(path, columns={"question": "text", "answer": "antwort"})
