@@ -13,6 +13,7 @@ from collections import defaultdict
 from dataclasses import replace
 
 from search.engines.engine import Engine, EngineAround, Generation, Sampling
+from search.solution import Solution
 from search.tree import Tree
 
 
@@ -47,7 +48,7 @@ def _shared(one: bytes, other: bytes, width: int = array("I").itemsize) -> int:
 
 
 class CountedEngine(EngineAround):
-    """Passes requests on to an engine and counts them, tree by tree.
+    """Passes requests on to an engine and counts them, question by question.
 
     Args:
         engine: does the work.
@@ -59,7 +60,7 @@ class CountedEngine(EngineAround):
         self._begun: float | None = None
         self._ended = 0.0
         self._open: dict[str, PrefixCount] = defaultdict(PrefixCount)
-        self._unique = self._trees = self._tree_requests = self._tree_rounds = self._rollouts = self._leaves = 0
+        self._unique = self._questions = self._requests = self._rounds = self._rollouts = self._leaves = 0
 
     async def generate(self, prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
         if self._begun is None:
@@ -74,14 +75,26 @@ class CountedEngine(EngineAround):
 
     def finished(self, tree: Tree) -> None:
         """Count a tree that will ask for nothing more, and forget its tokens."""
-        prefixes = self._open.pop(tree.question_id, None)
+        paths = [tuple(tree.path_ids(leaf)) for leaf in tree.leaves()]
+        self._count(tree.question_id, tree.requests, tree.rounds, paths)
+
+    def answered(self, solution: Solution) -> None:
+        """Count a question that has its solution, with a tree or without, and forget its tokens."""
+        chains = [candidate.ids for candidate in solution.candidates]
+        self._count(solution.question_id, solution.requests, solution.rounds, chains)
+
+    def forget(self, question_id: str) -> None:
+        """Forget the tokens of a question that will ask for nothing more; the number of distinct ones stays."""
+        prefixes = self._open.pop(question_id, None)
         self._unique += prefixes.unique if prefixes else 0
-        self._trees += 1
-        self._tree_requests += tree.requests
-        self._tree_rounds += tree.rounds
-        leaves = tree.leaves()
-        self._rollouts += len(leaves)
-        self._leaves += len({tuple(i for node in tree.path(leaf) for i in node.ids) for leaf in leaves})
+
+    def _count(self, question_id: str, requests: int, rounds: int, paths: list[tuple[int, ...]]) -> None:
+        self.forget(question_id)
+        self._questions += 1
+        self._requests += requests
+        self._rounds += rounds
+        self._rollouts += len(paths)
+        self._leaves += len(set(paths))
 
     def figures(self) -> dict[str, float]:
         """What was done since this object was made: totals, and rates over the time from the first request to the last
@@ -94,19 +107,19 @@ class CountedEngine(EngineAround):
         decoded, computed = now.generated_tokens - before.generated_tokens, now.computed_tokens - before.computed_tokens
         unique = self._unique + sum(prefixes.unique for prefixes in self._open.values())
         return {
-            "questions": self._trees,
+            "questions": self._questions,
             "generated_tokens": decoded,
             "requests": now.requests - before.requests,
             "prompt_tokens": prompt,
             "cached_tokens": cached,
             "redundancy": computed / unique if unique else 1.0,
-            "requests_per_question": self._tree_requests / self._trees if self._trees else 0.0,
-            "rollouts_per_question": self._rollouts / self._trees if self._trees else 0.0,
-            "leaves_per_question": self._leaves / self._trees if self._trees else 0.0,
-            "rounds_per_question": self._tree_rounds / self._trees if self._trees else 0.0,
+            "requests_per_question": self._requests / self._questions if self._questions else 0.0,
+            "rollouts_per_question": self._rollouts / self._questions if self._questions else 0.0,
+            "leaves_per_question": self._leaves / self._questions if self._questions else 0.0,
+            "rounds_per_question": self._rounds / self._questions if self._questions else 0.0,
             "seconds": seconds,
             "tokens_per_s": decoded / seconds if seconds else 0.0,
-            "questions_per_s": self._trees / seconds if seconds else 0.0,
+            "questions_per_s": self._questions / seconds if seconds else 0.0,
             "outside_engine": max(0.0, 1 - (now.seconds - before.seconds) / seconds) if seconds else 0.0,
         }
 

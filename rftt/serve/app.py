@@ -10,7 +10,7 @@ import time
 import traceback
 import uuid
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 
 from aiohttp import ClientPayloadError, web
@@ -57,7 +57,7 @@ class Server:
             lambda: searches.engine.stats if searches.ready.done() and not searches.ready.exception() else None,
             lambda: searches.state == "ready",
         )
-        self._key = api_key.encode() if api_key is not None else None
+        self._key = api_key.strip().encode() if api_key is not None else None
         self._created = int(time.time())
         self._running: set[asyncio.Future[Answer]] = set()
 
@@ -129,17 +129,26 @@ class Server:
         return web.json_response(record, headers={"X-Request-Id": name})
 
     async def complete(self, request: web.Request) -> web.Response:
-        """``POST /v1/completions``: each prompt is asked as a question and takes a place of its own."""
+        """``POST /v1/completions``: each prompt is asked as a question and takes a place of its own.
+
+        The request is let in or refused as a whole: its prompts stand in the queue one after the other.
+        """
         asks = await self._read(request, parse_completions)
         name = f"cmpl-{uuid.uuid4().hex}"
         deadline = asyncio.get_running_loop().time() + self.limits.seconds
 
-        async def one(ask: Ask) -> Answer:
-            search = await self._prepared(ask, name, deadline)
-            async with self.gate.place(self._until(deadline)), self._until(deadline):
-                return await self._search(search)
+        searches = [await self._prepared(ask, name, deadline) for ask in asks]
+        turn = asyncio.Lock()
 
-        work = [asyncio.ensure_future(one(ask)) for ask in asks]
+        async def one(search: Search) -> Answer:
+            async with AsyncExitStack() as place:
+                async with turn:
+                    admitted = search is not searches[0]
+                    await place.enter_async_context(self.gate.place(self._until(deadline), admitted=admitted))
+                async with self._until(deadline):
+                    return await self._search(search)
+
+        work = [asyncio.ensure_future(one(search)) for search in searches]
         try:
             found = await asyncio.gather(*work)
         finally:

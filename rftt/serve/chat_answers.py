@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from rftt.serve.protocol import Ask
+from rftt.serve.protocol import DETERMINISTIC, Ask
 from search.chain import ChainError, Step, holds_tags, parse, render
 from search.functions import RFTT, FunctionSet
 from search.journal import json_bytes
@@ -69,6 +69,7 @@ def compose(
         "answer": solution.answer,
         "votes": [{"answer": g.answer, "count": g.count, "weight": round(g.weight, 6)} for g in solution.votes],
         "strategy": solution.strategy,
+        "deterministic": solution.strategy in DETERMINISTIC,
         "paths": len(solution.candidates),
         "stopped": solution.stopped,
         "requests": solution.requests,
@@ -83,7 +84,7 @@ def compose(
     return Answer(
         cut(content, ask.stop),
         tuple(piece for step in steps if (piece := shown(step, ask, functions))),
-        "length" if solution.answer is None and cut_off(chain, solution, ask) else "stop",
+        "length" if solution.answer is None and cut_off(chain, solution) else "stop",
         prompt_tokens,
         solution.tokens,
         max(0, solution.tokens - spoken),
@@ -138,13 +139,9 @@ def _parsed(text: str, functions: FunctionSet) -> list[Step]:
         return steps
 
 
-def cut_off(chain: Candidate | None, solution: Solution, ask: Ask) -> bool:
+def cut_off(chain: Candidate | None, solution: Solution) -> bool:
     """Whether a chain without an answer ended because it ran out of tokens or steps."""
-    if chain is None or solution.stopped == "budget":
-        return True
-    if solution.tree is not None and chain.node is not None:
-        return solution.tree.nodes[chain.node].status == "truncated"
-    return chain.tokens >= ask.search.max_tokens
+    return chain is None or not chain.ended or solution.stopped == "budget"
 
 
 def completion(answer: Answer, name: str, created: int, model: str) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         ("--max-queue", "requests that may wait for one to end; further ones get 429"),
         ("--max-body", "bytes of a request"),
         ("--max-rollouts", "most that a request may ask for"),
-        ("--max-budget", "most tokens that a request may generate"),
+        ("--max-budget", "tokens after which a request begins nothing more"),
         ("--timeout", "seconds of a request; then 504"),
         ("--grace", "seconds for searches in flight after SIGTERM or ctrl-C; a second one ends at once"),
     ):

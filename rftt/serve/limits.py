@@ -61,16 +61,18 @@ class Gate:
         self._mean = 1.0  # seconds of a search, the latest ones count most
 
     @asynccontextmanager
-    async def place(self, until: AbstractAsyncContextManager[None]) -> AsyncIterator[None]:
+    async def place(self, until: AbstractAsyncContextManager[None], *, admitted: bool = False) -> AsyncIterator[None]:
         """A place for one search.
 
         Args:
             until: how long to wait for it.
+            admitted: it belongs to a request that was let in before, and is not refused.
 
         Raises:
             ApiError: 503 when the gate is closed; 429 when too many wait; what `until` raises.
         """
-        self.check()
+        if not admitted:
+            self.check()
         self.waiting += 1
         try:
             async with until:
@@ -136,5 +138,10 @@ class Pace:
                 code="queue_full",
                 headers={"Retry-After": str(math.ceil(begin - now))},
             )
-        self._free = begin + size / self._limits.pace
-        await asyncio.sleep(begin - now)
+        taken = size / self._limits.pace
+        self._free = begin + taken
+        try:
+            await asyncio.sleep(begin - now)
+        except asyncio.CancelledError:  # the client has hung up
+            self._free -= taken
+            raise

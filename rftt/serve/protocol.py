@@ -2,6 +2,8 @@
 
 Pure functions on plain data. A field that would change the answer is honoured or refused, never passed over; fields with
 `NEUTRAL` values ask for nothing that is not done anyway, and those of `BOOKKEEPING` are about the caller's accounts.
+Many clients send a temperature with every request: where nothing is sampled (`DETERMINISTIC`) it is taken, has no say, and
+the response tells so.
 """
 
 from __future__ import annotations
@@ -18,6 +20,7 @@ from search.strategies import AUTO, STRATEGIES
 
 MOST_STOPS, MOST_PROMPTS = 16, 64
 REASONING = ("functional", "text", "none")
+DETERMINISTIC = ("greedy", "best_first")  # strategies that sample nothing
 BOOKKEEPING = frozenset({
     "metadata", "prompt_cache_key", "prompt_cache_retention", "safety_identifier", "service_tier", "store", "user",
     "parallel_tool_calls",
@@ -86,7 +89,7 @@ class Offer:
         strategy: one of `search.strategies.STRATEGIES`.
         search: settings of every search.
         max_rollouts: most rollouts of one request.
-        max_budget: most tokens that one request may generate.
+        max_budget: tokens after which one request begins nothing more.
     """
 
     model: str
@@ -310,12 +313,12 @@ def _search(found: dict[str, Any], offer: Offer) -> tuple[str, SearchConfig]:
     for name, most in (("rollouts", offer.max_rollouts), ("budget_tokens", offer.max_budget)):
         if found.get(name, 0) > most:
             raise refuse(f"{name}: {described(found[name])} is not allowed, this server takes at most {most}", name)
-    if strategy == "greedy":
-        for name, only in (("rollouts", 1), ("temperature", 0), ("top_p", 1)):
-            if found.get(name, only) != only:
-                raise refuse(f"{name}: {described(found[name])} does not go with strategy greedy", name)
+    if strategy == "greedy" and found.get("rollouts", 1) != 1:
+        raise refuse(f"rollouts: {described(found['rollouts'])} does not go with strategy greedy", "rollouts")
     names = ("rollouts", "budget_tokens", "seed", "temperature", "top_p")
     changes = {name: found[name] for name in names if name in found}
+    if "temperature" in found:  # of whatever the strategy samples
+        changes |= {"step_temperature": None, "vote_temperature": None}
     if (longest := _longest(found)) is not None:
         changes |= {"max_tokens": longest, "max_step_tokens": min(longest, offer.search.max_step_tokens)}
     try:
@@ -323,10 +326,9 @@ def _search(found: dict[str, Any], offer: Offer) -> tuple[str, SearchConfig]:
     except ValueError as error:  # its bounds are narrower in places
         raise refuse(str(error), str(error).partition(":")[0]) from None
     chains = 1 if strategy == "greedy" else search.rollouts
-    longest = search.max_tokens
-    if strategy not in ("greedy", "majority", "best_of_n"):
-        longest = min(longest, search.max_depth * search.max_step_tokens)
-    if search.budget_tokens is None and chains * longest > offer.max_budget:
+    # Others generate step by step, with siblings and second attempts: there a budget that is not reached changes nothing.
+    in_chains = strategy in ("greedy", "majority", "best_of_n", "best_first")
+    if search.budget_tokens is None and not (in_chains and chains * search.max_tokens <= offer.max_budget):
         search = replace(search, budget_tokens=offer.max_budget)
     return strategy, search
 

@@ -6,7 +6,7 @@ from array import array
 
 import pytest
 
-from search import Question, SearchConfig, search_many
+from search import Question, SearchConfig, Solver, search_many, solve_many
 from search.accounting import CountedEngine, PrefixCount
 from search.engines import FakeEngine
 from tests.search.fakes import TOKENIZER, functional_engine, functional_script, prompted_engine
@@ -48,6 +48,24 @@ def test_requests_tokens_and_redundancy(policy, engine):
             unique.add(array("I", [len(prompt) and int(sampling.tree[1:]) + 1000, *prompt, *generation.ids]))
     without_marks = unique.unique - 5
     assert figures["redundancy"] == pytest.approx(engine.stats.computed_tokens / without_marks)
+
+
+@pytest.mark.parametrize("strategy", ["majority", "beam", "best_first", "mcts"])
+def test_a_solution_is_counted_and_its_tokens_forgotten_whatever_the_strategy(strategy):
+    counted, solutions, held = CountedEngine(functional_engine()), [], []
+
+    def keep(solution):
+        counted.answered(solution)
+        solutions.append(solution)
+        held.append(len(counted._open))
+
+    questions = [Question(f"q{i}", f"What is {i}?") for i in range(5)]
+    solver = Solver(counted, SearchConfig(rollouts=4, live_trees=1), strategy)
+    asyncio.run(solve_many(questions, solver, keep))
+    figures = counted.figures()
+    assert held == [0] * 5 and figures["questions"] == 5 and figures["redundancy"] >= 1
+    assert figures["rollouts_per_question"] == sum(len(s.candidates) for s in solutions) / 5
+    assert figures["requests_per_question"] == sum(s.requests for s in solutions) / 5
 
 
 def test_an_engine_that_caches_every_prefix_has_no_redundancy():

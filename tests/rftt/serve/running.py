@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from aiohttp import web
@@ -49,6 +50,14 @@ class HeldEngine(FakeEngine):
             raise
         finally:
             self.in_flight -= 1
+
+
+def until(condition: Callable[[], Any], seconds: float = 5.0) -> None:
+    """Wait until something holds."""
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it never came to be"
+        time.sleep(0.002)
 
 
 class Running:

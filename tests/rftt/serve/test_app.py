@@ -3,7 +3,6 @@
 import asyncio
 import json
 import threading
-import time
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 
@@ -16,7 +15,7 @@ from search.chain import parse, render
 from search.config import SearchConfig
 from search.engines import FakeEngine
 from search.engines.engine import EngineError, EngineGone
-from tests.rftt.serve.running import QUESTION, SEARCH, HeldEngine, running
+from tests.rftt.serve.running import QUESTION, SEARCH, HeldEngine, running, until
 from tests.search.fakes import OPEN, TOKENIZER, functional_engine
 
 BODY = {"model": "fake", "messages": QUESTION}
@@ -30,14 +29,6 @@ def post(server, body=None, *, path="/v1/chat/completions", **options):
 
 def client(server, **options):
     return openai.OpenAI(base_url=f"{server.url}/v1", api_key="none", max_retries=0, **options)
-
-
-def until(condition, seconds=5.0):
-    """Wait until something holds."""
-    end = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < end, "it never came to be"
-        time.sleep(0.002)
 
 
 def counted(server, line):
@@ -226,7 +217,7 @@ def test_models_and_health(server):
 
 
 def test_the_api_key_guards_v1_and_nothing_else():
-    with running(functional_engine(), api_key="secret") as server:
+    with running(functional_engine(), api_key="secret\n") as server:  # as a file holds it
         for headers in (
             {},
             {"Authorization": "Bearer wrong"},

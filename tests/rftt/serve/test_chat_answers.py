@@ -1,22 +1,27 @@
 """The chain that won is told apart into reasoning and answer, in one piece and as a stream."""
 
+import asyncio
 import json
 
 import pytest
 
 from rftt.serve.chat_answers import chunks, completion, compose, event
 from rftt.serve.protocol import Ask
+from search import Question, Solver
 from search.config import SearchConfig
+from search.engines import FakeEngine
+from search.engines.engine import Generation
 from search.solution import Candidate, Solution
+from tests.search.fakes import TOKENIZER
 
 CHAIN = "<analyze>\nplan\n</analyze>\n<next_step>\n1+1=2\n</next_step>\n<output>\n\\boxed{2}\n</output>\n"
 ASK = Ask(({"role": "user", "content": "?"},), "majority", SearchConfig(max_tokens=50))
 
 
 def solution(*chains, stopped="rollouts"):
-    """Chains with their answers and lengths."""
+    """Chains with their answers and lengths; those of 50 tokens were cut off."""
     found = Solution("question", "?", "majority", "majority", stopped=stopped)
-    found.candidates = [Candidate(text, answer, tokens, 0) for text, answer, tokens in chains]
+    found.candidates = [Candidate(text, answer, tokens, 0, ended=tokens < 50) for text, answer, tokens in chains]
     found.tokens = sum(c.tokens for c in found.candidates)
     return found.elect()
 
@@ -68,6 +73,20 @@ def test_a_chain_without_an_answer_says_whether_it_was_cut_off():
     assert answer(solution(("no", None, 5), stopped="budget")).finish == "length"
     assert answer(solution((CHAIN, "2", 50))).finish == "stop"
     assert answer(solution()).finish == "length" and answer(solution()).content == ""
+
+
+@pytest.mark.parametrize("strategy", ["greedy", "majority", "beam", "best_first", "mcts"])
+def test_a_chain_that_fills_the_context_was_cut_off(strategy):
+    def endless(prompt_ids, sampling):
+        count = min(sampling.max_tokens, 200 - len(prompt_ids))
+        ids = (TOKENIZER.vocabulary["x"],) * count
+        top = (((ids[0], -1.0),),) * count if sampling.top_logprobs else ()
+        return [Generation(ids, False, (-1.0,) * count, dict.fromkeys(sampling.watch_ids, -1.0), top)] * sampling.n
+
+    engine = FakeEngine(endless, TOKENIZER, eos_ids=frozenset({0}), max_model_len=200)
+    solver = Solver(engine, SearchConfig(rollouts=4), strategy)
+    found = asyncio.run(solver.solve(Question("question", "?")))
+    assert answer(found, search=solver.config).finish == "length"
 
 
 def test_a_stream_holds_what_the_whole_answer_holds():

@@ -1,12 +1,14 @@
 """``stop`` and ``/v1/completions``, as evaluation harnesses use them."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import pytest
 import requests
 
 from rftt.serve.chat_answers import cut
 from rftt.serve.protocol import ApiError, Offer, parse, parse_completions
 from search.config import SearchConfig
-from tests.rftt.serve.running import QUESTION, HeldEngine, running
+from tests.rftt.serve.running import QUESTION, HeldEngine, running, until
 
 OFFER = Offer("fake", "mcts", SearchConfig())
 CHAT = {"model": "fake", "messages": QUESTION}
@@ -75,6 +77,29 @@ def test_prompts_are_answered_in_their_order(server):
     for prompt, choice in zip(prompts, body["choices"], strict=True):
         one = post(server, "completions", prompt=prompt, max_tokens=64, temperature=0.5, stop=["Q:"]).json()
         assert one["choices"][0]["text"] == choice["text"]
+
+
+def test_prompts_of_one_request_queue_among_themselves():
+    engine = HeldEngine()
+    with running(engine, concurrent=2, queue=1) as server:
+        done = post(server, "completions", prompt=[f"What is {i}?" for i in range(8)])
+        assert done.status_code == 200 and len(done.json()["choices"]) == 8, done.text
+        engine.go.clear()
+        with ThreadPoolExecutor(2) as clients:
+            first = clients.submit(post, server, "completions", prompt=[f"What is {i}?" for i in range(8)])
+            until(lambda: (server.server.gate.running, server.server.gate.waiting) == (2, 1))
+            searching = engine.in_flight
+            assert post(server, "completions", prompt=["a", "b"]).status_code == 429
+            assert engine.in_flight == searching and not engine.cancelled
+            engine.go.set()
+            assert first.result().status_code == 200
+
+
+def test_a_prompt_that_cannot_be_asked_is_refused_before_any_is_searched_for():
+    engine = HeldEngine(max_model_len=200)
+    with running(engine) as server:
+        assert post(server, "completions", prompt=["What is 1?", "9" * 1000]).status_code == 400
+        assert not engine.log
 
 
 @pytest.mark.parametrize(("fields", "param"), [

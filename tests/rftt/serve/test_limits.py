@@ -84,6 +84,33 @@ def test_large_bodies_are_let_in_at_a_pace_and_those_that_would_wait_too_long_ar
     asyncio.run(run())
 
 
+def test_the_place_of_a_large_body_whose_client_hangs_up_is_free_again():
+    async def run():
+        pace = Pace(Limits(pace=1000.0, body_seconds=0.2))
+        await pace.take(100)
+        for _ in range(20):
+            gone = asyncio.ensure_future(pace.take(100))
+            await asyncio.sleep(0)
+            gone.cancel()
+            await asyncio.gather(gone, return_exceptions=True)
+        await asyncio.wait_for(pace.take(100), 0.19)
+
+    asyncio.run(run())
+
+
+def test_what_was_let_in_before_waits_for_its_place_in_a_full_queue_and_at_the_end():
+    async def run():
+        gate, hold = Gate(Limits(concurrent=1, queue=0)), asyncio.Event()
+        first = asyncio.ensure_future(pass_through(gate, 0, [], hold))
+        await asyncio.sleep(0)
+        gate.closed = True
+        hold.set()
+        async with gate.place(patient(), admitted=True):
+            assert first.done() and gate.running == 1
+
+    asyncio.run(run())
+
+
 @pytest.mark.parametrize(
     "limits", [{"concurrent": 0}, {"queue": -1}, {"body": 0}, {"seconds": 0}, {"keep_alive": -1}, {"pace": 0}]
 )

@@ -1,13 +1,17 @@
 """Bodies are honoured or refused: no field that would change the answer is passed over, and no body breaks the parser."""
 
+import asyncio
 import json
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from rftt.serve.chat_answers import compose
 from rftt.serve.protocol import FIELDS, NEUTRAL, ApiError, Ask, Offer, parse, read_json
+from search import Question, Solver
 from search.config import SearchConfig
+from tests.search.fakes import functional_engine
 
 OFFER = Offer("m", "mcts", SearchConfig(rollouts=16, seed=3), max_rollouts=32, max_budget=20_000)
 GOOD = {"model": "m", "messages": [{"role": "user", "content": "What is 1 + 1?"}]}
@@ -76,7 +80,8 @@ def test_messages_of_several_turns_and_parts():
         ({"max_tokens": -1}, "max_tokens"),
         ({"strategy": "oracle"}, "strategy"),
         ({"strategy": ["mcts"]}, "strategy"),
-        ({"strategy": "greedy", "temperature": 1}, "temperature"),
+        ({"strategy": "greedy", "rollouts": 2}, "rollouts"),
+        ({"strategy": "best_first", "temperature": 3}, "temperature"),
         ({"strategy": "majority", "tree": True}, "tree"),
         ({"stream": "yes"}, "stream"),
         ({"stream_options": {"include_usage": True}}, "stream_options"),
@@ -110,6 +115,41 @@ def test_a_search_that_could_generate_too_much_gets_a_budget():
     assert parse(GOOD | {"strategy": "majority"}, OFFER).search.budget_tokens == 20_000
     assert parse(GOOD | {"strategy": "majority", "max_tokens": 100}, OFFER).search.budget_tokens is None
     assert parse(GOOD | {"strategy": "greedy"}, OFFER).search.budget_tokens is None
+
+
+@pytest.mark.parametrize("strategy", ["mcts", "beam", "dvts", "auto"])
+def test_searches_that_are_bound_by_steps_and_not_by_chains_get_a_budget(strategy):
+    offer = Offer("m", strategy, SearchConfig(rollouts=4, max_tokens=10))
+    assert parse(GOOD, offer).search.budget_tokens == offer.max_budget
+    assert parse(GOOD | {"budget_tokens": 9}, offer).search.budget_tokens == 9
+
+
+def test_the_budget_of_best_first_goes_by_chains_not_by_steps():
+    search = SearchConfig(rollouts=10, max_depth=1, max_step_tokens=1, max_tokens=10_000)
+    assert parse(GOOD, Offer("m", "best_first", search)).search.budget_tokens == 65536
+    assert parse(GOOD | {"max_tokens": 100}, Offer("m", "best_first", search)).search.budget_tokens is None
+
+
+@pytest.mark.parametrize(
+    ("strategy", "given", "sampled"),
+    [
+        ("majority", 0, {0.0}),
+        ("best_of_n", 1.3, {1.3}),
+        ("mcts", 1.3, {1.3}),
+        ("beam", 1.3, {1.3}),
+        ("majority", None, {0.6}),
+        ("mcts", None, {0.1}),
+        ("greedy", 1.3, {0.0}),
+        ("best_first", 1.3, {0.0}),
+    ],
+)
+def test_the_temperature_of_a_body_is_that_of_what_the_strategy_samples(strategy, given, sampled):
+    offer = Offer("m", "auto", SearchConfig(rollouts=4, max_depth=6, step_temperature=0.1, vote_temperature=0.6))
+    ask, engine = parse(GOOD | {"strategy": strategy, "temperature": given}, offer), functional_engine()
+    solution = asyncio.run(Solver(engine, ask.search, ask.strategy).solve(Question("question", "What is 1 + 1?")))
+    assert {sampling.temperature for _, sampling in engine.log} == sampled
+    told = compose(solution, ask, 1, len).details["deterministic"]
+    assert told is (sampled == {0.0} and strategy != "majority")
 
 
 @pytest.mark.parametrize(
