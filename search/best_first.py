@@ -13,7 +13,6 @@ doubts the step that they replace, and chains vote with its score of their last 
 
 from __future__ import annotations
 
-import asyncio
 import math
 from bisect import insort
 from collections import deque
@@ -26,6 +25,7 @@ from search.chain_tree import Path, add_path
 from search.engines.engine import Generation, Sampling
 from search.frontier import TINY, Branch, Chain, Frontier, Order
 from search.solution import Candidate, Solution
+from search.together import together
 from search.tree import Tree
 from search.voting import Poll
 
@@ -103,9 +103,8 @@ class _Search:
         self.solver, self.question, self.config = solver, question, solver.config
         self.solution = solver.begin(question)
         self.prompt_ids = solver.prompt_ids(question)
-        self.frontier = Frontier(
-            Order(solver.openings, solver.closings, solver.functions, solver.special_ids, self.config.keep)
-        )
+        order = Order(solver.openings, solver.closings, solver.functions, solver.special_ids, self.config.keep)
+        self.frontier = Frontier(replace(order, longest=self.config.max_tokens))
         self.poll = Poll()
         self.excesses: list[int] = []  # by how much continuations were longer than what they replaced, sorted
         self.texts: dict[tuple[int, ...], str] = {}  # of steps, which many chains share
@@ -148,7 +147,7 @@ class _Search:
                 most = [left]
                 if free > 0:
                     most = shares([(grown[i].tokens, self._expected(grown[i].branch)) for i in waiting], free)
-            found = await asyncio.gather(*(self._continue(grown[i], n) for i, n in zip(waiting, most, strict=False)))
+            found = await together(self._continue(grown[i], n) for i, n in zip(waiting, most, strict=False))
             for i, one in zip(waiting, found, strict=False):
                 solution.tokens += one.tokens - grown[i].tokens
                 grown[i] = one
@@ -170,7 +169,7 @@ class _Search:
     async def _take_in(self, whole: Sequence[Continued], spent: int) -> None:
         """Add finished chains, the last of which was finished after `spent` tokens."""
         spent -= sum(one.tokens for one in whole)
-        for one, (chain, scores) in zip(whole, await asyncio.gather(*map(self._chain, whole)), strict=True):
+        for one, (chain, scores) in zip(whole, await together(map(self._chain, whole)), strict=True):
             spent += one.tokens
             if one.branch.ids:
                 insort(self.excesses, one.tokens - one.branch.replaced)
@@ -186,7 +185,8 @@ class _Search:
         solver, branch, generation, rounds = self.solver, begun.branch, begun.generation, 1
         if not branch.ids and solver.on_step is not None and solver.openings:
             return await self._told(solver.on_step)
-        limit = math.inf if most is None else begun.tokens + most
+        room = self.config.max_tokens - len(branch.ids)
+        limit = room if most is None else min(room, begun.tokens + most)
         function = self._forced_function((*branch.ids, *generation.ids), branch.forced)
         if function is not None:
             generation = await self._ask(branch, generation, limit, tuple(solver.closings))
@@ -204,7 +204,7 @@ class _Search:
         if function is None and len(generation.ids) < limit:
             generation = await self._ask(branch, generation, limit)
         length = len(generation.ids)
-        ended = generation.stopped or length < limit or len(branch.ids) + length >= self.config.max_tokens
+        ended = generation.stopped or length < limit or length >= room
         return Continued(branch, generation, rounds, ended)
 
     def _forced_function(self, ids: Sequence[int], forced: Sequence[int]) -> str | None:
@@ -219,21 +219,25 @@ class _Search:
     async def _told(self, on_step: Callable[[Step], None]) -> Continued:
         """The first chain, step by step, so that each can be told when the next one begins."""
         openings, rounds, stop_ids = self.solver.openings, 1, tuple(self.solver.openings)
-        found = await self._ask(Branch(), NOTHING, math.inf, stop_ids)
+        room = self.config.max_tokens
+        found = await self._ask(Branch(), NOTHING, room, stop_ids)
         begun = None  # where the present step opens
         while found.stopped and found.ids[-1] in openings:
             last = len(found.ids) - 1
             if begun is not None:
                 on_step(Step(openings[found.ids[begun]], self._step(found.ids[begun:last])))
+            if len(found.ids) >= room:
+                found = replace(found, stopped=False)  # by that tag, not at its end
+                break
             begun, rounds = last, rounds + 1
-            found = await self._ask(Branch(), found, math.inf, stop_ids)
+            found = await self._ask(Branch(), found, room, stop_ids)
         return Continued(Branch(), found, rounds, ended=True)
 
-    async def _ask(self, branch: Branch, begun: Generation, limit: float, stop_ids: tuple[int, ...] = ()) -> Generation:
+    async def _ask(self, branch: Branch, begun: Generation, limit: int, stop_ids: tuple[int, ...] = ()) -> Generation:
         """One request for what follows the begun continuation of a branch, up to `limit` tokens together with that."""
         ids = [*branch.ids, *begun.ids]
         sampling = Sampling(
-            int(max(1, min(self.config.max_tokens - len(ids), limit - len(begun.ids)))),
+            limit - len(begun.ids),
             temperature=0.0,
             stop_ids=stop_ids,
             logprobs=True,

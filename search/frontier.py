@@ -72,6 +72,7 @@ class Order:
         barred: ids that no content branch takes, since they end the text.
         keep: share of the prefix's log-probability that counts: 1 orders by probability mass, 0 by what the model thinks
             at the branch alone.
+        longest: most tokens of a chain; a branch that leaves no room for a further one is none.
     """
 
     openings: Mapping[int, str]
@@ -79,6 +80,7 @@ class Order:
     functions: FunctionSet
     barred: frozenset[int]
     keep: float = 1.0
+    longest: int | None = None
 
     @cached_property
     def neutral(self) -> frozenset[str]:
@@ -131,7 +133,8 @@ class Frontier:
         # Logarithms of what a process reward model says: the lowest score of the steps before, the score of the step under
         # way, and how much it is doubted.
         trust = score = doubted = 0.0
-        for place, id in enumerate(chain.ids):
+        room = None if self.order.longest is None else self.order.longest - 1
+        for place, id in enumerate(chain.ids[:room]):
             opens = id in self.order.openings
             if opens and chain.scores:
                 trust, score = min(trust, score), math.log(max(chain.scores.get(place, 1.0), TINY))
@@ -154,8 +157,8 @@ class Frontier:
         """Every other neutral function that may follow `parent`."""
         names = self.order.functions.functional.get(parent, ())
         for rank, name in enumerate(names, -len(names)):
-            id = self._ids[name]
-            if name in self.order.neutral and id != self._chains[number].ids[place]:
+            id = self._ids.get(name)  # None: the vocabulary has no such tag
+            if id is not None and name in self.order.neutral and id != self._chains[number].ids[place]:
                 entry = (-round(worth, DIGITS), number, place, rank, worth, parent, id)
                 heapq.heappush(self._heap, entry)
 

@@ -7,7 +7,6 @@ correct path, whose first step becomes the correction.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import dataclass
 from typing import Any
@@ -21,6 +20,7 @@ from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
 from search.mcts import derived_seed
 from search.prompted import PromptedPolicy
+from search.together import together
 from search.tree import Node, Tree
 
 SCHEMA = "rftt.chain/1"
@@ -46,7 +46,7 @@ async def score_steps(tree: Tree, scorer: Scorer) -> None:
         EngineError: a path cannot be scored.
     """
     paths = [tree.path(leaf) for leaf in tree.leaves() if leaf.status == "answered"]
-    found = await asyncio.gather(*(scorer(tree.question, [node.text for node in path]) for path in paths))
+    found = await together(scorer(tree.question, [node.text for node in path]) for path in paths)
     for path, scores in zip(paths, found, strict=True):
         for node, score in zip(path, scores, strict=True):
             node.prm = score
@@ -96,7 +96,7 @@ def plain(path: list[Node], functions: FunctionSet) -> list[Step]:
     steps = [Step(n.function, n.text) for n in path]
     if path[-1].function == functions.terminal:
         return steps
-    return [*steps, Step(functions.terminal, f"\\boxed{{{extract_answer(path[-1].text, rule='boxed')}}}")]
+    return [*steps, Step(functions.terminal, f"\\boxed{{{path[-1].answer}}}")]
 
 
 def merged(pair: Pair, verification: str, functions: FunctionSet) -> list[Step]:
@@ -161,7 +161,7 @@ async def chains(
     seen: set[str] = set()
     writer = policy if functions.checking is not None else None
     most = most_chains(tree, config)
-    for leaf in rank(tree, correct=True):
+    for leaf in (leaf for leaf in rank(tree, correct=True) if leaf.answer is not None):
         if len(records) == most:
             break
         candidates = pairs(tree, leaf) if writer and rng.random() < config.merged_share else []

@@ -16,7 +16,7 @@ from search.arithmetic import all_used, numbers
 from search.asking import BOX, Request, begun_again, read_step, up_to_box, way_of
 from search.chain import holds_tags
 from search.config import DEFAULTS, SearchConfig
-from search.engines.engine import Engine, EngineError, Sampling
+from search.engines.engine import Engine, EngineError, Sampling, TooLong
 from search.functions import RFTT, Function, FunctionSet
 from search.mcts import Expansion, derived_seed
 from search.prompt import encode
@@ -106,6 +106,14 @@ class PromptedPolicy:
     async def start(self, tree: Tree) -> int:
         tree.prompt_ids = self.way.start_ids(tree.question)
         tree.root.options = self._options(tree, tree.root.function, ())
+        asked = [self.way.request(tree, (), self.functions[name], 1) for name in tree.root.options]
+        length, room = max((len(request.prompt_ids) for request in asked), default=0), self.engine.max_model_len
+        if length + 1 >= room:
+            examples = ", worked examples included," if self.functions.examples else ""
+            raise TooLong(
+                f"question {tree.question_id}: its prompt of {length} tokens{examples} leaves no room for a step in the "
+                f"engine's {room}; shorten it or raise max_model_len"
+            )
         return 0
 
     async def expand(self, tree: Tree, node: Node, function: str) -> Expansion:

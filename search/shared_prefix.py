@@ -8,12 +8,12 @@ the same.
 
 from __future__ import annotations
 
-import asyncio
 import random
 from dataclasses import dataclass, replace
 
 from search.engines.engine import Engine, Generation, Sampling
 from search.mcts import derived_seed
+from search.together import together
 from search.token_trie import TokenTrie, Walk
 from search.tree import Tree
 
@@ -90,8 +90,8 @@ async def draw(
         width = min(count - len(draws), at_once, max(growth * known, 1))
         places = range(first + len(draws), first + len(draws) + width)
         walks = [trie.walk(random.Random(derived_seed(sampling.seed, "walk", k))) for k in places]
-        found = await asyncio.gather(
-            *(_finish(walk, engine, prompt_ids, sampling, k) for k, walk in zip(places, walks, strict=True))
+        found = await together(
+            _finish(walk, engine, prompt_ids, sampling, k) for k, walk in zip(places, walks, strict=True)
         )
         for one in found:
             trie.add(one.generation.ids, one.generation.logprobs, ended=True)

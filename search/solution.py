@@ -26,6 +26,7 @@ class Candidate:
         weight: logarithm of the weight that its strategy gives its vote; None where the strategy gives none.
         forced: functions in it that the search forced.
         ids: ids of its tokens, as they were sampled.
+        ended: whether it ended by itself, not at a limit of tokens, of the context or of the depth.
     """
 
     text: str
@@ -38,6 +39,7 @@ class Candidate:
     weight: float | None = None
     forced: int = 0
     ids: tuple[int, ...] = field(default=(), repr=False)
+    ended: bool = True
 
 
 @dataclass

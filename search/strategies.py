@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import asyncio
 import re
+import sys
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from dataclasses import dataclass
-from itertools import accumulate
+from dataclasses import dataclass, replace
+from itertools import accumulate, takewhile
 
 from search.best_first import best_first
 from search.chain import Step
 from search.config import SearchConfig
 from search.driver import Question, grow_tree, make_policy, run_many
-from search.engines.engine import Engine, EngineError, Generation, Sampling
+from search.engines.engine import Engine, EngineError, Generation, Sampling, TooLong
 from search.functional import tag_ids
 from search.functions import RFTT, FunctionSet
 from search.judging import Scorer
@@ -25,6 +26,7 @@ from search.mcts import derived_seed
 from search.named import load_named
 from search.prompt import question_ids
 from search.solution import Candidate, Solution
+from search.together import together
 from search.voting import Poll
 
 AUTO = "auto"
@@ -63,6 +65,8 @@ class Solver:
         self._run: Strategy = load_named(strategy, STRATEGIES, "strategy")
         if "prm" in config.vote and scorer is None:
             raise ValueError(f"vote {config.vote!r} needs a process reward model")
+        if config.vote == "content" and strategy in set(STRATEGIES) - {"best_first", "best_of_n"}:
+            raise ValueError(f"vote {config.vote!r} needs strategy 'best_first', which weighs its candidates itself")
         self.engine, self.config, self.strategy, self.functions, self.scorer = (
             engine,
             config,
@@ -93,11 +97,12 @@ class Solver:
         """Answer one question; its gold, if it has one, is not used.
 
         Raises:
-            EngineError: the engine cannot serve the question, e.g. because it is too long.
+            TooLong: the question is too long for the model's context.
+            EngineError: the engine cannot serve it.
         """
         length, room = len(self.prompt_ids(question)), self.engine.max_model_len
         if length + 1 >= room:
-            raise EngineError(
+            raise TooLong(
                 f"question {question.id}: its prompt of {length} tokens leaves no room for an answer in the engine's "
                 f"{room}; shorten it or raise max_model_len"
             )
@@ -108,15 +113,18 @@ class Solver:
         return question_ids(self.engine.tokenizer, question.text)
 
     def begin(self, question: Question, vote: str | None = None) -> Solution:
-        """An empty solution, whose vote is `vote`, or that of the settings."""
+        """An empty solution, whose vote is `vote`, or that of the settings and the strategy."""
         if vote is None:
-            vote = self._own_vote() if self.config.vote == "auto" else self.config.vote
+            own = self.config.vote == "auto" or self.strategy == "best_of_n"
+            vote = self._own_vote() if own else self.config.vote
         return Solution(question.id, question.text, self.strategy, vote)
 
     def _own_vote(self) -> str:
         """The vote that suits the strategy."""
         if self.strategy == "best_first":
             return "content"
+        if self.strategy == "best_of_n":
+            return "best_prior" if self.scorer is None else "best_prm"
         scored = self.strategy == "mcts" and self.scorer is not None and not self.config.early_stop
         return "prm" if scored else "majority"
 
@@ -146,7 +154,7 @@ class Solver:
         answer = self.rule.answer(text) if finished else None
         if self.scorer is not None and answer is not None and score is None:
             score = (await self.scorer(question.text, _steps(text, self.functions)))[-1]
-        return Candidate(text, answer, len(ids), spent, logprob, score, ids=tuple(ids))
+        return Candidate(text, answer, len(ids), spent, logprob, score, ids=tuple(ids), ended=finished)
 
 
 async def solve_many(
@@ -172,49 +180,76 @@ async def majority(solver: Solver, question: Question) -> Solution:
 
 async def best_of_n(solver: Solver, question: Question) -> Solution:
     """Independent samples, of which the one with the best score wins; without a process reward model the most probable."""
-    return await _sampled(
-        solver, question, solver.begin(question, "best_prior" if solver.scorer is None else "best_prm")
-    )
+    return await _sampled(solver, question, solver.begin(question))
 
 
 async def _sampled(
     solver: Solver, question: Question, solution: Solution, count: int | None = None, temperature: float | None = None
 ) -> Solution:
-    """Samples in one request; in several, `parallel_rollouts` each, where the search may stop before the last."""
-    config, poll = solver.config, Poll()
+    """Samples in one request; where the search may stop before the last one, each in its own, `parallel_rollouts` at once.
+
+    Those are taken in in the order of their seeds, as far as the budget reaches: what is in flight together changes nothing
+    of what is found.
+    """
+    config, poll, prompt_ids = solver.config, Poll(), solver.prompt_ids(question)
     count = config.rollouts if count is None else count
-    prompt_ids = solver.prompt_ids(question)
-    at_once = config.parallel_rollouts if config.budget_tokens is not None or config.early_stop else count
-    while len(solution.candidates) < count:
+    apart = config.budget_tokens is not None or config.early_stop
+    solution.stopped = ""
+    while not solution.stopped:
+        begun = len(solution.candidates)
+        spent = solution.candidates[-1].spent if begun else 0
+        room, likely = _left(config.budget_tokens, begun, spent)
+        width = min(count - begun, config.parallel_rollouts, likely) if apart else count
         sampling = Sampling(
-            config.max_tokens,
-            n=min(at_once, count - len(solution.candidates)),
+            min(config.max_tokens, room),
+            n=1 if apart else count,
             temperature=solver.vote_temperature() if temperature is None else temperature,
             top_p=config.top_p,
-            seed=solver.seed(question, len(solution.candidates)),
             logprobs=solution.vote.endswith("prior"),
             tree=question.id,
         )
-        generations = await solver.engine.generate(prompt_ids, sampling)
-        spent = list(accumulate((len(g.ids) for g in generations), initial=solution.tokens))[1:]
+        seeds = [solver.seed(question, k) for k in range(begun, begun + width, sampling.n)]
+        asked = [solver.engine.generate(prompt_ids, replace(sampling, seed=seed)) for seed in seeds]
+        generations = [generation for found in await together(asked) for generation in found]
+        solution.tokens += sum(len(g.ids) for g in generations)
+        solution.requests, solution.rounds = solution.requests + len(seeds), solution.rounds + 1
+        whole = generations[: _fitting(generations, room, config.max_tokens)]
+        ends = accumulate(len(g.ids) for g in whole)
         # All at once, so that a process reward model reads them in one batch.
-        candidates = await asyncio.gather(*(
-            solver.candidate(question, g.ids, tokens, _mean(g.logprobs), finished=g.stopped)
-            for g, tokens in zip(generations, spent, strict=True)
-        ))  # fmt: skip
-        solution.tokens = spent[-1]
-        solution.candidates += candidates
-        if config.early_stop:
-            for candidate in candidates:
+        for candidate in await together(
+            solver.candidate(question, g.ids, spent + end, _mean(g.logprobs), finished=g.stopped)
+            for g, end in zip(whole, ends, strict=True)
+        ):
+            solution.candidates.append(candidate)
+            if config.early_stop:
                 await poll.add_async(candidate.answer)
-        solution.requests, solution.rounds = solution.requests + 1, solution.rounds + 1
-        if config.budget_tokens is not None and solution.tokens >= config.budget_tokens:
-            solution.stopped = "budget"
-            break
-        if config.early_stop and poll.decided(count - len(solution.candidates)):
-            solution.stopped = "decided"
-            break
+                if poll.decided(count - len(solution.candidates)):
+                    solution.stopped = "decided"
+                    break
+        else:
+            used = config.budget_tokens is not None and solution.candidates[-1].spent >= config.budget_tokens
+            if used or len(whole) < len(generations):
+                solution.stopped = "budget"
+            elif len(solution.candidates) == count:
+                solution.stopped = "rollouts"
     return solution
+
+
+def _left(budget: int | None, begun: int, spent: int) -> tuple[int, int]:
+    """How many tokens a budget leaves to a further sample, and how many samples it is likely to hold.
+
+    The first one is finished in any case, and tells how long they are.
+    """
+    if budget is None or not begun:
+        return sys.maxsize, sys.maxsize if budget is None else 1
+    return budget - spent, max(1, (budget - spent) * begun // max(spent, 1))
+
+
+def _fitting(generations: Sequence[Generation], room: int, longest: int) -> int:
+    """How many of the first samples fit into so many tokens; one that was cut off there is longer than that."""
+    ends = accumulate(len(g.ids) for g in generations)
+    cut = (not g.stopped and room <= len(g.ids) < longest for g in generations)
+    return sum(1 for _ in takewhile(bool, (end <= room and not c for end, c in zip(ends, cut, strict=True))))
 
 
 @dataclass(frozen=True)
@@ -258,7 +293,7 @@ async def _beams(solver: Solver, question: Question, groups: int, keep: int) -> 
             for g, b in places
         ]
         found: list[list[Beam]] = [[] for _ in live]
-        for (g, _), (children, tokens) in zip(places, await asyncio.gather(*steps), strict=True):
+        for (g, _), (children, tokens) in zip(places, await together(steps), strict=True):
             found[g] += children
             solution.tokens += tokens
         solution.requests, solution.rounds = solution.requests + len(places), solution.rounds + 1
@@ -296,8 +331,8 @@ async def _extend(
         tree=question.id,
     )
     generations = await solver.engine.generate([*prompt_ids, *beam.ids], sampling)
-    children = await asyncio.gather(*(_longer(solver, question, beam, generation) for generation in generations))
-    return list(children), sum(len(g.ids) for g in generations)
+    children = await together(_longer(solver, question, beam, generation) for generation in generations)
+    return children, sum(len(g.ids) for g in generations)
 
 
 async def _longer(solver: Solver, question: Question, beam: Beam, generation: Generation) -> Beam:
@@ -323,9 +358,10 @@ async def mcts(solver: Solver, question: Question) -> Solution:
     for leaf, spent in zip(tree.leaves(), tree.spent, strict=True):
         path = tree.path(leaf)
         ids, logprobs = [i for n in path for i in n.ids], tuple(p for n in path for p in n.logprobs)
+        text, ended = solver.text(ids), leaf.status != "truncated"
         solution.candidates.append(
             Candidate(
-                solver.text(ids), leaf.answer, len(ids), spent, _mean(logprobs), leaf.prm, leaf.id, ids=tuple(ids)
+                text, leaf.answer, len(ids), spent, _mean(logprobs), leaf.prm, leaf.id, ids=tuple(ids), ended=ended
             )
         )
     return solution

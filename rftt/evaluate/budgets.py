@@ -15,8 +15,9 @@ from typing import Any
 from rftt.data.problems import Problem
 from rftt.evaluate.job import Job
 from rftt.evaluate.metrics import Outcome, elected
+from rftt.evaluate.solving import solve_all
 from rftt.runtime.progress import progress_bar
-from search import Candidate, Question, Solution, Solver, solve_many
+from search import Candidate, Question, Solution, Solver
 from search.grading import grade_now
 from search.journal import Journal
 from search.mcts import derived_seed
@@ -110,7 +111,7 @@ async def _run(
         todo = [p for p in job.searched if p.id not in journal]
         bar = progress_bar(len(asked), job.label(name), "questions", len(asked) - len(todo))
         questions = [Question(p.id, p.question if solver.strategy == "mcts" else job.asked(p)) for p in todo]
-        await solve_many(questions, solver, keep)
+        await solve_all(questions, solver, keep, job.label(name))
         bar.close()
         journal.finish(list(asked))
     found = []
@@ -136,7 +137,7 @@ def _graded(solution: Solution, job: Job, problem: Problem) -> dict[str, Any]:
 def _at_budgets(record: dict[str, Any], chains: Iterable[int], tokens: Iterable[int]) -> Budgets:
     """What the strategy had answered, and spent, when a budget was used up."""
     names = [f.name for f in fields(Candidate) if f.name != "ids"]
-    candidates = [Candidate(**{name: shown[name] for name in names}) for shown in record["candidates"]]
+    candidates = [Candidate(**{n: shown[n] for n in names if n in shown}) for shown in record["candidates"]]
     found = {}
     kinds = [("rollouts", budget, candidates[:budget]) for budget in chains]
     kinds += [("tokens", t, [c for c in candidates if c.spent <= t] or candidates[:1]) for t in tokens]

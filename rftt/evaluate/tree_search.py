@@ -10,9 +10,10 @@ from typing import Any
 from rftt.data.problems import Problem
 from rftt.evaluate.job import Job
 from rftt.evaluate.metrics import Outcome, elected
+from rftt.evaluate.solving import solve_all
 from rftt.runtime.progress import progress_bar
 from rftt.runtime.step_log import MetricsLog
-from search import Question, SearchConfig, Solution, Solver, Tree, solve_many
+from search import Question, SearchConfig, Solution, Solver, Tree
 from search.accounting import CountedEngine
 from search.grading import grade_now
 from search.journal import Journal
@@ -58,7 +59,7 @@ async def grow_trees(job: Job) -> dict[str, Votes]:
     if not journal.finished:
         todo = [p for p in problems if p.id not in journal]
         bar = progress_bar(len(problems), job.label("search"), "questions", len(problems) - len(todo))
-        await solve_many([Question(p.id, p.question) for p in todo], solver, keep)
+        await solve_all([Question(p.id, p.question) for p in todo], solver, keep, job.label("search"))
         bar.close()
         label = f"eval {job.model}" + (f" {job.benchmark.name}" if job.benchmark else "")
         MetricsLog(job.config.folder / "metrics.jsonl", label).write(len(problems), engine.figures())

@@ -117,6 +117,10 @@ class EngineError(RuntimeError):
     """The engine cannot serve a request; the message is one line with the remedy. Other requests may succeed."""
 
 
+class TooLong(EngineError):
+    """A question leaves no room for an answer in the model's context."""
+
+
 class EngineGone(EngineError):
     """The engine cannot serve any request any more."""
 

@@ -226,3 +226,44 @@ def test_a_model_without_functional_tokens_branches_in_its_text():
     solution = solve(engine, rollouts=10)
     assert len(solution.candidates) == 10 and not any(c.forced for c in solution.candidates)
     assert solution.tree is None
+
+
+class Untagged(type(RFTT_MODEL.tokenizer)):
+    """Of a model that has one of the functions only."""
+
+    def get_vocab(self):
+        kept = (RFTT["next_step"].open, RFTT["next_step"].close)
+        return {t: i for t, i in self.vocabulary.items() if t in kept or t not in RFTT.tags}
+
+
+def test_only_tags_that_are_tokens_are_forced():
+    engine = functional_engine(Stubborn())
+    engine.tokenizer = Untagged()
+    assert len(solve(engine, rollouts=20).candidates) == 20
+
+
+@pytest.mark.parametrize("longest", [9, 12, 20])
+def test_no_chain_is_longer_than_it_may_be(longest):
+    engine = functional_engine()
+    solution = solve(engine, rollouts=64, max_tokens=longest)
+    assert max(c.tokens for c in solution.candidates) == longest
+    prompt = len(engine.log[0][0])
+    assert all(len(ids) - prompt + sampling.max_tokens <= longest for ids, sampling in engine.log)
+
+
+class Repeating(Scripted):
+    """Opens one step after the other, ninety times."""
+
+    def _next(self, written):
+        opening = self.functions["next_step"].open
+        return opening if written.count(opening) < 90 else "<eos>"
+
+
+def test_a_chain_that_is_told_is_cut_where_another_one_is():
+    told, config = [], SearchConfig(rollouts=1, max_tokens=30)
+    streamed, at_once = (
+        asyncio.run(Solver(functional_engine(Repeating()), config, "best_first", on_step=tell).solve(QUESTION))
+        for tell in (told.append, None)
+    )
+    assert streamed.candidates == at_once.candidates and streamed.tokens == 30 and not streamed.candidates[0].ended
+    assert len(told) == 29

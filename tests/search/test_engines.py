@@ -11,6 +11,7 @@ from search.engines.engine import EngineError
 from search.functional import tag_ids
 from search.functions import RFTT
 from search.prompt import question_ids
+from tests.search.fakes import CharTokenizer
 
 VLLM_OPTIONS = {"dtype": "float32", "enforce_eager": True, "max_num_seqs": 32}
 
@@ -175,3 +176,43 @@ def test_of_vllms_flat_lists_the_sampled_id_is_left_out_and_of_equally_likely_id
 def test_watched_and_likeliest_ids_are_not_asked_for_together():
     with pytest.raises(ValueError, match="expected one of them"):
         Sampling(1, watch_ids=(1,), top_logprobs=2)
+
+
+def small_gpt2():
+    """A model whose positions are a table of 64, and a tokenizer without a token to pad with."""
+    import torch
+    from transformers import GPT2Config, GPT2LMHeadModel
+
+    tokenizer = CharTokenizer()
+    tokenizer.pad_token_id = None
+    size = {"vocab_size": len(tokenizer.vocabulary), "n_positions": 64, "n_embd": 16, "n_layer": 1, "n_head": 2}
+    torch.manual_seed(0)
+    model = GPT2LMHeadModel(GPT2Config(**size, bos_token_id=0, eos_token_id=0)).eval()
+    return TransformersEngine(model, tokenizer=tokenizer, max_batch=4)
+
+
+def test_no_row_of_a_batch_is_continued_beyond_the_context():
+    engine = small_gpt2()
+    sampling = Sampling(100, seed=1, logprobs=True, top_logprobs=2)
+    requests = [([5] * length, sampling) for length in (60, 4, 33)]
+    alone = [gather(engine, request)[0] for request in requests]
+    together = gather(engine, *requests)
+    assert [[g.ids for g in found] for found in together] == [[g.ids for g in found] for found in alone]
+    for (prompt, _), [one], [other] in zip(requests, alone, together, strict=True):
+        assert one.stopped or len(prompt) + len(one.ids) == 64
+        assert len(other.ids) == len(other.top) and other.logprobs == pytest.approx(one.logprobs, abs=1e-4)
+
+
+def test_what_was_cancelled_while_it_waited_is_not_generated():
+    engine = small_gpt2()
+
+    async def run():
+        gone = [asyncio.ensure_future(engine.generate([5] * 9, Sampling(3))) for _ in range(40)]
+        await asyncio.sleep(0)
+        for request in gone:
+            request.cancel()
+        await engine.generate([6], Sampling(3))
+        await asyncio.gather(*gone, return_exceptions=True)
+
+    asyncio.run(run())
+    assert engine.stats.requests == 1

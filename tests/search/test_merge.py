@@ -138,3 +138,12 @@ def test_a_pair_tells_when_it_shares_a_step_and_the_correction_calculates():
     assert tells(sharing) and not tells(apart)
     tree.nodes[2].text = "Let us think again."
     assert not tells(sharing)
+
+
+def test_an_answer_without_a_box_is_repeated_as_it_was_graded():
+    tree = example()
+    tree.nodes[2].text = "So it is 2."
+    [record] = make(tree, merged_share=0.0)
+    assert parse(record["messages"][-1]["content"])[-1].text == "\\boxed{2}"
+    tree.nodes[2].answer = None
+    assert make(tree, merged_share=0.0) == []

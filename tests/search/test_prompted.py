@@ -6,7 +6,7 @@ import pytest
 
 from search import Question, SearchConfig, Tree, search_many
 from search.engines import FakeEngine, Generation
-from search.engines.engine import EngineError
+from search.engines.engine import EngineError, TooLong
 from search.functions import RFTT
 from search.prompted import PromptedPolicy
 from search.step_counts import StepCounts, add_counts, table, valid_share
@@ -187,3 +187,19 @@ def test_shares_and_the_table_say_what_was_counted():
     [_, row] = table(total).splitlines()
     assert row.split() == ["next_step", "8", "2", "33%", "67%", "4", "2", "new", "4,", "computes", "2"]
     assert table({}) == "" and valid_share({}) == 1.0
+
+
+def test_a_question_that_leaves_no_room_beside_the_worked_examples_fails_alone():
+    engine, found, failed = prompted_engine(), [], []
+    room = len(PromptedPolicy(engine).way.start_ids("")) + 600
+    engine.max_model_len = room
+    questions = [Question("long", "x" * 600), Question("short", "What is 1 + 1?", "2")]
+    config = SearchConfig(rollouts=2)
+
+    def fail(question, error):
+        failed.append((question.id, type(error), str(error)))
+
+    asyncio.run(search_many(questions, engine, config, found.append, policy="prompted", on_failure=fail))
+    assert [tree.question_id for tree in found] == ["short"]
+    [(name, kind, message)] = failed
+    assert (name, kind) == ("long", TooLong) and "worked examples included" in message and "\n" not in message

@@ -6,10 +6,11 @@ import json
 import pytest
 
 from search import STRATEGIES, Question, SearchConfig, Solver, solve_many
+from search.engines import FakeEngine
 from search.engines.engine import EngineError
 from search.functions import RFTT
 from search.voting import majority, weights
-from tests.search.fakes import functional_engine, prompted_engine
+from tests.search.fakes import RFTT_MODEL, functional_engine, prompted_engine
 
 QUESTION = Question("q", "What is 1 + 1?", gold="2")
 
@@ -43,6 +44,14 @@ def test_the_answer_is_what_the_candidates_elect_and_the_spending_is_the_engines
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
+def test_a_candidate_says_whether_it_ended_by_itself(strategy):
+    whole, _ = solve(strategy, max_depth=15)
+    cut, _ = solve(strategy, max_tokens=12, max_depth=1)
+    assert all(c.ended for c in whole.candidates if c.answer) and any(c.ended for c in whole.candidates)
+    assert cut.candidates and not any(c.ended for c in cut.candidates)
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
 def test_the_same_seed_gives_the_same_solution(strategy):
     assert solve(strategy)[0].to_json() == solve(strategy)[0].to_json()
 
@@ -67,6 +76,18 @@ def test_a_budget_of_tokens_stops_the_search_but_not_before_a_first_candidate(st
         longest_step, longest_chain = 40, 8 * 40
         in_flight = 64 * longest_step if strategy in ("beam", "dvts") else parallel * longest_chain
         assert cut.tokens <= budget + in_flight
+
+
+@pytest.mark.parametrize("strategy", ["majority", "best_of_n"])
+def test_samples_beyond_the_budget_do_not_vote_whatever_is_in_flight(strategy):
+    whole, _ = solve(strategy, rollouts=64, budget_tokens=10**6)
+    for budget in (1, 100, 400, 900):
+        expected = [c for c in whole.candidates if c.spent <= budget] or whole.candidates[:1]
+        for parallel in (1, 3, 8):
+            cut, engine = solve(strategy, rollouts=64, budget_tokens=budget, parallel_rollouts=parallel)
+            assert cut.candidates == expected and cut.answer == whole.answer_at(budget)
+            assert cut.tokens == engine.stats.generated_tokens
+            assert cut.tokens <= max(budget + (parallel - 1) * 100, expected[0].spent)
 
 
 @pytest.mark.parametrize("strategy", ["majority", "mcts"])
@@ -170,12 +191,15 @@ def test_a_model_without_functional_tokens_searches_by_prompting():
         ({"strategy": "oracle"}, "expected one of greedy"),
         ({"strategy": "beam", "rollouts": 7}, "multiple of beam_width"),
         ({"strategy": "mcts", "vote": "prm"}, "process reward model"),
+        ({"strategy": "majority", "vote": "content"}, "needs strategy 'best_first'"),
         ({"strategy": "mcts", "vote": "prior", "early_stop": True}, "early_stop"),
     ],
 )
 def test_settings_that_do_not_fit_are_told(settings, message):
+    engine = functional_engine()
     with pytest.raises(ValueError, match=message):
-        solve(**settings)
+        solve(engine=engine, **settings)
+    assert engine.log == []
 
 
 def test_a_question_that_is_too_long_fails_alone():
@@ -187,3 +211,29 @@ def test_a_question_that_is_too_long_fails_alone():
     assert failed[0][0] == "long" and "leaves no room" in failed[0][1]
     with pytest.raises(EngineError):
         asyncio.run(solve_many(questions, solver, solved.append))
+
+
+@pytest.mark.parametrize("strategy", ["majority", "beam", "mcts", "best_first"])
+def test_a_request_that_fails_leaves_no_other_one_behind(strategy):
+    class Failing(FakeEngine):
+        begun = left = 0
+
+        async def generate(self, prompt_ids, sampling):
+            self.begun += 1
+            if self.begun == 4:
+                raise EngineError("refused")
+            self.left += 1
+            try:
+                return await super().generate(prompt_ids, sampling)
+            finally:
+                self.left -= 1
+
+    engine = Failing(RFTT_MODEL.functional, RFTT_MODEL.tokenizer, eos_ids=frozenset({0}), turns=20)
+
+    async def run():
+        config = SearchConfig(parallel_rollouts=8, budget_tokens=5000, beam_width=2)
+        with pytest.raises(EngineError, match="refused"):
+            await Solver(engine, config, strategy).solve(QUESTION)
+        assert engine.left == 0
+
+    asyncio.run(run())

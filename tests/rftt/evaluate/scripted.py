@@ -9,7 +9,7 @@ import pytest
 
 from rftt.config import Config, from_dict
 from rftt.phases import evaluation
-from search.engines import FakeEngine
+from search.engines import FakeEngine, Generation
 from search.engines.engine import EngineGone
 from search.functions import RFTT
 from search.journal import write_jsonl
@@ -35,6 +35,8 @@ class Failing(FakeEngine):
     async def generate(self, prompt_ids, sampling):
         if len(self.log) >= self.last:
             raise EngineGone("the engine is gone; start again")
+        if len(prompt_ids) >= self.max_model_len:
+            return [Generation((), False)] * sampling.n
         return await super().generate(prompt_ids, sampling)
 
 

@@ -12,7 +12,8 @@ from rftt.phases import plan
 from rftt.phases.evaluation import measure
 from rftt.phases.summary import summarise
 from rftt.run_folder import results_of
-from search.engines.engine import EngineGone, Generation
+from search import Solver
+from search.engines.engine import EngineError, EngineGone, Generation
 from search.journal import read_jsonl, write_jsonl
 from tests.rftt.evaluate import scripted
 from tests.rftt.evaluate.scripted import LONG, config, engines, questions
@@ -254,6 +255,49 @@ def test_contamination_that_comes_too_late_to_be_left_out_stands_in_the_result(t
     with pytest.raises(UsageError, match="overlap"):
         (tmp_path / "run" / "data" / "benchmarks" / "mine.jsonl").unlink()
         problems(config(tmp_path / "run", benchmarks=[name]))
+
+
+@pytest.mark.parametrize("model", ["base", "sft"])
+def test_a_question_that_is_too_long_for_the_model_fails_alone(tmp_path, monkeypatch, capsys, model):
+    long = {"id": "long", "question": "x" * 5000, "answer": "1", "source": "test"}
+    write_jsonl(tmp_path / "eval.jsonl", [long, *questions(3)])
+    engines(monkeypatch)
+    settings = config(tmp_path / "run", **ALL | {"strategies": ["best_of_n", "beam"]})
+    measure(settings, model)
+    told = [line for line in capsys.readouterr().err.splitlines() if "long" in line and "leaves no room" in line]
+    assert len(told) == (2 if model == "base" else 4)  # the search, and each strategy at its budgets
+    statuses = json.loads(results_of(settings, model).read_text())["statuses"]
+    assert statuses["search@4"]["no_answer"] >= 1 and sum(statuses["search@4"].values()) == 4
+    for name in ("search@4", "best_of_n@8", "best_of_n@300tok"):
+        assert statuses[name]["no_answer"] >= 1 and sum(statuses[name].values()) == 4
+    [record] = [r for r in read_jsonl(tmp_path / "run" / "eval" / f"trees-{model}.jsonl") if r["question_id"] == "long"]
+    assert {vote["verdict"] for vote in record["votes"].values()} == {"no_answer"}
+
+
+def test_candidates_of_an_older_file_serve_a_further_budget(tmp_path, monkeypatch):
+    engines(monkeypatch)
+    measure(config(tmp_path / "run", strategies=["majority"], budgets=[4]), "sft")
+    path = tmp_path / "run" / "eval" / "solutions-majority@4-sft.jsonl"
+    records = list(read_jsonl(path))
+    for candidate in (c for record in records for c in record["candidates"]):
+        del candidate["ended"]
+    write_jsonl(path, records)
+    further = config(tmp_path / "run", strategies=["majority"], budgets=[2, 4])
+    results_of(further, "sft").unlink()
+    measure(further, "sft")
+    assert "majority@2" in json.loads(results_of(further, "sft").read_text())["metrics"]
+
+
+def test_another_failure_of_a_request_ends_the_evaluation(tmp_path, monkeypatch):
+    engines(monkeypatch)
+
+    async def refuse(*_):
+        raise EngineError("refused")
+
+    settings = config(tmp_path / "run")
+    monkeypatch.setattr(Solver, "solve", refuse)
+    with pytest.raises(EngineError, match="refused"):
+        measure(settings, "sft")
 
 
 def test_answers_that_could_not_be_graded_are_told(tmp_path, monkeypatch):
