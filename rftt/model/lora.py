@@ -61,9 +61,11 @@ class TrainsAdapters:
     token_rate: float = 1.0
 
     def create_optimizer(self, *options: Any) -> Any:
+        from rftt.model.float32_rows import train_in_float32
         from rftt.model.fused_head import score_what_is_learnt, train_rows_of_head
 
         trainer: Any = self
+        exists = trainer.optimizer is not None
         copies = [p for name, p in trainer.model.named_parameters() if TRAINED_COPY in name]
         for parameter in copies:
             if not hasattr(parameter, "rows_only"):
@@ -71,13 +73,25 @@ class TrainsAdapters:
         train_rows_of_head(copies, self.trained_rows)
         score_what_is_learnt(trainer.model)
         optimizer = super().create_optimizer(*options)  # type: ignore[misc]
-        if copies and self.token_rate != 1.0:
+        if exists or not copies:
+            return optimizer
+        if self.trained_rows and _is_rounded(copies, trainer):
+            copies = train_in_float32(optimizer, copies, self.trained_rows)
+        if self.token_rate != 1.0:
             _apart(optimizer, copies, self.token_rate)
         return optimizer
 
     def get_decay_parameter_names(self, model: Any) -> list[str]:
         names: list[str] = super().get_decay_parameter_names(model)  # type: ignore[misc]
         return [name for name in names if TRAINED_COPY not in name]
+
+
+def _is_rounded(weights: Sequence[Any], trainer: Any) -> bool:
+    """Whether what a step adds to these weights is lost in their type. DeepSpeed keeps float32 weights of its own."""
+    import torch
+
+    scaled = trainer.args.fp16  # the scaler takes the scale off the gradients of the optimizer's own parameters
+    return not trainer.is_deepspeed_enabled and not scaled and any(w.dtype != torch.float32 for w in weights)
 
 
 def _apart(optimizer: Any, parameters: Sequence[Any], rate: float) -> None:

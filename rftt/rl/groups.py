@@ -9,6 +9,7 @@ it has a path and too few options left for the others. Weights say what a rollou
 from __future__ import annotations
 
 import asyncio
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 
@@ -76,6 +77,7 @@ class GroupSampler:
         self.settings = settings
         self.functions = functions
         self.grading = grading
+        self.rule = config.answer_rule(functions)
         self.tags = tag_ids(engine.tokenizer, list(functions.tags))
 
     async def group(self, problem: Problem, prompt_ids: list[int]) -> Group:
@@ -155,7 +157,7 @@ class GroupSampler:
             tree.made_by = {"policy": self.policy.name, "sampler": "priority", "rollouts": self.config.rollouts,
                             "seed": self.config.seed}  # fmt: skip
             found = await priority_sample(
-                tree, self.policy, GoldJudge(problem.answer, grading=self.grading), rollouts=self.config.rollouts,
+                tree, self.policy, GoldJudge(problem.answer, self.rule, self.grading), rollouts=self.config.rollouts,
                 seed=self.config.seed, parallel=self.config.parallel_rollouts,
             )  # fmt: skip
             return tree, {leaf: self.config.rollouts * weight for leaf, weight in found.items()}
@@ -176,7 +178,7 @@ class GroupSampler:
     ) -> list[Draw]:
         """Independent samples of the policy, of which nothing is chosen by the search; `begun` were asked for before."""
         sampling = Sampling(
-            self.config.max_depth * self.config.max_step_tokens,
+            min(self.config.max_depth * self.config.max_step_tokens, self.settings.longest_completion or sys.maxsize),
             temperature=self.config.temperature,
             top_p=self.config.top_p,
             seed=derived_seed(self.config.seed, problem.id, "plain"),
@@ -193,7 +195,7 @@ class GroupSampler:
     async def _judged(self, problem: Problem, prompt_ids: list[int], generation: Generation) -> Rollout:
         asked = Asked(problem.id, problem.question, problem.answer)
         return await plain_rollout(
-            prompt_ids, generation, asked, self.engine.tokenizer, self.tags, self.functions, self.grading
+            prompt_ids, generation, asked, self.engine.tokenizer, self.tags, self.rule, self.grading
         )
 
 

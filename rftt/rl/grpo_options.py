@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from rftt.config.sections import EngineConfig, RLSection
+from rftt.config.trl_options import check_grpo_option
 from rftt.errors import UsageError
+from rftt.rl.estimators import load_estimator
 from search.engines.vllm import CPU_OPTIONS
 
 # RFTT, section 4.1, where it gives a value. `dapo` divides by the tokens of the whole batch: the mean over all valid
@@ -26,35 +28,6 @@ PAPER: dict[str, Any] = {
     "save_total_limit": 2,
     "report_to": "none",
     "disable_tqdm": True,
-}
-# TRL's option → where the same thing is said here.
-OURS: dict[str, str] = {
-    "num_generations": "set rl.rollouts",
-    "generation_batch_size": "set rl.questions_per_step and rl.rollouts",
-    "output_dir": "checkpoints stand in the run folder; set run",
-    "resume_from_checkpoint": "a run goes on from its last whole checkpoint by itself",
-    "seed": "set seed",
-    "data_seed": "set seed",
-    "reward_weights": "set rl.wrong_reward and rl.format_reward",
-    "shuffle_dataset": "set rl.question_order",
-    "mask_truncated_completions": "set rl.truncated",
-}
-# TRL's option → the only value that the search can honour, and why.
-FIXED: dict[str, tuple[Any, str]] = {
-    "temperature": (1.0, "samples must come from the policy whose log-probs are trained"),
-    "top_p": (1.0, "samples must come from the policy whose log-probs are trained"),
-    "top_k": (0, "samples must come from the policy whose log-probs are trained"),
-    "min_p": (None, "samples must come from the policy whose log-probs are trained"),
-    "repetition_penalty": (1.0, "samples must come from the policy whose log-probs are trained"),
-    "generation_kwargs": (None, "the search decides how steps are sampled"),
-    "chat_template_kwargs": (None, "search, training and evaluation share one prompt"),
-    "use_transformers_continuous_batching": (False, "set engine.name to vllm or transformers"),
-    "use_transformers_paged": (False, "set engine.name to vllm or transformers"),
-    "vllm_mode": ("colocate", "the search needs the engine in this process"),
-    "vllm_tensor_parallel_size": (1, "each rank searches on an engine of its own"),
-    "ds3_gather_for_generation": (True, "each rank searches questions of its own, at its own pace"),
-    "remove_unused_columns": (False, "the reward needs the column answer"),
-    "auto_find_batch_size": (False, "groups must stay whole; lower per_device_train_batch_size"),
 }
 
 
@@ -106,12 +79,9 @@ def grpo_options(
         UsageError: an option that contradicts another; names its key.
     """
     given = dict(settings.trainer)
-    for key, remedy in OURS.items():
-        if given.get(key) is not None:
-            raise UsageError(f"rl.trainer.{key} cannot be set there: {remedy}")
-    for key, (value, reason) in FIXED.items():
-        if key in given and given[key] != value:
-            raise UsageError(f"rl.trainer.{key} is {given[key]!r}, but must be {value!r}: {reason}")
+    for key, value in given.items():
+        if wrong := check_grpo_option(key, value):
+            raise UsageError(f"rl.{key} {wrong}")
     options: dict[str, Any] = {**PAPER, "use_vllm": uses_vllm(settings, engine)}
     options["trust_remote_code"] = trust_remote_code
     if not on_gpu:
@@ -127,10 +97,10 @@ def grpo_options(
     options |= given
     # On a CPU padded rows are fastest in small micro-batches; the more rollouts stand in one, the more they share.
     options |= _batching(settings, given, world_size, 8 if on_gpu or not sharing else 64)
-    if settings.auxiliary.weight and options.get("use_liger_kernel"):
+    if options.get("use_bias_correction_kl") and load_estimator(settings.advantage).kl_in_reward:
         raise UsageError(
-            "rl.auxiliary.weight is set, but rl.trainer.use_liger_kernel computes its loss without log-probs that could be "
-            "added to: set one of them off"
+            f"rl.trainer.use_bias_correction_kl is true, but rl.advantage={settings.advantage} has its KL in the reward: "
+            "set it to false, or rl.advantage=grpo"
         )
     if settings.replay and not (options["use_vllm"] and options.get("vllm_importance_sampling_correction", True)):
         raise UsageError(
@@ -185,13 +155,21 @@ def _batching(settings: RLSection, given: dict[str, Any], world_size: int, most:
             f"rl.trainer.steps_per_generation × per_device_train_batch_size = {per_generation} × {size}, "
             f"but must be a multiple of rl.rollouts = {settings.rollouts}"
         )
-    reused = per_generation * (given.get("num_iterations") or 1)
-    save_steps = given.get("save_steps", PAPER["save_steps"])
-    if reused > steps and (reused % steps or save_steps % (reused // steps)):
+    iterations = given.get("num_iterations") or 1
+    reused = per_generation * iterations
+    if any(steps % number and number % steps for number in (per_generation, reused)):
         raise UsageError(
-            f"rl.trainer.save_steps is {save_steps}, but samples are used for {reused / steps:g} steps: give a "
-            "multiple, since samples are not part of a checkpoint"
+            f"rl.trainer.steps_per_generation = {per_generation} with num_iterations = {iterations} does not fit into steps "
+            f"of {steps} micro-batches: {per_generation} and {reused} must divide {steps} or be multiples of it"
         )
+    period = max(reused // steps, 1)  # steps for which samples are used
+    for key, default in (("save_steps", PAPER["save_steps"]), ("max_steps", -1)):
+        wanted_steps = given.get(key, default)
+        if period > 1 and wanted_steps > 0 and wanted_steps % period:
+            raise UsageError(
+                f"rl.trainer.{key} is {wanted_steps}, but samples are used for {period} steps: give a multiple, since "
+                "samples are not part of a checkpoint"
+            )
     return {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps}
 
 

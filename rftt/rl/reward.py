@@ -27,7 +27,8 @@ def whole_reward(rollout: Rollout, wrong: float, form: float) -> float:
 class OutcomeReward:
     """A TRL reward function that reads the verdicts which the sampler reached already.
 
-    A path that was cut off, or is no chain, has the verdict ``"no_answer"`` and earns nothing, whatever it holds.
+    A path that was cut off has the verdict ``"no_answer"`` and earns nothing, whatever it holds; so does one that is no
+    chain, but with ``rl.answers: any``.
 
     Args:
         wrong: reward of an answer that is not correct, in [0, 1).

@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from search.chain import ChainError, check, parse
+from search.answer_rule import AnswerRule
+from search.chain import well_formed
 from search.engines import Generation
-from search.functions import FunctionSet
 from search.grading import Asked, Graded, Grading, grade_math
 from search.tree import Node, Tree
 
@@ -25,7 +25,7 @@ class Rollout:
         question_id: id of its problem.
         answer: the gold answer.
         status: how the path ended: answered, truncated or malformed.
-        verdict: verdict of the grader; ``"no_answer"`` where the path did not end in an answer.
+        verdict: verdict of the grader; ``"no_answer"`` where the path did not end in an answer that counts.
         score: score of a reward function of the user's own, in [0, 1]; None without one.
         origin: ``"tree"``, where the search chose the functions; ``"plain"``, where the policy drew every token; or
             ``"walk"``, the same with the help of what was known of the question's tokens.
@@ -86,7 +86,7 @@ async def plain_rollout(
     asked: Asked,
     tokenizer: Any,
     tags: Mapping[str, int],
-    functions: FunctionSet,
+    rule: AnswerRule,
     grading: Grading = grade_math,
 ) -> Rollout:
     """A chain that the policy wrote by itself.
@@ -97,21 +97,18 @@ async def plain_rollout(
         asked: the problem.
         tokenizer: tokenizer of the policy.
         tags: id of every tag of the token set.
-        functions: the token set.
+        rule: what counts as its answer; holds the token set.
         grading: says what its answer is worth.
     """
     ids = list(generation.ids)
-    openings = {tags[f.open] for f in functions.functions}
+    openings = {tags[f.open] for f in rule.functions.functions}
     starts = [k for k, i in enumerate(ids) if i in openings]
     status, graded = "truncated", Graded("no_answer", None)
     if generation.stopped:
-        try:
-            steps = parse(tokenizer.decode(ids, skip_special_tokens=True), functions)
-            check(steps, functions)
-        except ChainError:
-            status = "malformed"
-        else:
-            status, graded = "answered", await grading(asked, steps[-1].text)
+        text = tokenizer.decode(ids, skip_special_tokens=True)
+        status = "answered" if well_formed(text, rule.functions, extract=rule.extract) else "malformed"
+        if part := rule.part(text):
+            graded = await grading(asked, part, rule.extract)
     return Rollout(
         prompt_ids=prompt_ids,
         completion_ids=ids,

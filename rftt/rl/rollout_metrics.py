@@ -38,9 +38,9 @@ def effective(group: Sequence[Rollout]) -> float:
     return sum(weights) ** 2 / (len(weights) * squares) if squares else 0.0
 
 
-def format_rate(texts: Sequence[str], functions: FunctionSet) -> float:
-    """Share of decoded completions, tags kept, that are well-formed chains."""
-    return _mean([well_formed(text, functions) for text in texts])
+def format_rate(texts: Sequence[str], functions: FunctionSet, extract: str) -> float:
+    """Share of decoded completions, tags kept, that are well-formed chains with what `extract` takes for an answer."""
+    return _mean([well_formed(text, functions, extract=extract) for text in texts])
 
 
 def function_counts(completions: Sequence[Sequence[int]], open_ids: Mapping[str, int]) -> dict[str, float]:

@@ -19,6 +19,7 @@ from pathlib import Path
 from rftt.config.sections import RLSection
 from rftt.data.problems import Problem
 from rftt.errors import UsageError
+from rftt.rl.completion_limit import Limited
 from rftt.rl.groups import GroupSampler
 from rftt.rl.lockstep import Lockstep
 from rftt.rl.replay import SolvedRollouts
@@ -46,6 +47,8 @@ class Turn:
         group_size: rollouts per question.
         training: whether the rollouts are trained on; else they are held out: nothing is replaced or replayed.
         process: number of this process among those that train together.
+        processes: how many train together; each samples equally many questions.
+        asked: conversations that all of them are given for this batch: none of these takes the place of another one.
         lockstep: whether the engine generates batch by batch; rollouts of a tree are then sampled one by one, and requests
             of all trees are handed on together, so that a run can be repeated to the bit.
     """
@@ -54,6 +57,8 @@ class Turn:
     group_size: int
     training: bool = True
     process: int = 0
+    processes: int = 1
+    asked: Sequence[Sequence[Message]] = ()
     lockstep: bool = False
 
 
@@ -137,7 +142,7 @@ class FunctionalSampler:
             rollouts=turn.group_size,
             seed=self._next_seed(turn),
         )
-        places = self._candidates(problems, config.seed, turn.process if turn.training else None)
+        places = self._candidates(problems, config.seed, turn)
         self.stats = SamplerStats()
         self.trees = {}
         engine = Lockstep(engine, len(places)) if turn.lockstep else engine
@@ -171,20 +176,22 @@ class FunctionalSampler:
         self._calls = (turn.step, self._calls[1] + 1 if self._calls[0] == turn.step else 0)
         return derived_seed(self.seed, "rl" if turn.training else "rl-eval", *self._calls)
 
-    def _candidates(self, problems: Sequence[Problem], seed: int, process: int | None) -> list[list[Problem]]:
-        """For each place of the batch its question and those that may replace it; no `process`, no replacements."""
-        more = self.settings.dynamic_sampling if process is not None else 0
-        asked = {p.id for p in problems}
+    def _candidates(self, problems: Sequence[Problem], seed: int, turn: Turn) -> list[list[Problem]]:
+        """For each place of this process its question and those that may replace it, which are no other place's."""
+        more = self.settings.dynamic_sampling if turn.training else 0
+        asked = {p.id for p in problems} | {self.problems[_key(prompt)].id for prompt in turn.asked}
         others = [p for p in self.problems.values() if p.id not in asked] if more else []
-        random.Random(derived_seed(seed, "replacements", process)).shuffle(others)
-        width = len(problems)
-        return [[problem, *others[place : width * more : width]] for place, problem in enumerate(problems)]
+        random.Random(derived_seed(seed, "replacements")).shuffle(others)  # in one order in all processes
+        first, places = turn.process * len(problems), turn.processes * len(problems)
+        return [[problem, *others[place : places * more : places]] for place, problem in enumerate(problems, first)]
 
     async def _sample(
         self, places: Sequence[Sequence[Problem]], engine: Engine, config: SearchConfig
     ) -> list[list[Rollout]]:
         """The rollouts of each place of the batch; places do not wait for each other."""
-        policy = make_policy("functional", engine, config, self.functions)
+        longest = self.settings.longest_completion
+        of_trees = engine if longest is None else Limited(engine, longest)
+        policy = make_policy("functional", of_trees, config, self.functions)
         groups = GroupSampler(engine, policy, config, self.settings, self.functions, self.grading)
         rewards = (self.settings.wrong_reward, self.settings.format_reward)
 

@@ -199,7 +199,7 @@ class RFTTTrainer(TrainsAdapters, StopsWhenNotFinite, WholeCheckpoints, HookedTr
         self._seconds["search"] += stats.seconds
         self._seconds["engine"] += stats.engine.seconds
         values = {
-            "format_rate": measures.format_rate(texts, self.functions),
+            "format_rate": measures.format_rate(texts, self.functions, self.settings.search.extract),
             **measures.rollout_measures(rollouts, rewards, turn.group_size),
             "search/generated_tokens": float(stats.engine.generated_tokens),
             "search/requests": float(stats.engine.requests),

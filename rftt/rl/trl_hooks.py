@@ -17,10 +17,12 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
+from accelerate.utils import gather_object
 from trl import GRPOTrainer
 from trl.trainer.utils import RepeatSampler
 
@@ -215,8 +217,9 @@ class HookedTrainer(GRPOTrainer):
         training = self.model.training
         group_size = self.num_generations if training else self.num_generations_eval
         return Turn(
-            self.state.global_step, group_size, training, self.accelerator.process_index, lockstep=not self.use_vllm
-        )
+            self.state.global_step, group_size, training, self.accelerator.process_index, self.accelerator.num_processes,
+            lockstep=not self.use_vllm,
+        )  # fmt: skip
 
     def _calculate_rewards(
         self, inputs: list[dict[str, Any]], prompts: Any, completions: Any, completion_ids: list[list[int]]
@@ -367,6 +370,8 @@ def _sample(prompts: Sequence[Any], trainer: HookedTrainer) -> dict[str, list[An
     ``env_mask`` is TRL's name for 0 where a token is to stay out of the loss.
     """
     turn = trainer.turn()  # before the model is put into evaluation mode
+    if turn.training and trainer.sampler.settings.dynamic_sampling:
+        turn = replace(turn, asked=gather_object(list(prompts[:: turn.group_size])))
     with trainer.engine() as engine:
         rollouts = trainer.sampler(prompts, engine, turn)
     columns: dict[str, list[Any]] = {

@@ -174,7 +174,7 @@ def tune(model: Path, dataset: Dataset, out: Path, job: Tuning) -> dict[str, flo
         """TRL's trainer with weights, checkpoints that are whole or absent, and adapters that move rows of new tokens."""
 
     config = job.config
-    options = PAPER | hardware_options(config.model.dtype) | {"seed": config.seed} | job.options
+    options = PAPER | hardware_options(job.options) | {"seed": config.seed} | job.options
     options.setdefault("trust_remote_code", config.model.trust_remote_code)
     options.setdefault("output_dir", str(out.parent / "checkpoints"))
     options |= _batch(job.batch_size, options, job.section)
@@ -247,12 +247,19 @@ def training_dtype(dtype: str) -> str:
     return "float32" if dtype == "auto" else dtype
 
 
-def hardware_options(dtype: str) -> dict[str, Any]:
-    """Trainer options that depend on the machine and not on the method."""
+def hardware_options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Trainer options that depend on the machine and not on the method.
+
+    On a GPU TRL trains under bfloat16 autocast, unless ``fp16`` or ``bf16`` say otherwise, as in RL.
+
+    Args:
+        given: the user's options of the trainer.
+    """
     import torch
 
-    gpu = torch.cuda.is_available()
-    return {"use_cpu": not gpu, "bf16": gpu and dtype in ("auto", "bfloat16"), "gradient_checkpointing": gpu}
+    if torch.cuda.is_available() and not given.get("use_cpu"):
+        return {"gradient_checkpointing": True}
+    return {"use_cpu": True, "bf16": False, "gradient_checkpointing": False}
 
 
 def metrics_callback(metrics: MetricsLog) -> TrainerCallback:
@@ -274,12 +281,14 @@ def _batch(batch_size: int, options: Mapping[str, Any], section: str) -> dict[st
         UsageError: the batch cannot be divided so.
     """
     processes = distributed.processes()
-    each = int(options.get("per_device_train_batch_size", min(batch_size // processes or 1, 8)))
-    if "gradient_accumulation_steps" in options:
-        return {"per_device_train_batch_size": each}
-    if batch_size % (each * processes):
+    size, steps = options.get("per_device_train_batch_size"), options.get("gradient_accumulation_steps")
+    if size is None:
+        size = max(batch_size // (processes * steps), 1) if steps else min(batch_size // processes or 1, 8)
+    if steps is None:
+        steps = batch_size // max(size * processes, 1)
+    if size * steps * processes != batch_size:
         raise UsageError(
-            f"{section}.batch_size: {batch_size} is not a multiple of {each} sequences × {processes} processes; change it "
-            f"or {section}.trainer.per_device_train_batch_size"
+            f"{section}.batch_size: {batch_size} is not {size} sequences × {steps} accumulation steps × {processes} "
+            f"processes; change it, {section}.trainer.per_device_train_batch_size or gradient_accumulation_steps"
         )
-    return {"per_device_train_batch_size": each, "gradient_accumulation_steps": batch_size // (each * processes)}
+    return {"per_device_train_batch_size": size, "gradient_accumulation_steps": steps}

@@ -6,8 +6,10 @@ import json
 import random
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import Any, Literal
 
+from rftt.data.tables import whole_text
 from rftt.errors import UsageError
 from rftt.weighting.annotate import IGNORED
 from search.functions import RFTT, FunctionSet
@@ -16,6 +18,7 @@ from search.prompt import chain_ids, habits_of, prompt_ids, system_first, text_o
 Message = dict[str, Any]
 Unit = Literal["turn", "sample"]
 SPEAKERS = {"human": "user", "gpt": "assistant", "observation": "tool", "function": "tool"}  # of ShareGPT's layout
+OTHER_TEXTS = ("qz", "zq")  # no text begins as both do
 
 
 @dataclass(frozen=True)
@@ -38,41 +41,86 @@ class Conversation:
         return tuple(i for i, message in enumerate(self.messages) if message["role"] == "assistant")
 
 
-def conversations(rows: Iterable[Mapping[str, Any]], where: str) -> list[Conversation]:
+def conversations(
+    rows: Iterable[Mapping[str, Any]], where: str, lines: Sequence[int] | None = None
+) -> list[Conversation]:
     """Read samples: ``messages``, or ``prompt`` and ``completion`` as messages, or ShareGPT's ``conversations``; and
     ``tools``, as a list or as JSON text.
 
     A content may be a text, a list of text parts, or None beside tool calls.
 
+    Args:
+        rows: samples.
+        where: name of their file.
+        lines: line of each of them; they are counted by default.
+
     Raises:
-        UsageError: a line holds none of them, no turn of the assistant, or a content that is no text.
+        UsageError: a line holds none of them, no turn of the assistant or one that nothing asks for, or a content that is
+            no text.
     """
     found = []
     for number, row in enumerate(rows):
-        messages = row.get("messages")
-        if messages is None and isinstance(row.get("prompt"), list) and isinstance(row.get("completion"), list):
-            messages = [*row["prompt"], *row["completion"]]
-        if messages is None and isinstance(row.get("conversations"), list):
-            messages = [_message_of(turn) for turn in row["conversations"]]
-        usable = isinstance(messages, list) and all(isinstance(m, dict) and "role" in m for m in messages)
-        if not usable or not any(m["role"] == "assistant" for m in messages or ()):
-            raise UsageError(
-                f"{where}:{number + 1}: expected messages, a list of dicts with role, one of them assistant"
-            )
-        tools = json.loads(row["tools"]) if isinstance(row.get("tools"), str) else row.get("tools")
         try:
-            read = tuple(_as_text(message) for message in messages or ())
+            found.append(_conversation(str(number), row))
         except ValueError as error:
-            raise UsageError(f"{where}:{number + 1}: {error}; leave the sample out") from error
-        found.append(Conversation(str(number), read, tuple(tools) if tools else None))
+            line = lines[number] if lines else number + 1
+            raise UsageError(f"{where}:{line}: {error}; mend the sample or leave it out") from error
     return found
+
+
+def _conversation(name: str, row: Any) -> Conversation:
+    """Raises:
+    ValueError: the row is no conversation in which something is asked and the assistant answers.
+    """
+    if not isinstance(row, Mapping):
+        raise ValueError(f"the sample is {_kind(row)}, expected an object with messages")
+    row = whole_text(dict(row))
+    messages = row.get("messages")
+    if messages is None and isinstance(row.get("prompt"), list) and isinstance(row.get("completion"), list):
+        messages = [*row["prompt"], *row["completion"]]
+    if messages is None and isinstance(row.get("conversations"), list):
+        messages = [_message_of(turn) for turn in row["conversations"]]
+    if not isinstance(messages, list) or not all(
+        isinstance(m, dict) and isinstance(m.get("role"), str) for m in messages
+    ):
+        raise ValueError("expected messages, a list of dicts with role, a text")
+    if not any(message["role"] == "assistant" for message in messages):
+        raise ValueError("expected messages, one of them with the role assistant")
+    if messages[0]["role"] == "assistant":
+        raise ValueError("the first message is the assistant's, so that nothing asks for it")
+    return Conversation(name, tuple(_as_text(message) for message in messages), _tools(row.get("tools")))
+
+
+def _tools(given: Any) -> tuple[Any, ...] | None:
+    """Tools as a list, as one of them, or as JSON text of these; empty where there are none.
+
+    Raises:
+        ValueError: they are something else.
+    """
+    if isinstance(given, str):
+        try:
+            given = json.loads(given) if given.strip() else None
+        except (ValueError, RecursionError) as error:
+            raise ValueError(f"tools is no JSON ({error})") from error
+    tools = [given] if isinstance(given, dict) and given else given or []
+    if not isinstance(tools, list | tuple) or not all(isinstance(tool, dict) for tool in tools):
+        raise ValueError(f"tools is {_kind(given)}, expected a list of the tools' JSON schemas")
+    return tuple(tools) or None
+
+
+def _kind(value: Any) -> str:
+    """What a value of the wrong kind is, for messages."""
+    if isinstance(value, list | tuple):
+        return "a list of other things than objects" if value else "an empty list"
+    return f"of type {type(value).__name__}"
 
 
 def _message_of(turn: Any) -> Any:
     """A turn of ShareGPT's layout, ``{"from", "value"}``, as a message."""
     if not isinstance(turn, dict) or "from" not in turn:
         return turn
-    return {"role": SPEAKERS.get(turn["from"], turn["from"]), "content": turn.get("value")}
+    speaker = turn["from"]
+    return {"role": SPEAKERS.get(speaker, speaker) if isinstance(speaker, str) else None, "content": turn.get("value")}
 
 
 def _as_text(message: Message) -> Message:
@@ -88,7 +136,8 @@ def encode(
     A question with its chain, and whatever else ends in the only turn of the assistant, is exactly the prompt that asks
     it, the text and the token that ends the turn (`search.prompt`). Conversations of several turns, with tools or tool
     calls, are rendered by the chat template. Where it marks the assistant's text (``{% generation %}``), the marks decide.
-    Else a turn is what the conversation up to its end adds to the conversation before it.
+    Else a turn is what the conversation up to its end adds to the prompt that asks for it, or, where the template does not
+    keep to that prompt, what differs when the assistant says something else; up to the token that ends it.
 
     Args:
         sample: a conversation.
@@ -106,37 +155,44 @@ def encode(
         except ValueError as error:
             raise UsageError(f"sample {sample.name}: {error}") from error
         return {"input_ids": [*prompt, *chain], "labels": [IGNORED] * len(prompt) + chain}
-    whole = _rendered(sample, tokenizer)
-    if last_only:
-        before = _rendered(Conversation(sample.name, sample.messages[: sample.turns[-1]], sample.tools), tokenizer)
-        end = len(before["input_ids"])
-        whole["labels"] = [IGNORED] * end + whole["labels"][end:]
-    return whole
+    return _rendered(sample, tokenizer, last_only)
 
 
-def _rendered(sample: Conversation, tokenizer: Any) -> dict[str, list[int]]:
+def _rendered(sample: Conversation, tokenizer: Any, last_only: bool) -> dict[str, list[int]]:
     options: dict[str, Any] = {"tools": list(sample.tools) if sample.tools else None, "return_dict": True}
     habits = habits_of(tokenizer)
     messages = system_first(sample.messages, as_turn=habits.system)
-    if habits.parts:
-        messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
+    turns = [i for i, message in enumerate(messages) if message["role"] == "assistant"]
+
+    def written(messages: Sequence[Mapping[str, Any]], **more: Any) -> Any:
+        if habits.parts:
+            messages = [{**m, "content": [{"type": "text", "text": m["content"]}]} for m in messages]
+        return tokenizer.apply_chat_template(list(messages), **options, **more)
+
     template = tokenizer.get_chat_template(tools=options["tools"])
     if "{% generation" in template or "{%- generation" in template:
-        whole = tokenizer.apply_chat_template(messages, return_assistant_tokens_mask=True, **options)
-        ids, learnt = whole["input_ids"], [bool(m) for m in whole["assistant_masks"]]
-        return {"input_ids": ids, "labels": _labels(ids, learnt)}
-    ids = tokenizer.apply_chat_template(messages, **options)["input_ids"]
+        whole = written(messages, return_assistant_tokens_mask=True)
+        marks, earlier = whole["assistant_masks"], 0
+        if last_only:
+            earlier = sum(written(messages[: turns[-1]], return_assistant_tokens_mask=True)["assistant_masks"])
+        learnt = [bool(mark) and count > earlier for mark, count in zip(marks, accumulate(marks), strict=True)]
+        return {"input_ids": whole["input_ids"], "labels": _labels(whole["input_ids"], learnt)}
+    ids = written(messages)["input_ids"]
     learnt = [False] * len(ids)
-    for turn in (i for i, message in enumerate(messages) if message["role"] == "assistant"):
-        before = tokenizer.apply_chat_template(messages[:turn], add_generation_prompt=True, **options)["input_ids"]
-        upto = tokenizer.apply_chat_template(messages[: turn + 1], **options)["input_ids"]
-        if _shared(upto, ids) < len(upto):
+    for turn in turns[-1:] if last_only else turns:
+        prompt = written(messages[:turn], add_generation_prompt=True)["input_ids"]
+        upto = written(messages[: turn + 1])["input_ids"]
+        start = _shared(prompt, upto)
+        if start < len(prompt):  # the template writes something else before a turn than in front of one that is to come
+            others = ([*messages[:turn], {"role": "assistant", "content": text}] for text in OTHER_TEXTS)
+            start = min(_shared(written(other)["input_ids"], upto) for other in others)
+        stop = max((i + 1 for i in range(start, len(upto)) if upto[i] == habits.end), default=len(upto))
+        if _shared(upto, ids) < stop:
             raise UsageError(
                 f"sample {sample.name}: the chat template writes turn {turn + 1} differently when others follow, so its "
                 "tokens cannot be told; take a template that marks the assistant's text with {% generation %}"
             )
-        start = _shared(before, upto)
-        learnt[start : len(upto)] = [True] * (len(upto) - start)
+        learnt[start:stop] = [True] * (stop - start)
     return {"input_ids": ids, "labels": _labels(ids, learnt)}
 
 

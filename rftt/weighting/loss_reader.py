@@ -34,15 +34,17 @@ class LossReader:
 
     Args:
         path: model folder or hub name.
-        dtype: dtype of the weights, ``auto`` for that of the checkpoint.
+        dtype: dtype of the weights; ``auto`` as a trainer reads it, so that two models are compared in one type.
         trust_remote_code: run code that comes with the model.
     """
 
     def __init__(self, path: str, dtype: str, trust_remote_code: bool = False) -> None:
         from trl.trainer.utils import add_fused_lm_head
 
+        from rftt.sft.phase import training_dtype
+
         self.device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-        self.model: Any = load_model(path, trust_remote_code, dtype=dtype).to(self.device).eval()
+        self.model: Any = load_model(path, trust_remote_code, dtype=training_dtype(dtype)).to(self.device).eval()
         add_fused_lm_head(self.model)
 
     @torch.inference_mode()

@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from rftt.config import Config
+from rftt.data.tables import Row, read_jsonl_rows
 from rftt.errors import UsageError
 from rftt.model.checkpoints import write_whole
 from rftt.model.vocabulary import loading
@@ -61,8 +62,9 @@ def label_tokens(
     from rftt.weighting.shad_summary import summarise
 
     functions = functions or choose(None, model)
-    rows = _rows(data)
-    samples = conversations(rows, str(data))
+    found = _rows(data)
+    rows = [row.values for row in found]
+    samples = conversations(rows, str(data), [row.line for row in found])
     with loading(str(model)):
         tokenizer = load_tokenizer(model, config.model.trust_remote_code)
     seconds = {}
@@ -153,16 +155,14 @@ def _with_roles(record: dict[str, Any], threshold: float) -> dict[str, Any]:
     return {**record, "roles": roles}
 
 
-def _rows(data: Path) -> list[dict[str, Any]]:
+def _rows(data: Path) -> list[Row]:
     """Raises:
     UsageError: the file is not there, or a line is not a JSON object.
     """
     try:
-        rows = list(read_jsonl(data))
+        rows = list(read_jsonl_rows(data))
     except OSError as error:
         raise UsageError(f"{data}: cannot be read ({error.strerror}); give a JSONL file of messages") from error
-    except ValueError as error:
-        raise UsageError(f"{data}: not JSON lines ({error}); give a JSON object with messages in each line") from error
-    if not rows or not all(isinstance(row, dict) for row in rows):
+    if not rows:
         raise UsageError(f"{data}: no samples; give a JSON object with messages in each line")
     return rows

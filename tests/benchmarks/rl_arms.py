@@ -235,13 +235,14 @@ async def _measure(config: Config, functions: FunctionSet, model: Path, held_out
     """pass@1, greedy and the share of well-formed chains."""
     from rftt.rl.rollout import plain_rollout
     from rftt.runtime.running_engine import running_engine
+    from search.answer_rule import AnswerRule
     from search.engines import Sampling
     from search.functional import tag_ids
     from search.mcts import derived_seed
     from search.prompt import question_ids
 
     with running_engine(config, model) as engine:
-        tags = tag_ids(engine.tokenizer, list(functions.tags))
+        tags, rule = tag_ids(engine.tokenizer, list(functions.tags)), AnswerRule(functions=functions)
 
         async def paths(problem: Any, count: int, temperature: float) -> list[Any]:
             prompt_ids = question_ids(engine.tokenizer, problem.question)
@@ -249,7 +250,7 @@ async def _measure(config: Config, functions: FunctionSet, model: Path, held_out
             sampling = Sampling(config.eval.search.max_tokens, count, temperature, seed=seed, logprobs=True)
             found = await engine.generate(prompt_ids, sampling)
             asked = Asked(problem.id, problem.question, problem.answer)
-            return [await plain_rollout(prompt_ids, g, asked, engine.tokenizer, tags, functions) for g in found]
+            return [await plain_rollout(prompt_ids, g, asked, engine.tokenizer, tags, rule) for g in found]
 
         figures: dict[str, Any] = {}
         for name, count, temperature in (("pass@1", SAMPLES, 1.0), ("greedy", 1, 0.0)):

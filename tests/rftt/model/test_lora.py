@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from dataclasses import replace
 from functools import partial
 
@@ -101,6 +102,56 @@ def test_rows_of_the_tokens_learn_at_a_rate_of_their_own(model, chains, tmp_path
         assert slow.abs().max() > 0 and (fast - 4 * slow).abs().max() < 1e-3 * fast.abs().max()
     for name, weight in one.items():
         assert "proj" not in name or (weight == four[name]).all()
+
+
+@pytest.fixture(scope="module")
+def rounded(model, tmp_path_factory):
+    """The model in bfloat16."""
+    from transformers import AutoModelForCausalLM
+
+    folder = tmp_path_factory.mktemp("rounded") / "model"
+    shutil.copytree(model, folder)
+    AutoModelForCausalLM.from_pretrained(model, dtype="bfloat16").save_pretrained(folder)
+    return folder
+
+
+def in_bfloat16(config):
+    return replace(config, model=replace(config.model, dtype="bfloat16"))
+
+
+def test_rows_of_bfloat16_weights_learn_what_those_of_float32_learn(rounded, chains, tmp_path):
+    """Accumulated and clipped, in steps that bfloat16 would round away."""
+    found = []
+    for name, change in (("float32", lambda config: config), ("bfloat16", in_bfloat16)):
+        config = sft_config(tmp_path / name, max_steps=20, optim="sgd", lr_scheduler_type="constant",
+                            per_device_train_batch_size=2, save_strategy="no")  # fmt: skip
+        train_sft(rounded, chains, config.folder / "sft" / "final", change(config))
+        found.append(weights(config.folder / "sft" / "final"))
+    before, (exact, near) = weights(rounded), found
+    rows = tag_rows(rounded)
+    check_rows(before, near, rows)
+    for name in ("model.embed_tokens.weight", "lm_head.weight"):
+        moved, apart = (exact[name] - before[name])[rows].float(), (exact[name] - near[name])[rows].float()
+        half_spacing = exact[name][rows].abs() / 2**8
+        assert (moved.abs() / 20).mean() < half_spacing.mean() / 4, "larger steps would not be rounded away"
+        assert ((apart.abs() - half_spacing) < 1e-4).all() and moved.abs().max() > 1e-3, name
+
+
+def test_a_resumed_run_goes_on_from_rows_that_are_not_rounded(rounded, chains, tmp_path):
+    import torch
+
+    straight, resumed = (tmp_path / name for name in ("a", "b"))
+    small = {"learning_rate": 1e-5, "lr_scheduler_type": "constant", "warmup_steps": 0}
+    train_sft(rounded, chains, straight / "sft" / "final", in_bfloat16(sft_config(straight, max_steps=16, **small)))
+    for steps, name in ((8, "half"), (16, "final")):
+        config = in_bfloat16(sft_config(resumed, max_steps=steps, **small))
+        train_sft(rounded, chains, resumed / "sft" / name, config)
+    after, again, half = (
+        weights(f) for f in (straight / "sft" / "final", resumed / "sft" / "final", resumed / "sft" / "half")
+    )
+    assert all(torch.equal(after[name], again[name]) for name in after)
+    name = "model.embed_tokens.weight"
+    assert not torch.equal(half[name], after[name])
 
 
 def test_merged_weights_give_the_adapters_logits_and_leave_the_model_alone(model):

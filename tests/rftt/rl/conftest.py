@@ -63,7 +63,7 @@ def chain_model(tiny_model: Callable[..., Path], tmp_path_factory: pytest.TempPa
 
 @pytest.fixture
 def rl_config(tmp_path: Path) -> Callable[..., Config]:
-    """Factory `rl_config(engine="transformers", **rl)` of a config for a run below `tmp_path`."""
+    """Factory `rl_config(engine="transformers", **rl)` of a config for a run below `tmp_path`; None leaves a setting out."""
 
     def make(engine: str = "transformers", run: str = "run", **rl: object) -> Config:
         section = {
@@ -78,6 +78,7 @@ def rl_config(tmp_path: Path) -> Callable[..., Config]:
             "disable_tqdm": True,
             **rl,
         }
+        section = {name: value for name, value in section.items() if value is not None}
         values = {"run": str(tmp_path / run), "engine": {"name": engine, "max_model_len": 160}, "rl": section}
         return from_dict(values)
 

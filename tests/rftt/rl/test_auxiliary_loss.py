@@ -136,9 +136,6 @@ def test_what_is_missing_is_said_before_training(rl_config, chain_model, problem
         config = rl_config(auxiliary={"weight": 0.1, "roles": roles})
         with pytest.raises(UsageError, match=f"{path}: .*run `rftt shad CONFIG`"):
             trainer_of(config, chain_model, problems, tmp_path)
-    with pytest.raises(UsageError, match="use_liger_kernel"):
-        config = rl_config(auxiliary={"weight": 0.1, "roles": "regex"}, use_liger_kernel=True)
-        trainer_of(config, chain_model, problems, tmp_path)
     with pytest.raises(UsageError, match=r"rl.auxiliary.weight: -1.0 is not allowed"):
         rl_config(auxiliary={"weight": -1.0})
     with pytest.raises(UsageError, match=r"rl.auxiliary.tau: 0.0 is not allowed"):

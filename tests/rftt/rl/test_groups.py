@@ -157,6 +157,52 @@ def test_priority_does_not_depend_on_what_is_in_flight():
     assert [r.weight for r in one.rollouts] == pytest.approx([r.weight for r in many.rollouts])
 
 
+@pytest.mark.parametrize("sampler", ["uct", "puct", "priority", "flat", "walk"])
+@pytest.mark.parametrize("fill", ["plain", "walk"])
+def test_no_completion_is_longer_than_the_limit_and_what_it_cuts_is_cut_off(sampler, fill):
+    longest, whole, cut, dry = 17, 0, 0, {} if sampler == "priority" else DRY
+    sampler_of = FunctionalSampler(PROBLEMS, settings(sampler=sampler, fill=fill, max_completion_length=longest, **dry))
+    for rollout in sampler_of([prompt_of(PROBLEMS[0])] * 24, engine(), Turn(0, 24)):
+        assert len(rollout.completion_ids) == len(rollout.logprobs) <= longest
+        ended = rollout.completion_ids[-1] == enumerable.EOS
+        assert (rollout.status, len(rollout.completion_ids)) == ("truncated", longest) or ended
+        assert (rollout.status == "answered") == ended and (rollout.verdict == "no_answer") != ended
+        whole, cut = whole + ended, cut + (not ended)
+    assert whole and cut
+
+
+def test_cut_samples_are_the_beginnings_of_what_the_policy_writes():
+    longest = 17
+    exact: Counter[tuple[int, ...]] = Counter()
+    for chain, probability in enumerable.chains():
+        exact[chain[:longest]] += probability
+    limited = settings(sampler="uct", max_completion_length=longest, parallel_rollouts=8, **DRY)
+    counts: Counter[tuple[int, ...]] = Counter()
+    for step in range(150):
+        found = FunctionalSampler(PROBLEMS, limited, seed=step)([prompt_of(PROBLEMS[0])] * 16, engine(), Turn(step, 16))
+        counts.update(ids([r for r in found if r.origin == "walk"]))
+    number = sum(counts.values())
+    assert number > 500 and set(counts) <= set(exact)
+    chi_square = sum((counts[i] - number * p) ** 2 / (number * p) for i, p in exact.items())
+    freedom = len(exact) - 1
+    assert abs(chi_square - freedom) < 4 * math.sqrt(2 * freedom), "four standard deviations"
+
+
+@pytest.mark.parametrize("longest", [0, -1, 2.5, "many"])
+def test_a_limit_that_is_none_is_refused(longest):
+    with pytest.raises(UsageError, match="max_completion_length"):
+        settings(max_completion_length=longest)
+
+
+def test_steps_of_a_tree_are_samples_of_the_policy():
+    for given in ({"step_temperature": 0.1}, {"temperature": 0.5}, {"top_p": 0.9}, {"step_temperature": 0.0}):
+        with pytest.raises(UsageError, match=f"rl.{next(iter(given))}.*policy whose log-probs are trained"):
+            settings(**given)
+    for sampler in ("uct", "priority", "flat"):
+        assert settings(sampler=sampler, step_temperature=None).search.temperature_of_steps == 1.0
+        assert settings(sampler=sampler).search.temperature_of_steps == 1.0
+
+
 def test_what_does_not_go_together_is_refused():
     for given in ({"min_prior": 0.02}, {"branch_entropy": 0.1}, {"budget_tokens": 100}, {"branch_correction": "mask"}):
         with pytest.raises(UsageError, match=f"{next(iter(given))}.*priority"):

@@ -11,6 +11,7 @@ from rftt.config.sections import RLSection
 from rftt.data.problems import Problem
 from rftt.errors import UsageError
 from rftt.rl import branches
+from rftt.rl.reward import FormatReward, OutcomeReward
 from rftt.rl.rollout import Rollout
 from rftt.rl.sampler import FunctionalSampler, Turn, prompt_of
 from search.engines import FakeEngine, Generation, Sampling
@@ -133,6 +134,43 @@ def test_a_plain_sample_earns_a_verdict_only_as_a_whole_chain(plain, status, ver
     assert column(rows, "status")[1:] == [status] * 3 and column(rows, "verdict")[1:] == [verdict] * 3
 
 
+def says(text: str):
+    """A model that is sure of every token of one completion."""
+    whole, mark = TOKENIZER(text)["input_ids"], TOKENIZER("[assistant]")["input_ids"]
+
+    def script(prompt_ids: list[int], sampling: Sampling) -> list[Generation]:
+        begins = next(k for k in range(len(prompt_ids)) if prompt_ids[k : k + len(mark)] == mark) + len(mark)
+        rest = whole[len(prompt_ids) - begins :][: sampling.max_tokens]
+        end = next((k for k, i in enumerate(rest, 1) if i == 0 or i in sampling.stop_ids), None)
+        ids = tuple(rest[:end])
+        watched = {i: (0.0 if ids and i == ids[-1] else -50.0) for i in sampling.watch_ids}
+        return [Generation(ids, end is not None, (0.0,) * len(ids), watched)] * sampling.n
+
+    return script
+
+
+STATED = "<next_step>\nstep\n</next_step>\n<output>\nThe answer is 0\n</output>\n<eos>"
+UNCLOSED = "<next_step>\nstep\n</next_step>\n<output>\n\\boxed{0}\n<eos>"
+
+
+@pytest.mark.parametrize(("sampler", "fill"), [
+    ("uct", "plain"), ("uct", "walk"), ("priority", "plain"), ("flat", "plain"), ("walk", "plain"),
+])  # fmt: skip
+@pytest.mark.parametrize(("text", "rule", "expected"), [
+    (STATED, {}, ("no_answer", 0.0, 0.0)),
+    (STATED, {"extract": "lenient"}, ("correct", 1.0, 1.0)),
+    (UNCLOSED, {}, ("no_answer", 0.0, 0.0)),
+    (UNCLOSED, {"answers": "any"}, ("correct", 1.0, 0.0)),
+])  # fmt: skip
+def test_one_chain_earns_the_same_whatever_sampled_it(sampler, fill, text, rule, expected):
+    least = {} if sampler == "priority" else {"min_prior": 0.5}
+    rows = run_of(says(text), sampler=sampler, fill=fill, **least, **rule)(prompts(0))
+    found = [row for row in rows if row.completion_ids == TOKENIZER(text)["input_ids"]]
+    assert len(found) == (1 if sampler == "priority" else 4)
+    earned = zip(column(found, "verdict"), OutcomeReward()(rollout=found), FormatReward()(rollout=found), strict=True)
+    assert set(earned) == {expected}
+
+
 def test_truncated_paths_have_no_verdict_and_no_end_that_was_not_sampled():
     rows = run_of(max_depth=1)(prompts(0))
     assert set(column(rows, "status")) == {"truncated"} and set(column(rows, "verdict")) == {"no_answer"}
@@ -214,6 +252,19 @@ def test_a_question_whose_paths_agree_gives_its_place_to_others_until_some_diffe
     assert column(held_out(prompts(0, times=2), group_size=2, training=False), "question_id") == ["q0"] * 2
 
 
+def test_questions_of_one_step_are_disjoint_over_processes():
+    problems = [Problem(f"q{i}", f"{i}?", "1", "test") for i in range(9)]
+    sampler = FunctionalSampler(problems, RLSection(dynamic_sampling=2))
+    asked = [prompt_of(p) for p in problems[:4]]
+    places = [
+        place
+        for process, own in enumerate((problems[:2], problems[2:4]))
+        for place in sampler._candidates(own, 7, Turn(0, 4, process=process, processes=2, asked=asked))
+    ]
+    ids = [problem.id for place in places for problem in place]
+    assert len(ids) == len(set(ids)) == 9 and [place[0].id for place in places] == ["q0", "q1", "q2", "q3"]
+
+
 def test_a_replacement_takes_its_gold_along():
     run = run_of(one_path("9", chain("9")), min_prior=0.5, dynamic_sampling=1)
     rows = run(prompts(0))
@@ -256,7 +307,6 @@ def test_a_solved_question_is_replayed_where_nothing_is_right_and_survives_a_che
 
 @pytest.mark.parametrize("sampler", ["uct", "flat"])
 def test_a_reward_function_of_ones_own_is_the_outcome(sampler):
-    from rftt.rl.reward import OutcomeReward
     from search.grading import load_grading
 
     run = run_of(sampler=sampler)

@@ -93,14 +93,31 @@ def options_of(config, folder, world_size=1, on_gpu=False) -> dict:
 @pytest.mark.parametrize(
     ("settings", "named"),
     [
-        ({"temperature": 0.7}, "rl.trainer.temperature"),
-        ({"num_generations": 8}, "rl.trainer.num_generations.*rl.rollouts"),
-        ({"seed": 3}, "rl.trainer.seed"),
-        ({"vllm_mode": "server"}, "rl.trainer.vllm_mode"),
+        ({"trainer": {"temperature": 0.7}}, "rl.*temperature is 0.7"),
+        ({"num_generations": 8}, "num_generations.*rl.rollouts"),
+        ({"seed": 3}, "seed.*set seed"),
+        ({"vllm_mode": "server"}, "vllm_mode"),
+        ({"scale_rewards": "none"}, "scale_rewards.*rl.advantage.*dr_grpo"),
+        ({"multi_objective_aggregation": "normalize_then_sum"}, "multi_objective_aggregation"),
+        ({"use_liger_kernel": True}, "use_liger_kernel"),
+        ({"cache_implementation": "static"}, "cache_implementation"),
+        ({"vllm_structured_outputs_regex": "[0-9]+"}, "vllm_structured_outputs_regex"),
+        ({"eval_strategy": "steps"}, "eval_strategy"),
+        ({"use_bias_correction_kl": True}, "use_bias_correction_kl.*reinforce"),
         ({"per_device_train_batch_size": 3}, "per_device_train_batch_size"),
         ({"per_device_train_batch_size": 4, "gradient_accumulation_steps": 4}, "gradient_accumulation_steps"),
         ({"steps_per_generation": 1, "per_device_train_batch_size": 2}, "rl.rollouts"),
         ({"num_iterations": 2, "save_steps": 3}, "save_steps"),
+        ({"num_iterations": 2, "max_steps": 3}, "max_steps"),
+        ({"steps_per_generation": 4, "gradient_accumulation_steps": 2, "max_steps": 3}, "max_steps is 3.*2 steps"),
+        (
+            {"questions_per_step": 4, "per_device_train_batch_size": 4, "steps_per_generation": 3},
+            "steps_per_generation = 3 .* 4 micro-batches",
+        ),
+        (
+            {"questions_per_step": 4, "per_device_train_batch_size": 4, "num_iterations": 3, "steps_per_generation": 2},
+            "num_iterations = 3 .* 4 micro-batches",
+        ),
         ({"reward_weights": [1.0]}, "rl.format_reward"),
         ({"mask_truncated_completions": True}, "rl.truncated"),
         ({"replay": True}, "rl.replay"),
@@ -110,6 +127,14 @@ def test_options_that_contradict_the_search_are_refused_by_name(rl_config, tmp_p
     base = {"per_device_train_batch_size": None} | settings
     with pytest.raises(UsageError, match=named):
         options_of(rl_config(**base), tmp_path)
+
+
+def test_samples_that_are_used_up_by_the_last_checkpoint_may_be_reused(rl_config, tmp_path):
+    options = options_of(rl_config(num_iterations=2, save_steps=2, max_steps=4, scale_rewards=None), tmp_path)
+    assert (options["max_steps"], options["num_iterations"]) == (4, 2)
+    assert options_of(rl_config(save_steps=0.5, max_steps=3), tmp_path)["save_steps"] == 0.5, "a share of the steps"
+    corrected = options_of(rl_config(use_bias_correction_kl=True, advantage="grpo"), tmp_path)
+    assert corrected["use_bias_correction_kl"], "where the KL is in the loss"
 
 
 def test_a_step_holds_whole_groups_on_every_rank(rl_config, tmp_path):

@@ -7,14 +7,16 @@ import logging
 from contextlib import nullcontext
 from dataclasses import replace
 from types import SimpleNamespace
+from unittest.mock import Mock
 
 import pytest
 import torch
 
+from rftt.rl import trl_hooks
 from rftt.rl.estimators import load_estimator
 from rftt.rl.replay import SolvedRollouts
 from rftt.rl.rollout import Rollout
-from rftt.rl.sampler import prompt_of
+from rftt.rl.sampler import Turn, prompt_of
 from search.engines import TransformersEngine
 from tests.rftt.rl.trainers import trainer_of
 
@@ -45,6 +47,16 @@ def rows_of(problems, *questions: int) -> list[dict]:
         for q in questions
         for _ in range(4)
     ]
+
+
+def test_a_sampler_that_replaces_questions_is_told_what_all_processes_ask(problems, monkeypatch):
+    theirs = prompt_of(problems[3])
+    monkeypatch.setattr(trl_hooks, "gather_object", lambda own: [*own, theirs])
+    for more, expected in ((2, [prompt_of(problems[0]), prompt_of(problems[1]), theirs]), (0, ())):
+        sampler = Mock(return_value=[], settings=SimpleNamespace(dynamic_sampling=more))
+        process = SimpleNamespace(turn=lambda: Turn(0, 4, processes=2), engine=nullcontext, sampler=sampler)
+        trl_hooks._sample([row["prompt"] for row in rows_of(problems, 0, 1)], process)
+        assert sampler.call_args.args[2].asked == expected
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from rftt.config import from_dict
 from rftt.errors import UsageError
 from rftt.model.vocabulary import add_functional_tokens
 from rftt.runtime.step_log import MetricsLog
-from rftt.sft.phase import chain_dataset, train_sft
+from rftt.sft.phase import _batch, chain_dataset, hardware_options, train_sft
 from search.chain import Step, render
 from search.journal import write_jsonl
 
@@ -82,6 +82,34 @@ def test_no_chain_and_an_impossible_batch_are_told(tmp_path, model, chains):
         train_sft(
             model, chains, tmp_path / "x", from_dict({"sft": {"batch_size": 6, "per_device_train_batch_size": 4}})
         )
+
+
+def test_batch_size_is_what_a_step_has_however_it_is_accumulated(monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    for given, wanted in (
+        ({}, (8, 2)),
+        ({"gradient_accumulation_steps": 4}, (4, 4)),
+        ({"gradient_accumulation_steps": 4, "per_device_train_batch_size": 4}, (4, 4)),
+        ({"per_device_train_batch_size": 2}, (2, 8)),
+    ):
+        assert tuple(_batch(32, given, "sft").values()) == wanted, given
+    for given in (
+        {"gradient_accumulation_steps": 3},
+        {"gradient_accumulation_steps": 2, "per_device_train_batch_size": 4},
+    ):
+        with pytest.raises(
+            UsageError, match=r"sft\.batch_size: 32 is not \d sequences × \d accumulation steps × 2 pro"
+        ):
+            _batch(32, given, "sft")
+
+
+def test_where_there_is_a_gpu_training_is_under_bfloat16_autocast_unless_it_is_to_be_on_the_cpu(monkeypatch, tmp_path):
+    from trl import SFTConfig
+
+    with monkeypatch.context() as patched:
+        patched.setattr("torch.cuda.is_available", lambda: True)
+        on_gpu, on_cpu = hardware_options({}), hardware_options({"use_cpu": True})
+    assert SFTConfig(str(tmp_path), **on_gpu | {"use_cpu": True}).bf16 and not SFTConfig(str(tmp_path), **on_cpu).bf16
 
 
 def test_metrics_after_a_checkpoint_are_dropped_on_resume(tmp_path):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import random
 
 import pytest
@@ -9,10 +10,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from transformers import AutoTokenizer
 
+from rftt.config.sections import ModelConfig
 from rftt.errors import UsageError
+from rftt.model.templates import ask_as_configured
 from rftt.sft.phase import chain_dataset
 from rftt.weighting.conversations import conversations, derangement, encode, shuffled
 from search.journal import read_jsonl
+from tests.templates import FAMILIES, family_tokenizer
 
 pytestmark = pytest.mark.weighting
 TOOLS = [{"type": "function", "function": {"name": "add", "parameters": {"a": "int"}}}]
@@ -29,9 +33,9 @@ def talk(*turns, **more):
     return {"messages": [{"role": roles[t[0]], "content": t[1:]} for t in turns], **more}
 
 
-def learnt_texts(row, tokenizer):
+def learnt_texts(row, tokenizer, **options):
     """The learnt text, by stretches of learnt tokens."""
-    sample = encode(conversations([row], "x")[0], tokenizer)
+    sample = encode(conversations([row], "x")[0], tokenizer, **options)
     texts, current = [], []
     for token, label in zip([*sample["input_ids"], 0], [*sample["labels"], -100], strict=True):
         if label != -100:
@@ -52,14 +56,14 @@ def tokenizer(model):
 
 def test_every_turn_of_the_assistant_is_learnt_to_its_end(tokenizer):
     texts = learnt_texts(talk("u1 + 1?", "a2", "uand 2 + 2?", "a4"), tokenizer)
-    assert texts == ["2<|im_end|>\n", "4<|im_end|>\n"]
+    assert texts == ["2<|im_end|>", "4<|im_end|>"]
 
 
 def test_tool_calls_are_learnt_and_what_tools_answer_is_not(tokenizer):
     row = talk("u1 + 1?", "a", "t2", "aIt is 2", tools=TOOLS)
     row["messages"][1]["tool_calls"] = [{"function": {"name": "add", "arguments": {"a": 1}}}]
     call, answer = learnt_texts(row, tokenizer)
-    assert '"name": "add"' in call and answer == "It is 2<|im_end|>\n"
+    assert '"name": "add"' in call and answer == "It is 2<|im_end|>"
     import json
 
     assert learnt_texts({**row, "tools": json.dumps(TOOLS)}, tokenizer) == [call, answer], "tools as JSON text"
@@ -70,6 +74,35 @@ def test_marks_of_the_template_decide(tokenizer):
     with_marks = "{% if m['role'] == 'assistant' %}{% generation %}" + marked + "{% endgeneration %}{% else %}" + marked
     tokenizer.chat_template = TEMPLATE.replace(marked, with_marks + "{% endif %}")
     assert learnt_texts(talk("u1?", "a2", "u3?", "a4"), tokenizer) == ["2", "4"]
+
+
+def with_system(*turns):
+    row = talk(*turns)
+    return {"messages": [{"role": "system", "content": "Be kind."}, *row["messages"]]}
+
+
+@pytest.mark.parametrize("last_only", [False, True])
+@pytest.mark.parametrize("name", FAMILIES)
+def test_in_no_family_is_a_prompt_learnt_or_an_answer_cut(name, last_only):
+    """Also where a system turn is written only while the user speaks last, or a thought is opened that is not kept."""
+    family = FAMILIES[name]
+    tokenizer = family_tokenizer(family)
+    ask_as_configured(tokenizer, ModelConfig(chat_template_kwargs=family.settings), "x")
+    answer = "The answer is the final number, 12."
+    found = learnt_texts(with_system("uone", "aquite two", "uthree", f"a{answer}"), tokenizer, last_only=last_only)
+    found = [text.removeprefix("<think>\n\n</think>\n\n").removeprefix(" ") for text in found]
+    assert found == ["quite two" + family.end, answer + family.end][last_only:]
+
+
+def test_of_marked_turns_only_the_last_one_is_learnt_where_that_is_asked_for():
+    family = FAMILIES["mistral"]
+    tokenizer = family_tokenizer(family)
+    said = "{{- ' ' + m['content'] + eos_token }}"
+    assert said in family.template
+    tokenizer.chat_template = family.template.replace(said, "{%- generation %}" + said + "{%- endgeneration %}")
+    row = with_system("uone", "atwo", "uthree", "afour")
+    assert learnt_texts(row, tokenizer) == [" two</s>", " four</s>"]
+    assert learnt_texts(row, tokenizer, last_only=True) == [" four</s>"]
 
 
 def test_a_template_that_rewrites_earlier_turns_is_told(tokenizer):
@@ -160,3 +193,32 @@ def test_a_content_that_is_no_text_is_told_by_line():
 def test_sharegpt_turns_are_messages():
     row = {"conversations": [{"from": "human", "value": "1"}, {"from": "gpt", "value": "2"}]}
     assert conversations([row], "x")[0].messages == conversations([talk("u1", "a2")], "x")[0].messages
+
+
+def test_tools_as_tables_hold_them():
+    for tools in ("", " ", None, [], {}, "null", "[]"):
+        assert conversations([talk("u1", "a2", tools=tools)], "x")[0].tools is None
+    for tools in (TOOLS, TOOLS[0], json.dumps(TOOLS), json.dumps(TOOLS[0])):
+        assert conversations([talk("u1", "a2", tools=tools)], "x")[0].tools == tuple(TOOLS)
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        (talk("u1", "a2", tools="[{bad"), "tools is no JSON"),
+        (talk("u1", "a2", tools=3), "tools is of type int"),
+        (talk("u1", "a2", tools=["f"]), "tools is a list of other things"),
+        ({"messages": [{"role": None, "content": "x"}, *talk("a2")["messages"]]}, "expected messages"),
+        ({"conversations": [{"from": ["human"], "value": "1"}, {"from": "gpt", "value": "2"}]}, "expected messages"),
+        ({"conversations": [{"from": "gpt", "value": "2"}]}, "the first message is the assistant's"),
+        (talk("a1", "u2", "a3"), "the first message is the assistant's"),
+        (["u1", "a2"], "the sample is a list"),
+    ],
+)
+def test_what_cannot_be_learnt_is_told_by_line(row, message):
+    with pytest.raises(UsageError, match=rf"x\.jsonl:7: {message}.*; mend the sample or leave it out"):
+        conversations([row], "x.jsonl", [7])
+
+
+def test_halves_of_characters_are_replaced():
+    assert conversations([talk("ucut \ud83d?", "a2")], "x")[0].messages[0]["content"] == "cut \ufffd?"

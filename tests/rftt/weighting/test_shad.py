@@ -118,6 +118,19 @@ def test_differences_are_those_of_the_models_whatever_the_batch(tiny_model, chai
                 assert found[tokens][i][at] == expected
 
 
+def test_a_model_published_in_bfloat16_is_compared_with_its_shuffled_self_in_one_type(data, model, tmp_path):
+    """Tuned at a rate of 0 it is the same model; in two types their losses differ by rounding."""
+    from transformers import AutoModelForCausalLM, AutoTokenizer
+
+    published = tmp_path / "published"
+    AutoModelForCausalLM.from_pretrained(model, dtype="bfloat16").save_pretrained(published)
+    AutoTokenizer.from_pretrained(model).save_pretrained(published)
+    trainer = {"max_steps": 1, "learning_rate": 0.0, "disable_tqdm": True}
+    config = from_dict({"run": str(tmp_path), "shad": {"batch_size": 4, "trainer": trainer}})
+    label_tokens(str(published), data, tmp_path / "out", config)
+    assert {d for record in read_jsonl(tmp_path / "out" / "roles.jsonl") for d in record["ld"]} == {None, 0.0}
+
+
 def test_any_chat_data_is_learnt_by_its_roles(labelled, data, tiny_model, tmp_path):
     """Several turns, packed: without chains, run folder or functional tokens."""
     from datasets import Dataset
@@ -161,6 +174,13 @@ def test_slips_on_the_command_line_are_told(arguments, told, capsys, monkeypatch
     monkeypatch.chdir(tmp_path)
     assert main(["shad", *arguments]) == 2
     assert told in capsys.readouterr().err
+
+
+def test_a_line_that_is_no_conversation_is_told_by_its_number(data, capsys, tmp_path):
+    rows = data.read_text(encoding="utf-8")
+    data.write_text(f'{rows}\n{{"messages": "a"}}\n', encoding="utf-8-sig")
+    assert main(["shad", "--data", str(data), "--model", "m", "--out", str(tmp_path / "out")]) == 2
+    assert "talks.jsonl:11: expected messages" in capsys.readouterr().err
 
 
 def test_a_single_sample_cannot_be_shuffled(tiny_model, tmp_path):
