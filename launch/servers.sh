@@ -125,6 +125,25 @@ trap end_servers EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
+# A stranger on the port would answer for a server of ours that cannot have it.
+is_taken() {
+    local code=0
+    "$python" -c 'import socket, sys
+family, *_, address = socket.getaddrinfo(sys.argv[1], int(sys.argv[2]), type=socket.SOCK_STREAM)[0]
+listener = socket.socket(family)
+listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+try:
+    listener.bind(address)
+except OSError:
+    sys.exit(3)' "$host" "$1" 2>/dev/null || code=$?
+    ((code == 3))
+}
+for ((i = 0; i < servers; i++)); do
+    if is_taken $((port + i)); then
+        misused "$host:$((port + i)) is in use or no address of this node; give another --port or --host"
+    fi
+done
+
 urls=()
 for ((i = 0; i < servers; i++)); do
     if ((gpus_per_server > 0)); then
@@ -145,15 +164,19 @@ is_up() {
     "$python" -c 'import sys, urllib.request as r; r.build_opener(r.ProxyHandler({})).open(sys.argv[1], timeout=5)' \
         "$1/health" 2>/dev/null
 }
+check_servers() {
+    local j
+    for ((j = 0; j < servers; j++)); do
+        if ! leads "${pids[j]}"; then
+            say "server $j ended before it was up; the end of $logs/server-$j.log:"
+            tail -n 20 "$logs/server-$j.log" >&2
+            exit 1
+        fi
+    done
+}
 for ((i = 0; i < servers; i++)); do
     until is_up "${urls[i]}"; do
-        for ((j = 0; j < servers; j++)); do
-            if ! leads "${pids[j]}"; then
-                say "server $j ended before it was up; the end of $logs/server-$j.log:"
-                tail -n 20 "$logs/server-$j.log" >&2
-                exit 1
-            fi
-        done
+        check_servers
         if ((SECONDS > limit)); then
             say "${urls[i]} is not up after $limit s (--wait); see $logs/server-$i.log"
             exit 1
@@ -161,6 +184,7 @@ for ((i = 0; i < servers; i++)); do
         sleep 0.5
     done
 done
+check_servers
 
 printf '%s\n' "${urls[@]}"
 exec >&2

@@ -23,6 +23,7 @@ from rftt.errors import PhaseFailed, UsageError
 from rftt.model.checkpoints import write_whole
 from rftt.phases import plan, report
 from rftt.phases.frozen import refuse_changes
+from rftt.phases.search_phase import remove_collected
 from rftt.phases.summary import summarise
 from rftt.rl.grpo_options import uses_vllm
 from rftt.run_folder import MODELS, model_path
@@ -91,6 +92,7 @@ def _run(config: Config, command: Sequence[str]) -> dict[str, float]:
         uses_vllm(config.rl, config.engine)  # or it would be told after hours of search
     path = prepare(config)
     terminal.keep_log(config.folder)
+    remove_collected(config)
     for phase, result in plan(config):
         if result.exists():
             terminal.say(f"{phase:<{NAME}}{'done before':>{TIME}}")
@@ -103,7 +105,7 @@ def _run(config: Config, command: Sequence[str]) -> dict[str, float]:
                 raise PhaseFailed(f"phase {phase}", code)
     terminal.say(f"\n{summarise(config, shlex.join(command))}\n")
     report(config)
-    return json.loads((config.folder / "seconds.json").read_text())
+    return _seconds(config.folder / "seconds.json")
 
 
 def _check_weighting(config: Config, functions: FunctionSet) -> None:
@@ -121,6 +123,11 @@ def _check_weighting(config: Config, functions: FunctionSet) -> None:
 def _add_seconds(folder: Path, phase: str, seconds: float) -> None:
     """A phase that was resumed counts all its sittings."""
     path = folder / "seconds.json"
-    times = json.loads(path.read_text()) if path.exists() else {}
+    times = _seconds(path)
     times[phase] = round(times.get(phase, 0.0) + seconds, 2)
     write_whole(path, json.dumps(times))
+
+
+def _seconds(path: Path) -> dict[str, float]:
+    """Seconds by phase; those of phases that were run by their own command are not taken down."""
+    return json.loads(path.read_text()) if path.exists() else {}

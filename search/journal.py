@@ -50,8 +50,9 @@ class Journal:
         """
         if self._file is None:
             raise ValueError(f"{self.path} is finished")
+        line = json_bytes(record) + b"\n"
         self._offsets[record[self.key]] = self._file.seek(0, os.SEEK_END)
-        self._file.write(json.dumps(record, ensure_ascii=False).encode() + b"\n")
+        self._file.write(line)
         self._file.flush()
 
     def read(self, order: Iterable[str]) -> Iterator[dict[str, Any]]:
@@ -111,9 +112,13 @@ def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
     """Write a whole file under a temporary name, flush it to the disk, rename it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # several processes may write the same
-    with open(temporary, "w", encoding="utf-8") as file:
-        for record in records:
-            file.write(json.dumps(record, ensure_ascii=False) + "\n")
-        file.flush()
-        os.fsync(file.fileno())
-    temporary.rename(path)
+    try:
+        with open(temporary, "wb") as file:
+            for record in records:
+                file.write(json_bytes(record) + b"\n")
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.rename(path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

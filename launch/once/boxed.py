@@ -27,15 +27,16 @@ def collect(config: Config) -> None:
     order = [question["id"] for question in questions]
     records = {record["question_id"]: record for share in shares for record in share.read(order)}
     print(f"time is up: {len(records)} questions are searched", flush=True)
-    for share in shares:
-        share.finish(())  # as one process that searched them all would leave them
-        share.path.unlink()
+    # As one process that searched them all would leave them. What is killed here, or finds the disk full, can be repeated.
     write_jsonl(shares[0].path, (records[id] for id in order if id in records))
+    for share in shares:
+        share.close()
     failures = [path for i in range(len(shares)) if (path := folder / f"failed-{i}.jsonl").exists()]
-    failed = [record for path in failures for record in read_jsonl(path)]
-    for path in failures:
-        path.unlink()
-    write_jsonl(folder / "failed-0.jsonl", failed)
+    failed = {record["question_id"]: record for path in failures for record in read_jsonl(path)}
+    write_jsonl(folder / "failed-0.jsonl", failed.values())
+    for path in [*folder.glob("questions-*.jsonl*"), *failures]:
+        if path not in (shares[0].path, folder / "failed-0.jsonl"):
+            path.unlink()
     write_jsonl(train, (question for question in questions if question["id"] in records))
     PHASES["search"](replace(config, search=replace(config.search, processes=1)))  # it only collects
 

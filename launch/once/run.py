@@ -234,7 +234,7 @@ def _what_came_out(phase: str, run: Path) -> str:
 def _records(path: Path) -> list[dict[str, Any]]:
     """Records of a JSONL file; a torn last line is passed over."""
     found = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else ():
+    for line in path.read_bytes().split(b"\n") if path.exists() else ():
         try:
             found.append(json.loads(line))
         except ValueError:

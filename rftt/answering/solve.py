@@ -130,11 +130,13 @@ def solve(
         How many questions failed; why goes to standard error.
 
     Raises:
-        UsageError: the strategy does not fit the settings or the model, or ``model.functions`` is not its token set.
+        UsageError: the strategy does not fit the settings or the model, ``model.functions`` is not its token set, or `out`
+            holds answers to other questions.
     """
     journal = Journal(out) if out is not None else None
-    left = [q for q in questions if journal is None or q.id not in journal]
-    if journal is not None and (journal.finished or not left):
+    done = _answered(journal, questions) if journal is not None else set()
+    left = [q for q in questions if q.id not in done]
+    if journal is not None and not left:
         journal.finish(q.id for q in questions)  # a kill may have come between the last solution and this
         say(f"{out}: done before", error=True)
         return 0
@@ -153,6 +155,28 @@ def solve(
         else:
             journal.finish(q.id for q in questions)
     return failed
+
+
+def _answered(journal: Journal, questions: list[Question]) -> set[str]:
+    """Ids of the questions whose solutions are kept.
+
+    Raises:
+        UsageError: the file holds other questions, or something else.
+    """
+    texts = {q.id: q.text for q in questions}
+    try:
+        kept = {record["question_id"]: record.get("question") for record in journal.read(texts)}
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise UsageError(f"{journal.path}: not a file of solutions ({error!r}); give another --out") from error
+    other = [id for id, text in kept.items() if text is not None and texts.get(id, text) != text]
+    if journal.finished:
+        other += [id for id in texts if id not in kept]
+    if other:
+        raise UsageError(
+            f"{journal.path}: holds answers to other questions (the first that differs has the id {other[0]}); give another "
+            "--out, or remove it"
+        )
+    return kept.keys() & texts.keys()
 
 
 async def _answer(

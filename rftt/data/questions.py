@@ -13,6 +13,7 @@ from rftt.data.benchmarks import Benchmark, find_benchmark, load_benchmark, read
 from rftt.data.problems import Problem, Problems, find_overlap, load_problems, refuse_overlap
 from rftt.errors import UsageError
 from rftt.model.checkpoints import write_whole
+from rftt.run_folder import results_of
 from search.journal import read_jsonl, write_jsonl
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ def problems(config: Config) -> tuple[list[Problem], list[Problem]]:
     """
     folder, data = config.folder / "data", config.data
     paths = [folder / "train.jsonl", folder / "eval.jsonl"]
-    lacking = [b for b in benchmarks(config) if not _questions_of(config, b).exists()]
+    lacking = [b for b in benchmarks(config) if not _is_kept(config, b)]
     further = {b.name: _draw(load_benchmark(b), config.eval.benchmark_limit, config.seed) for b in lacking}
     if not all(p.exists() for p in paths):
         if data.train in read_benchmarks(data.table):
@@ -56,6 +57,7 @@ def problems(config: Config) -> tuple[list[Problem], list[Problem]]:
                 refuse_overlap(asked_of, found)
             log.warning("%s: %d training questions of this run overlap it", benchmark.name, len(late))
         write_jsonl(_questions_of(config, benchmark), (p.to_json() for p in found))
+        write_whole(_source_of(config, benchmark), benchmark.source)
     return asked_of, measured_on
 
 
@@ -85,6 +87,34 @@ def benchmark_problems(config: Config, benchmark: Benchmark) -> list[Problem]:
 
 def _questions_of(config: Config, benchmark: Benchmark) -> Path:
     return config.folder / "data" / "benchmarks" / f"{benchmark.name}.jsonl"
+
+
+def _source_of(config: Config, benchmark: Benchmark) -> Path:
+    return _questions_of(config, benchmark).with_suffix(".source")
+
+
+def _is_kept(config: Config, benchmark: Benchmark) -> bool:
+    """Whether the questions of a benchmark are there; those of another file of its name are not, but a copy's are.
+
+    Raises:
+        UsageError: models were measured on the questions of another file of its name.
+    """
+    path, source = _questions_of(config, benchmark), _source_of(config, benchmark)
+    if not path.exists():
+        return False
+    before = source.read_text(encoding="utf-8") if source.exists() else benchmark.source
+    if before == benchmark.source or benchmark.name in read_benchmarks(config.data.table):
+        return True
+    found = _draw(load_benchmark(benchmark), config.eval.benchmark_limit, config.seed)
+    if found == benchmark_problems(config, benchmark):
+        return True
+    measured = results_of(config, "base", benchmark.name).parent
+    if measured.is_dir() and any(measured.iterdir()):
+        raise UsageError(
+            f"eval.benchmarks: {benchmark.source}: this run has measured {before} as {benchmark.name}, other questions; "
+            "rename the file"
+        )
+    return False
 
 
 def _problems(

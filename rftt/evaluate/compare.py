@@ -1,7 +1,7 @@
 """Two evaluations of the same questions side by side: ``rftt compare RUN_A RUN_B``.
 
 Every metric that both have is compared question by question: McNemar's exact test where each question is right or wrong, a
-paired bootstrap over questions where it has several samples.
+paired bootstrap over questions, or the exact test of sign flips of few, where it has several samples.
 """
 
 from __future__ import annotations

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import math
 import random
+import statistics
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from scipy.stats import binomtest
+from scipy.stats import binomtest, t
 
 Z = 1.959963984540054  # 97.5 % quantile of the normal distribution
 RESAMPLES = 2000
 PAIRED_RESAMPLES = 10_000
+FEW = 16  # values, up to which resamples of them are too much alike
 
 
 def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
@@ -24,7 +26,8 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
         seed: seed of the bootstrap.
 
     Returns:
-        low, high. Wilson's score interval when every value is 0 or 1, else the percentile bootstrap over questions.
+        low, high. Wilson's score interval when every value is 0 or 1, Student's of up to `FEW` values, else the percentile
+        bootstrap over questions.
 
     Raises:
         ValueError: no value.
@@ -33,6 +36,8 @@ def interval(values: Sequence[float], seed: int = 0) -> tuple[float, float]:
         raise ValueError("an interval needs at least one value")
     if all(v in (0, 1) for v in values):
         return wilson(sum(values), len(values))
+    if len(values) <= FEW:
+        return _student(values, 0.0, 1.0)
     return _bootstrap(tuple(values), seed)
 
 
@@ -42,6 +47,16 @@ def _bootstrap(values: tuple[float, ...], seed: int) -> tuple[float, float]:
     rng = random.Random(seed)
     means = sorted(math.fsum(rng.choices(values, k=len(values))) / len(values) for _ in range(RESAMPLES))
     return means[round(0.025 * (RESAMPLES - 1))], means[round(0.975 * (RESAMPLES - 1))]
+
+
+def _student(values: Sequence[float], least: float, most: float) -> tuple[float, float]:
+    """Student's interval of the mean of values in [least, most]; all of that if nothing shows how they vary."""
+    n, mean = len(values), math.fsum(values) / len(values)
+    spread = statistics.stdev(values) if n > 1 else 0.0
+    if not spread:
+        return least, most
+    reach = float(t.ppf(0.975, n - 1)) * spread / math.sqrt(n)
+    return max(least, mean - reach), min(most, mean + reach)
 
 
 def wilson(successes: float, n: int) -> tuple[float, float]:
@@ -75,9 +90,10 @@ class Difference:
 
     Args:
         value: mean of the second minus mean of the first.
-        low, high: 95 % interval, percentile bootstrap over questions.
+        low, high: 95 % interval, percentile bootstrap over questions; Student's of up to `FEW` questions.
         p: two-sided p-value of no difference.
-        test: ``"McNemar"`` (exact) where every value is 0 or 1, else ``"paired bootstrap"``.
+        test: ``"McNemar"`` (exact) where every value is 0 or 1, else ``"sign flips"`` (exact) of up to `FEW` questions and
+            ``"paired bootstrap"`` of more.
         only_first, only_second: questions that only the first, only the second has (more) right.
     """
 
@@ -104,18 +120,34 @@ def paired_difference(first: Sequence[float], second: Sequence[float], seed: int
         raise ValueError(f"{len(first)} and {len(second)} values: expected one pair a question")
     differences = np.asarray(second, float) - np.asarray(first, float)
     value = math.fsum(differences) / len(differences)
-    means = _resampled_means(differences, seed)
-    low, high = np.quantile(means, (0.025, 0.975))
+    few = len(differences) <= FEW
+    if not few:
+        means = _resampled_means(differences, seed)
+        low, high = np.quantile(means, (0.025, 0.975))
+    elif differences.any():
+        low, high = _student(differences.tolist(), -1.0, 1.0)
+    else:
+        low, high = 0.0, 0.0
     only_first, only_second = int((differences < 0).sum()), int((differences > 0).sum())
     if all(v in (0, 1) for v in (*first, *second)):
         discordant = only_first + only_second
         p = float(binomtest(only_first, discordant).pvalue) if discordant else 1.0
         test = "McNemar"
+    elif few:
+        p, test = _sign_flips(differences), "sign flips"
     else:
         # Resamples of the differences moved to mean 0: how often are they as far from it as what was seen?
         extreme = int((np.abs(means - value) >= abs(value) - 1e-12).sum())
         p, test = (extreme + 1) / (len(means) + 1), "paired bootstrap"
     return Difference(value, float(low), float(high), p, test, only_first, only_second)
+
+
+def _sign_flips(differences: np.ndarray) -> float:
+    """Share of the ways to swap the sides of questions whose mean is as far from 0 as what was seen."""
+    sums = np.zeros(1)
+    for difference in differences:
+        sums = np.concatenate([sums + difference, sums - difference])
+    return float((np.abs(sums) >= abs(differences.sum()) - 1e-9).mean())
 
 
 def _resampled_means(values: np.ndarray, seed: int) -> np.ndarray:

@@ -91,8 +91,8 @@ def _votes(solution: Solution, job: Job, problem: Problem) -> Votes:
         done = solution.candidates[:budget]
         answer = replace(solution, candidates=done).elect().answer
         verdict = "no_answer" if answer is None else grade_now(job.grading, asked, answer, "none").status
-        found[str(budget)] = {
-            # A search that found fewer chains than the budget allows spent what it spent.
-            "answer": answer, "verdict": verdict, "correct": verdict == "correct", "tokens": done[-1].spent if done else 0,
-        }  # fmt: skip
+        # The steps after its last chain, which led to no further one, cost tokens too.
+        ended = len(done) < budget or budget == max(job.config.eval.rollouts)
+        tokens = solution.tokens if ended else done[-1].spent
+        found[str(budget)] = {"answer": answer, "verdict": verdict, "correct": verdict == "correct", "tokens": tokens}
     return found

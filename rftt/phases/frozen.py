@@ -29,7 +29,7 @@ FREE_IN_TRAINER = frozenset({
 PHASES: Mapping[str, tuple[tuple[str, ...], tuple[str, ...]]] = {
     "tokens": (("model-with-tokens",), ("run", "seed", "model")),
     "search": (
-        ("search/*.jsonl", "rounds/*/search/*.jsonl"),
+        ("search/*", "rounds/*/search/*"),
         ("run", "seed", "model", "data", "engine", "search", "prm", "reward"),
     ),
     "shad": (("shad/*", "rounds/*/shad/*"), ("run", "seed", "model", "shad")),
@@ -67,8 +67,10 @@ def refuse_changes(folder: Path, before: Mapping[str, Any], now: Mapping[str, An
 
 
 def _holds(path: Path) -> bool:
-    """Whether anything has been made there; a phase that failed at its start leaves empty folders."""
-    return any(_holds(inner) for inner in path.iterdir()) if path.is_dir() else True
+    """Whether anything has been made there; a phase that failed at its start leaves empty folders and journals."""
+    if path.is_dir():
+        return any(_holds(inner) for inner in path.iterdir())
+    return path.suffix != ".partial" or path.stat().st_size > 0
 
 
 def changed(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:

@@ -88,6 +88,7 @@ def search(config: Config, share: int | None = None) -> None:
         PhaseFailed: a process that searched a share ended with an error.
         UsageError: there is no such share, or the model that searches is not there yet.
     """
+    remove_collected(config)
     number = open_round(config, RESULT)
     if number is None:
         say("search: done before")
@@ -203,28 +204,35 @@ def _collect(config: Config, work: Round, train: Sequence[Problem]) -> None:
     failed = [record for i in shares for record in read_jsonl(work.failures(i))]
     if failed:
         write_jsonl(work.folder / "failed.jsonl", failed)
-    for name, part in PARTS.items():
-        if name != "preferences.jsonl" or config.search.preferences:
-            write_jsonl(work.folder / name, (item for record in records() for item in part(record)))
-    for i in shares:
-        work.journal(i).unlink()
-        work.failures(i).unlink()
-    counts: dict[str, int] = defaultdict(int)
-    for chain in read_jsonl(work.folder / "chains.jsonl"):
-        counts[chain["kind"]] += 1
     solved = 0
     steps: Counts = {}
-    for tree in read_jsonl(work.folder / "trees.jsonl"):
-        solved += _solved(tree)
-        add_counts(steps, tree.get("steps", {}))
+    for record in records():
+        solved += _solved(record["tree"])
+        add_counts(steps, record["tree"].get("steps", {}))
     if steps:
         write_whole(work.folder / STEPS, json.dumps(steps, indent=1) + "\n")
         print(table(steps))  # into the log
+    for name, part in PARTS.items():
+        if name != "preferences.jsonl" or config.search.preferences:
+            write_jsonl(work.folder / name, (item for record in records() for item in part(record)))
+    remove_collected(config)
+    counts: dict[str, int] = defaultdict(int)
+    for chain in read_jsonl(work.folder / "chains.jsonl"):
+        counts[chain["kind"]] += 1
     kinds = ", ".join(f"{number} {kind}" for kind, number in counts.items())
     told = f"{solved} of {len(train)} questions solved, {sum(counts.values())} chains ({kinds or 'none'})"
     conclude(told if len(work.todo) == len(train) else f"round {work.number}, {len(work.todo)} questions: {told}")
     if failed:
         say(f"search: {len(failed)} questions failed and are left out: {work.folder / 'failed.jsonl'}", error=True)
+
+
+def remove_collected(config: Config) -> None:
+    """Remove what the shares of finished rounds left, which is in the results; a kill may have come before this."""
+    for number in range(1, config.search.rounds + 1):
+        folder = round_folder(config, number) / "search"
+        if (folder / Path(RESULT).name).exists():
+            for path in [*folder.glob("questions-*.jsonl*"), *folder.glob("failed-*.jsonl")]:
+                path.unlink(missing_ok=True)
 
 
 def _records(folder: Path) -> Iterator[Record]:

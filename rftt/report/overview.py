@@ -12,7 +12,10 @@ from rftt.errors import UsageError
 from rftt.report.lines import Record
 from search.yaml_text import read_yaml
 
-SECRET = r"(?:api_?key|password|secret|hf_token|access_token)"
+SECRET = r"(?:api[_-]?key|password|secret|hf_token|access_token|auth[_-]?token|authorization)"
+# In a command line: key=value, key: value of YAML and JSON, with the quotes of a shell; a header's kind stays.
+ASSIGNED = re.compile(rf"""({SECRET}(?:["'\\]*\s*:|=)\s*["'\\]*(?:(?:bearer|basic|token)\s+)?)[^\s"'\\,}}\]]+""", re.I)
+LOGIN = re.compile(r"(://)[^/\s@\"']+@")  # of a URL
 
 
 def read_config(path: Path) -> Record:
@@ -81,4 +84,4 @@ def masked(value: Any) -> Any:
         return {k: "…" if v and re.search(f"{SECRET}$", str(k), re.I) else masked(v) for k, v in value.items()}
     if isinstance(value, list):
         return [masked(v) for v in value]
-    return re.sub(rf"({SECRET}=)\S+", r"\1…", value, flags=re.I) if isinstance(value, str) else value
+    return LOGIN.sub(r"\1…@", ASSIGNED.sub(r"\1…", value)) if isinstance(value, str) else value

@@ -18,7 +18,7 @@ def measures_of(run: Path, summary: Record, notes: list[str]) -> list[Record]:
 
     Returns:
         ``{"name", "models": {model: metrics}, "curves": {model: […]}, "majority": {model: […]}, …}`` with a table by
-        model for each of `MORE`. What ``summary.json`` says of the run's own questions wins.
+        model for each of `MORE`. What ``summary.json`` says of a model and the run's own questions wins.
     """
     parts: dict[str, Record] = {}
     for name, folder in benchmark_folders(run).items():
@@ -30,7 +30,9 @@ def measures_of(run: Path, summary: Record, notes: list[str]) -> list[Record]:
             for table, key in (TABLES | {key: key for key in MORE}).items()
         }
     own = parts.setdefault("", {table: {} for table in (*TABLES, *MORE)})
-    own.update({table: summary[table] for table in TABLES if summary.get(table)})
+    for table in TABLES:
+        told = _mapping(summary.get(table))
+        own[table] = told | own[table] | told  # in the order of the summary, then what was measured after it
     for name, models in _mapping(summary.get("benchmarks")).items():
         parts.setdefault(str(name), {table: {} for table in (*TABLES, *MORE)})["models"] |= _mapping(models)
     return [

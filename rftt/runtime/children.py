@@ -18,6 +18,7 @@ from rftt.runtime import terminal
 from rftt.runtime.folder_lock import for_children
 
 LIFELINE = "RFTT_LIFELINE"  # file descriptor of the pipe's reading end
+PATIENCE = 10.0  # seconds that a child has to end by itself
 
 
 def run_children(commands: Sequence[Sequence[str]], at_once: int = 1) -> list[int]:
@@ -33,6 +34,22 @@ def run_children(commands: Sequence[Sequence[str]], at_once: int = 1) -> list[in
     running: dict[int, subprocess.Popen[bytes]] = {}
     failed = threading.Event()
     lock = threading.Lock()
+
+    def kill() -> None:
+        with lock:
+            for child in running.values():
+                child.kill()
+
+    killer = threading.Timer(PATIENCE, kill)
+    killer.daemon = True
+
+    def end() -> None:
+        """End what runs, by force if need be; the lock is held."""
+        if not failed.is_set():
+            killer.start()
+        failed.set()
+        for child in running.values():
+            child.terminate()
 
     def run(place: int) -> int:
         reading, writing = os.pipe()
@@ -58,20 +75,19 @@ def run_children(commands: Sequence[Sequence[str]], at_once: int = 1) -> list[in
             del running[place]
             if code == 0 or failed.is_set():
                 return 0
-            failed.set()
-            for other in running.values():
-                other.terminate()
+            end()
         return code
 
-    with terminal.listening() as (events, output), ThreadPoolExecutor(at_once) as threads:
-        try:
-            return list(threads.map(run, range(len(commands))))
-        except BaseException:  # an interrupt, of which the children may not have heard
-            with lock:
-                failed.set()
-                for child in running.values():
-                    child.terminate()
-            raise
+    try:
+        with terminal.listening() as (events, output), ThreadPoolExecutor(at_once) as threads:
+            try:
+                return list(threads.map(run, range(len(commands))))
+            except BaseException:  # an interrupt, of which the children may not have heard
+                with lock:
+                    end()
+                raise
+    finally:
+        killer.cancel()
 
 
 def end_with_parent() -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
 import math
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
-from rftt.model.checkpoints import write_whole
+from search.journal import json_bytes
 
 
 class StepLog:
@@ -29,23 +32,37 @@ class StepLog:
 
     def write(self, step: int, values: dict[str, Any]) -> None:
         record = {"phase": self.phase, "step": step, "time": round(time.time(), 3), **values}
-        line = json.dumps(record, ensure_ascii=False)
-        with open(self.path, "a", encoding="utf-8") as file:
-            file.write(line + "\n")
+        with _alone(self.path, "ab") as file:
+            file.write(json_bytes(record) + b"\n")
 
     def _trim(self, after: int | None) -> None:
-        """Drop a torn last line, and this phase's lines after step `after`."""
-        kept = []
-        lines = self.path.read_text(encoding="utf-8").splitlines()
-        for line in lines:
-            try:
-                record = json.loads(line)
-            except ValueError:
-                continue
-            if after is None or record["phase"] != self.phase or record["step"] <= after:
-                kept.append(line)
-        if kept != lines:  # another process may be writing: leave a file alone that is in order
-            write_whole(self.path, "".join(f"{line}\n" for line in kept))
+        """Drop a torn last line, and this phase's lines after step `after`; end the last line."""
+        with _alone(self.path, "r+b") as file:
+            lines = file.readlines()
+            kept = [line.removesuffix(b"\n") + b"\n" for line in lines if self._stays(line, after)]
+            if kept == lines:
+                return
+            same = next((i for i, (old, new) in enumerate(zip(lines, kept, strict=False)) if old != new), len(kept))
+            # In place, since another process may be waiting to append to this very file.
+            file.seek(sum(map(len, kept[:same])))
+            file.writelines(kept[same:])
+            file.truncate()
+
+    def _stays(self, line: bytes, after: int | None) -> bool:
+        try:
+            record = json.loads(line)
+        except ValueError:
+            return False
+        return bool(after is None or record["phase"] != self.phase or record["step"] <= after)
+
+
+@contextmanager
+def _alone(path: Path, mode: str) -> Iterator[IO[bytes]]:
+    """The file, open, while no other process of the run writes to it."""
+    with open(path, mode) as file:
+        with suppress(OSError):  # on a file system without locks
+            fcntl.flock(file, fcntl.LOCK_EX)
+        yield file
 
 
 class MetricsLog(StepLog):

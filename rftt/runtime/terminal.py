@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, Protocol, TextIO
 
@@ -26,7 +26,7 @@ EVENTS = "RFTT_EVENTS"  # file descriptor that a child writes to
 LOG = "log.txt"
 REDRAW = 0.25  # seconds between two looks of the line on a terminal
 SELDOM, SELDOMEST = 10.0, 300.0  # seconds between two plain lines: at the beginning, and after hours
-LONGEST = 3000  # bytes of a line in the pipe, which must be written whole at once
+LONGEST = 4096  # bytes of a line in the pipe: as many as Linux writes whole at once (PIPE_BUF)
 
 Event = dict[str, Any]
 
@@ -162,14 +162,20 @@ class EventPipe:
 
     def tell(self, event: Event) -> None:
         """Send an event; long texts go line by line, since only short writes are whole."""
-        lines = event["say"].split("\n") if "say" in event else [""]
-        for line in lines:
-            one = {**event, "say": line[:LONGEST]} if "say" in event else event
-            data = json.dumps(one).encode() + b"\n"
+        events = [{**event, "say": line} for line in event["say"].split("\n")] if "say" in event else [event]
+        for one in events:
             try:
-                os.write(self.descriptor, data)
+                os.write(self.descriptor, _packed(one))
             except OSError:  # the owner is gone, and this process goes soon
                 return
+
+
+def _packed(event: Event) -> bytes:
+    """An event as a line of at most `LONGEST` bytes; a text that is too long for it is cut."""
+    key = next(key for key in ("say", "outcome", "label") if key in event)
+    while len(data := json.dumps(event, ensure_ascii=False).encode(errors="replace") + b"\n") > LONGEST and event[key]:
+        event = {**event, key: event[key][: min(LONGEST, len(event[key]) * 3 // 4)]}
+    return data
 
 
 class _State:
@@ -309,9 +315,10 @@ def listening() -> Iterator[tuple[int | None, Any]]:
     def listen() -> None:
         with open(reading, "rb") as lines:
             for line in lines:
-                if line == stop:
+                if line.endswith(stop):
                     return
-                screen.tell(json.loads(line))
+                with suppress(ValueError, KeyError, TypeError):  # a torn line: its sender was killed
+                    screen.tell(json.loads(line))
 
     listener = threading.Thread(target=listen, daemon=True)
     listener.start()
@@ -321,7 +328,8 @@ def listening() -> Iterator[tuple[int | None, Any]]:
             output = open(_State.log, "ab")  # noqa: SIM115 (closed below)
         yield writing, output
     finally:
-        os.write(writing, stop)
+        with suppress(OSError):  # the listener has ended, since the screen is gone
+            os.write(writing, stop)
         listener.join()
         os.close(writing)
         if output is not None:

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 
 import pytest
@@ -129,6 +130,15 @@ def test_more_gpus_than_there_are_is_an_error(launch):
     process = launch("servers.sh", "m", "--servers", 3, "--gpus-per-server", 2, CUDA_VISIBLE_DEVICES="0,1,2,3")
     _, told = process.communicate(timeout=PATIENCE)
     assert process.returncode == 2 and "3 servers of 2 GPUs, but this node has 4" in told
+
+
+def test_a_stranger_on_a_port_is_not_taken_for_a_server(launch, tmp_path):
+    port = free_port(2)
+    with HTTPServer(("127.0.0.1", port + 1), BaseHTTPRequestHandler):
+        process = launch("servers.sh", "m", "--servers", 2, "--gpus-per-server", 0, "--port", port)
+        out, told = process.communicate(timeout=PATIENCE)
+    assert process.returncode == 2 and out == "" and f"127.0.0.1:{port + 1} is in use" in told
+    assert not server_pids(tmp_path)
 
 
 def test_a_server_that_ends_before_it_is_up_ends_all_and_its_log_is_shown(launch, tmp_path):

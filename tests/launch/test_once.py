@@ -121,14 +121,19 @@ def test_a_sample_that_was_cut_off_still_counts(tmp_path):
     folder = tmp_path / "eval"
     folder.mkdir()
     rows = [json.dumps({"verdict": v}) for v in ("correct", "wrong", "correct", "no_answer")]
-    (folder / "greedy-rl.jsonl.partial").write_text("\n".join(rows) + '\n{"verdict": "corr')
+    rows[1] = '{"text": "a\u2028b", "verdict": "wrong"}'
+    (folder / "greedy-rl.jsonl.partial").write_bytes("\n".join(rows).encode() + b'\n{"verdict": "corr\xc3')
     assert run.measured_of(tmp_path, "rl") == {"greedy, so far": {"value": 0.5, "n": 4}}
     assert run.shown(run.measured_of(tmp_path, "rl")["greedy, so far"]) == "50.0 (n = 4)"
     (folder / "rl.json").write_text('{"metrics": {"greedy": {"value": 0.5, "low": 0.2, "high": 0.8, "tokens": 12}}}')
     assert run.shown(run.measured_of(tmp_path, "rl")["greedy"]) == "50.0 [20.0, 80.0], 12 tok" and run.shown(None) == ""
 
 
-def test_what_several_processes_searched_until_the_time_was_up_is_collected(tmp_path):
+def full(*_):
+    raise OSError("the disk is full")
+
+
+def test_what_several_processes_searched_until_the_time_was_up_is_collected(tmp_path, monkeypatch):
     import boxed
 
     from rftt.config import from_dict
@@ -149,6 +154,9 @@ def test_what_several_processes_searched_until_the_time_was_up_is_collected(tmp_
     (tmp_path / "search" / "failed-1.jsonl").write_text(
         json.dumps({"question_id": asked[1], "reason": "too long"}) + "\n"
     )
+    with monkeypatch.context() as patched, pytest.raises(OSError, match="full"):
+        patched.setattr(boxed, "write_jsonl", full)
+        boxed.collect(config)
     boxed.collect(config)
     for name in ("chains", "trees"):
         lines = (tmp_path / "search" / f"{name}.jsonl").read_text().splitlines()

@@ -10,6 +10,7 @@ import time
 import pytest
 
 from rftt.cli import main
+from search.journal import Journal
 
 TOY = "configs/toy.yaml"
 
@@ -86,8 +87,9 @@ def test_a_phase_before_its_turn(refused, tmp_path):
 def test_a_run_folder_begun_with_other_settings(refused, tmp_path):
     common = [TOY, f"run={tmp_path / 'r'}", "data.train_limit=8", "data.eval_limit=8"]
     refused("sft", *common)
-    (tmp_path / "r" / "search").mkdir()
-    (tmp_path / "r" / "search" / "questions-0.jsonl").touch()  # the search has begun
+    journal = Journal(tmp_path / "r" / "search" / "questions-0.jsonl")
+    journal.append({"question_id": "toy-train-0-0"})  # the search has begun
+    journal.close()
     assert "search.rollouts" in refused("sft", *common, "search.rollouts=3")
 
 

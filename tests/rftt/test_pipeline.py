@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from rftt import pipeline
 from rftt.config import load_config
 from rftt.errors import UsageError
 from rftt.phases import PHASES
@@ -85,7 +86,7 @@ def test_a_run_goes_on_with_other_servers_but_not_with_other_settings(tmp_path):
     saved = load_config(path)
     assert saved.engine.servers == ("http://node1:8000",) and saved.search.live_trees == 3
     (tmp_path / "run" / "search").mkdir()
-    (tmp_path / "run" / "search" / "questions-0.jsonl").write_text("")
+    (tmp_path / "run" / "search" / "questions-0.jsonl.partial").write_text('{"question_id": "toy-train-0-0"}\n')
     with pytest.raises(UsageError, match="begun with another search.rollouts, and its search depended on it"):
         prepare(load_config("configs/toy.yaml", [*small, *servers, "search.rollouts=3"]))
     assert load_config(path) == saved
@@ -96,8 +97,9 @@ def test_settings_of_phases_to_come_may_change(tmp_path):
     path = prepare(load_config("configs/toy.yaml", small))
     prepare(load_config("configs/toy.yaml", [*small[:2], "data.eval_limit=3", "search.rollouts=3"]))
     assert len((tmp_path / "run" / "data" / "eval.jsonl").read_text().splitlines()) == 3, "other questions are read"
-    for begun in ("search/chains.jsonl", "sft/final"):
-        (tmp_path / "run" / begun).mkdir(parents=True)
+    for begun in ("search/chains.jsonl", "sft/final/model.safetensors"):
+        (tmp_path / "run" / begun).parent.mkdir(parents=True)
+        (tmp_path / "run" / begun).touch()
         later = [*small[:2], "data.eval_limit=3", "search.rollouts=3", "rl.learning_rate=1e-6", "eval.samples=2"]
         later += ["sft.learning_rate=1e-5"]
         prepare(load_config("configs/toy.yaml", later))
@@ -106,6 +108,15 @@ def test_settings_of_phases_to_come_may_change(tmp_path):
         with pytest.raises(UsageError, match=f"begun with another {frozen.partition('=')[0].split('.')[0]}"):
             prepare(load_config("configs/toy.yaml", [*later, frozen]))
     assert load_config(path).sft.trainer["learning_rate"] == 1e-5
+
+
+def test_a_run_whose_phases_were_run_by_their_own_commands_ends_with_its_report(tmp_path, monkeypatch):
+    config = load_config("configs/toy.yaml", [f"run={tmp_path / 'run'}", "data.train_limit=2", "data.eval_limit=2"])
+    for name in ("search", "rl"):
+        (tmp_path / "run" / name).mkdir(parents=True)
+    monkeypatch.setattr(pipeline, "plan", lambda _: [("search", tmp_path / "run" / "search")])
+    assert pipeline.run(config) == {}
+    assert (tmp_path / "run" / "report.html").exists()
 
 
 @pytest.mark.slow

@@ -2,7 +2,7 @@
 
 import pytest
 
-from search.journal import Journal, read_jsonl
+from search.journal import Journal, read_jsonl, write_jsonl
 
 RECORDS = [{"question_id": f"q{i}", "text": "ünïcode\n" * i} for i in range(5)]
 
@@ -44,3 +44,21 @@ def test_the_final_file_has_the_wanted_order(tmp_path):
     journal.finish([r["question_id"] for r in RECORDS])
     assert list(read_jsonl(tmp_path / "a.jsonl")) == RECORDS
     assert [p.name for p in tmp_path.iterdir()] == ["a.jsonl"]
+
+
+def test_a_file_that_could_not_be_written_leaves_nothing(tmp_path):
+    def records():
+        yield RECORDS[0]
+        raise OSError("the disk is full")
+
+    with pytest.raises(OSError, match="full"):
+        write_jsonl(tmp_path / "a.jsonl", records())
+    assert not list(tmp_path.iterdir())
+
+
+def test_half_a_character_spoils_no_other_record(tmp_path):
+    journal = Journal(tmp_path / "a.jsonl")
+    journal.append({"question_id": "a", "text": "x\ud83d"})
+    journal.append({"question_id": "b"})
+    journal.finish(["a", "b"])
+    assert list(read_jsonl(tmp_path / "a.jsonl")) == [{"question_id": "a", "text": "x?"}, {"question_id": "b"}]

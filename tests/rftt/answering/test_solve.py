@@ -119,6 +119,23 @@ def test_solutions_are_kept_and_the_same_command_goes_on(solve, tmp_path):
     assert solve("--file", str(file), "--out", str(out))[0] == 0 and out.read_bytes() == again
 
 
+@pytest.mark.parametrize(
+    ("kept", "line"),
+    [
+        ("solutions.jsonl", '{"question_id": "1", "question": "What is 2?"}'),
+        ("solutions.jsonl.partial", '{"question_id": "1", "question": "What is 2?"}'),
+        ("solutions.jsonl", '{"question_id": "9"}'),
+        ("solutions.jsonl", "notes"),
+    ],
+)
+def test_a_file_of_other_answers_is_not_taken_for_these(solve, tmp_path, kept, line):
+    file, path = tmp_path / "questions.txt", tmp_path / kept
+    file.write_text("What is 1?\n")
+    path.write_text(line + "\n")
+    code, out, [error] = solve("--file", str(file), "--out", str(tmp_path / "solutions.jsonl"))
+    assert code == 2 and not out and "give another --out" in error and path.read_text() == line + "\n"
+
+
 def test_a_kill_between_the_last_solution_and_the_final_file_is_mended(solve, tmp_path):
     out, partial = tmp_path / "solutions.jsonl", tmp_path / "solutions.jsonl.partial"
     partial.write_text('{"question_id": "question"}\n')

@@ -67,6 +67,28 @@ def test_shares_are_compared_by_a_paired_bootstrap():
     assert (found.low, found.high) == pytest.approx((low, high), abs=0.004)
 
 
+def test_of_few_questions_little_is_known():
+    assert interval([0.5]) == interval([0.5, 0.5]) == (0, 1)
+    found = paired_difference([0.5], [0.75])
+    assert (found.p, found.low, found.high, found.test) == (1, -1, 1, "sign flips")
+    found = paired_difference([0.25] * 4, [0.5, 0.75, 0.5, 1.0])
+    assert found.p == 2 / 16 and 0 < found.low < found.value < found.high < 0.9
+    assert paired_difference([0.1, 0.0, 0.5], [0.3, 0.2, 0.5]).p == 0.5
+
+
+def test_few_shares_are_compared_as_scipy_does():
+    stats = pytest.importorskip("scipy.stats")
+    rng = random.Random(2)
+    first, second = ([rng.choice([0.0, 0.25, 0.5, 1.0]) for _ in range(12)] for _ in range(2))
+    found = paired_difference(first, second)
+    flips = stats.permutation_test(
+        (first, second), lambda a, b: np.mean(b) - np.mean(a), permutation_type="samples", n_resamples=np.inf
+    )
+    reference = stats.ttest_rel(second, first).confidence_interval()
+    assert found.p == pytest.approx(flips.pvalue) and (found.low, found.high) == pytest.approx(tuple(reference))
+    assert interval(first) == pytest.approx(tuple(stats.ttest_1samp(first, 0).confidence_interval()))
+
+
 def test_a_paired_bootstrap_keeps_its_level():
     rng = random.Random(7)
     found = []

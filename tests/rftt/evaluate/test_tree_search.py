@@ -1,9 +1,13 @@
 """The vote of a tree at a budget."""
 
 from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
 
 from rftt.config.sections import RewardSection
-from rftt.evaluate.tree_search import at_budget
+from rftt.evaluate.tree_search import _votes, at_budget
+from search import Candidate, Solution
 
 
 def vote(answer, correct, tokens, **more):
@@ -18,6 +22,19 @@ def test_statuses_are_those_of_the_grader_or_what_an_older_file_says():
     outcome, found = at_budget(trees, 4)
     assert found == ["correct", "unparseable", "correct", "wrong", "no_answer"]
     assert outcome.values == {"a": 1, "b": 0, "c": 1, "d": 0, "e": 0} and outcome.mean_tokens == 20
+
+
+@pytest.mark.parametrize(
+    ("spent", "tokens"),
+    [([], [90, 90, 90]), ([20], [20, 90, 90]), ([20, 30, 60], [20, 90, 90]), ([20, 30, 40, 60, 70], [20, 60, 90])],
+)
+def test_the_steps_after_the_last_chain_cost_tokens_too(spent, tokens):
+    job = SimpleNamespace(
+        answer_rule=None, problem=lambda problem: problem, grading=None, config=SimpleNamespace(eval=None)
+    )
+    job.config.eval = SimpleNamespace(rollouts=(1, 4, 16))
+    found = _votes(Solution("q", "", "mcts", "majority", [Candidate("", None, 1, s) for s in spent], 90), job, None)
+    assert [vote["tokens"] for vote in found.values()] == tokens
 
 
 def test_a_reward_function_of_ones_own_is_the_measure(tmp_path, monkeypatch):

@@ -9,6 +9,7 @@ import signal
 import pytest
 
 from rftt.errors import UsageError
+from rftt.phases import search_phase
 from rftt.phases.search_phase import RESULT, STEPS
 from rftt.run_folder import open_round
 from rftt.runtime import progress
@@ -183,3 +184,19 @@ def test_figures_are_shown_before_the_first_tree_is_done(monkeypatch):
 
     asyncio.run(search())
     assert any(0 < rollouts < 12 for rollouts in shown)
+
+
+def test_a_search_that_was_killed_while_it_collected_ends_with_all_of_its_files(tmp_path, monkeypatch):
+    settings, folder = fake_search.config(tmp_path), tmp_path / "search"
+    (tmp_path / FILE).write_text(write_functions(RFTT), encoding="utf-8")
+
+    def killed(_):
+        if (tmp_path / RESULT).exists():
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(search_phase, "remove_collected", killed)
+        fake_search.run_search(settings)
+    assert list(folder.glob("questions-*")) and (folder / STEPS).exists()
+    search_phase.search(settings)
+    assert not [*folder.glob("questions-*"), *folder.glob("failed-*")]

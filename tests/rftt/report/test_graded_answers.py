@@ -71,6 +71,8 @@ def test_each_benchmark_has_its_results(tmp_path):
     assert values == [0.6, 0.3, 0.4]  # of the run's own questions, the summary has the last word
     assert [s["strategy"] for s in gsm8k["strategies"]["rl"]] == ["beam", "beam", "best_of_n", "best_of_n"]
     assert own["groups"]["rl"]["level"]["5"]["value"] == 0.6
+    (tmp_path / "eval" / "sft.json").write_text(json.dumps(measures(0.2)))  # measured after the summary
+    assert list(embedded(write_report(tmp_path))["measures"][0]["models"]) == ["rl", "sft"]
     (tmp_path / "eval" / "gsm8k" / "rl.json").write_text("{")
     data = embedded(write_report(tmp_path))
     assert data["notes"] == ["eval/gsm8k/rl.json: not a JSON object; it was left out"]

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from rftt.runtime import children
 from rftt.runtime.children import run_children
 
 
@@ -29,6 +30,19 @@ def test_after_a_failure_nothing_more_is_started(tmp_path):
 def test_a_failure_ends_the_others():
     begun = time.monotonic()
     assert run_children([python("import time; time.sleep(60)"), python("raise SystemExit(2)")], at_once=2) == [0, 2]
+    assert time.monotonic() - begun < 30
+
+
+def test_a_child_that_does_not_end_when_another_fails_is_killed(tmp_path, monkeypatch):
+    monkeypatch.setattr(children, "PATIENCE", 0.5)
+    up = tmp_path / "up"
+    stubborn = (
+        "import signal, time; signal.signal(signal.SIGTERM, signal.SIG_IGN); "
+        f"open({str(up)!r}, 'w').close(); time.sleep(60)"
+    )
+    failing = f"import os, time\nwhile not os.path.exists({str(up)!r}): time.sleep(0.02)\nraise SystemExit(3)"
+    begun = time.monotonic()
+    assert run_children([python(stubborn), python(failing)], at_once=2) == [0, 3]
     assert time.monotonic() - begun < 30
 
 

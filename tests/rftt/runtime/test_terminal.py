@@ -142,6 +142,23 @@ with terminal.attached(), terminal.phase("search"), progress_bar(100, "search", 
     assert 2 <= len(lines) <= 6 and all(re.search(r"search .*\d+/100 questions, .*/s, .* left", line) for line in lines)
 
 
+def test_long_lines_of_several_children_are_cut_and_a_bad_line_is_passed_over(tmp_path):
+    child = """
+import os, sys
+from rftt.runtime import terminal
+os.write(int(os.environ[terminal.EVENTS]), b"torn\\n[]\\n")
+with terminal.attached():
+    for _ in range(300): terminal.say("\u9519" * 2900)
+    terminal.conclude("\\x00" * 5000)
+    terminal.say("half \\ud83d")
+"""
+    code = PARENT.replace(repr(CHILD), repr(child))
+    done = subprocess.run(python(code, tmp_path), cwd=ROOT, capture_output=True, check=True)
+    lines = [line for line in done.stdout.decode().splitlines() if "\u9519" in line]
+    assert len(lines) == 2 * 2 * 300 and len(set(lines)) == 1 and set(lines[0]) == {"\u9519"} and len(lines[0]) > 1000
+    assert done.stdout.decode().count("half ?") == 4
+
+
 FAILING = """
 import sys
 from rftt import cli
