@@ -16,6 +16,7 @@ _LETTER_AND_VALUE = re.compile(
 _ANOTHER = re.compile(
     r"(?<![A-Za-z\\])[A-H](?![A-Za-z(])|(?<![A-Za-z])[a-h]\)|\bor\b|\\(?:lor|vee)(?![A-Za-z])", re.IGNORECASE
 )
+_SEVERAL = re.compile(r"[A-H]{2,8}")
 MAX_CHARS = 300
 
 
@@ -31,6 +32,14 @@ def choice(text: str) -> tuple[str, str] | None:
     if beside and not _ANOTHER.search(beside["value"]):
         return beside[1] or beside[2], beside["value"].strip()
     return None
+
+
+def several(text: str) -> str | None:
+    """The letters of an answer that is several choices, in order: `ABD`, `A, B, D`, `(A) and (B)`."""
+    if len(text) > MAX_CHARS:
+        return None
+    bare = re.sub(r"\band\b|[\s,;()&]", "", _DRESS.sub(" ", normalise(text)))
+    return bare if _SEVERAL.fullmatch(bare) and sorted(set(bare)) == list(bare) else None
 
 
 def is_choice_gold(gold: str) -> bool:

@@ -11,9 +11,11 @@ from __future__ import annotations
 import re
 from fractions import Fraction
 
-from rewards.choices import choice, is_choice_gold
-from rewards.labels import by_label, distinct_letters, labels, same_function, split_label, unlabelled
-from rewards.normalise import plain
+from rewards.choices import choice, is_choice_gold, several
+from rewards.clauses import may_be_left_out, same_letter
+from rewards.counted import bare_forms
+from rewards.labels import begins_with_label, by_label, distinct_letters, labels, same_function, split_label, unlabelled
+from rewards.normalise import normalise, plain
 from rewards.reading import Reading, read
 from rewards.realsets import NotASet, looks_like_set, same_set, variable
 from rewards.syntax import Node
@@ -24,10 +26,11 @@ __all__ = ["Undecided", "decide"]
 
 MAX_QUICK_ITEMS = 12
 _EQUAL = ("=",)
+_ELEMENT = ("in",)
 _INEQUALITIES = {"<": 1, "le": 1, ">": -1, "ge": -1}
 _LITERAL = re.compile(r"-?\d{1,300}(?:\.\d{1,300})?")
-_CLOCK = re.compile(r"\d{1,2}(?::\d\d)+")
-_CLOCK_LAYOUT = re.compile(r"\\!|(?<=:)\}|\{(?=:)")  # 8\!:\!34 and 8{:}34 are 8:34
+_CLOCK = re.compile(r"(\d{1,2}(?::\d\d){1,2})\s*(?:([ap])\.?\s?m\.?)?(?:\s*hours)?", re.IGNORECASE)
+_CLOCK_LAYOUT = re.compile(r"\\(?:text[a-z]*|mathrm|mbox)(?![A-Za-z])|[{}]|(?<=:)\s+|\s+(?=:)")
 
 
 def decide(gold: str, answer: str, depth: str = "symbolic") -> str:
@@ -49,13 +52,29 @@ def decide(gold: str, answer: str, depth: str = "symbolic") -> str:
 
 
 def _decide(gold: str, answer: str, depth: str) -> str:
+    for form in bare_forms(answer, _is_bare_number(gold)):
+        if len(form) < len(answer) and _decide(gold, form, depth) == "correct":
+            return "correct"
+    return _decide_as_written(gold, answer, depth)
+
+
+def _is_bare_number(gold: str) -> bool:
+    trees = read(gold, gold=True).trees
+    return bool(trees) and all(part[0] in ("num", "neg", "div", "mul", "pow") for part in walk(trees[0]))
+
+
+def _decide_as_written(gold: str, answer: str, depth: str) -> str:
     plain_gold, plain_answer = plain(gold), plain(answer)
     if plain_gold == plain_answer:
         return "correct"
     if _LITERAL.fullmatch(plain_gold) and _LITERAL.fullmatch(plain_answer):
         return "correct" if Fraction(plain_gold) == Fraction(plain_answer) else "wrong"
-    if tells_time(gold) and tells_time(answer):
-        return "correct" if _same_clock(gold, answer) else "wrong"
+    ours, theirs = _clock(gold), _clock(answer)
+    if ours and theirs:
+        if ours[0] == theirs[0] and (not ours[1] or not theirs[1] or ours[1] == theirs[1]):
+            return "correct"
+        if ours[2] or theirs[2]:
+            return "wrong"
     if is_choice_gold(gold):
         letter, value = choice(gold) or ("", "")
         chosen = choice(answer)
@@ -63,7 +82,9 @@ def _decide(gold: str, answer: str, depth: str) -> str:
             return "correct" if letter == chosen[0] else "wrong"
         if value:
             return _decide(value, answer, depth)
-    wanted, given = read(gold), read(answer)
+    if re.fullmatch(r"[A-H]{3,8}", plain_gold) and several(gold) is not None and several(gold) == several(answer):
+        return "correct"
+    wanted, given = read(gold, gold=True), read(answer)
     if not given.readable and not (given.unsupported or wanted.unsupported):
         return "unparseable"
     equality = _Equality(Comparer(quick=depth == "quick"))
@@ -99,18 +120,22 @@ def _needs_fallback(wanted: Reading, given: Reading) -> bool:
 
 
 def tells_time(answer: str) -> bool:
-    """Whether there is a time of day in a bare answer."""
-    return ":" in answer and _CLOCK.search(_CLOCK_LAYOUT.sub("", answer)) is not None
+    """Whether a bare answer is a time of day."""
+    return _clock(answer) is not None
 
 
-def _same_clock(gold: str, answer: str) -> bool:
-    def reading(text: str) -> tuple[list[tuple[int, ...]], str]:
-        text = _CLOCK_LAYOUT.sub("", text)
-        half = re.search(r"\b([ap])\.?\s?m\b", re.sub(r"[\\{}~]|text|mathrm", " ", text), re.IGNORECASE)
-        return [tuple(map(int, time.split(":"))) for time in _CLOCK.findall(text)], half[1].lower() if half else ""
-
-    (ours, our_half), (theirs, their_half) = reading(gold), reading(answer)
-    return ours == theirs and (not our_half or not their_half or our_half == their_half)
+def _clock(answer: str) -> tuple[tuple[int, ...], str, bool] | None:
+    """(hours, minutes, seconds), the half of the day, "a", "p" or "", and whether it can be no ratio, of an answer that
+    is nothing else.
+    """
+    if ":" not in answer or len(answer) > 100:
+        return None
+    text = _CLOCK_LAYOUT.sub("", normalise(answer))
+    time = _CLOCK.fullmatch(text.strip(" ."))
+    if time is None:
+        return None
+    half = (time[2] or "").lower()
+    return tuple(map(int, time[1].split(":"))), half, bool(half) or ":0" in time[1]
 
 
 class _Equality:
@@ -129,6 +154,10 @@ class _Equality:
             result = self._same_set(gold, answer)
             if result is not None:
                 return result
+            if gold[0] == answer[0] and gold[0] in ("union", "inter"):
+                return self._same_multiset(_operands(gold), _operands(answer))
+            if gold[0] == answer[0] == "builder":
+                return self._same_builder(gold, answer)
         if gold[0] == "rel" or answer[0] == "rel":
             return self._same_relation(gold, answer)
         if gold[0] in ("list", "set") or answer[0] in ("list", "set"):
@@ -162,13 +191,15 @@ class _Equality:
         unit = gold_unit or answer_unit
         if unit is None:
             return self.comparer.same_value(gold, answer)
+        if unit.dimension == "percent" and not gold_unit:
+            amount = gold_value[1] if gold_value[0] == "neg" else gold_value
+            if amount[0] != "num" or amount[1] < 1:  # 0.07 and 7/4 are values, 7 asks for percent
+                answer_value = ("div", answer_value, ("num", Fraction(100), None))
         if self.comparer.same_value(gold_value, answer_value):
             return True
-        if unit.dimension == "percent":
+        if unit.dimension == "percent" and gold_unit:  # 62.5% against 5/8
             hundred: Node = ("num", Fraction(100), None)
-            if gold_unit:  # 62.5% against 5/8
-                return self.comparer.same_value(gold_value, ("mul", (answer_value, hundred)))
-            return self.comparer.same_value(gold_value, ("div", answer_value, hundred))
+            return self.comparer.same_value(gold_value, ("mul", (answer_value, hundred)))
         if unit.dimension == "angle":
             return self.comparer.same_value(_radians(gold_value, gold_unit), _radians(answer_value, answer_unit))
         return False
@@ -231,7 +262,7 @@ class _Equality:
                     break
             else:
                 for index, other in enumerate(left):
-                    if self.equal(item, other):
+                    if (item[0] == "set") == (other[0] == "set") and self.equal(item, other):
                         del left[index]
                         break
                 else:
@@ -284,15 +315,33 @@ class _Equality:
                 return False
             return None
 
+    def _same_builder(self, gold: Node, answer: Node) -> bool:
+        """`{2k+1 : k in Z}` by its parts; the letter that is bound may be another."""
+        ours, theirs = gold[2], answer[2]
+        if (
+            ours[0] == theirs[0] == "rel"
+            and ours[2] == theirs[2] == _ELEMENT
+            and ours[1][0][0] == theirs[1][0][0] == "sym"
+        ):
+            free = {part for part in walk(answer[1]) if part[0] == "sym"}
+            if ours[1][0] == theirs[1][0] or ours[1][0] not in free:
+                answer = _renamed(answer, {theirs[1][0]: ours[1][0]})
+        return self.equal(gold[1], answer[1]) and self.equal(gold[2], answer[2])
+
     def _same_given(self, gold: Node, answer: Node) -> bool:
-        """A clause such as "for all x" says nothing that the other side may not leave out; "if" does."""
+        """A clause such as "for all x" says nothing that the other side may not leave out; "if" does, and so does a
+        clause of the answer with a further value in it.
+        """
         ours, theirs = (node[2] if node[0] == "given" else "" for node in (gold, answer))
-        if ours and theirs and ours != theirs:
-            return False
-        if any(clause.startswith(('"if', '"when')) for clause in (ours, theirs)) and ours != theirs:
-            return False
         bare_gold = gold[1] if gold[0] == "given" else gold
         bare_answer = answer[1] if answer[0] == "given" else answer
+        letters = same_letter(bare_gold, ours, theirs)
+        if letters is not None:
+            bare_answer = _renamed(bare_answer, {("sym", letters[0]): ("sym", letters[1])})
+        elif ours != theirs and ((ours and theirs) or ours.startswith(('"if', '"when'))):
+            return False
+        if theirs not in ("", ours) and not may_be_left_out(theirs, answer[1]):
+            return False
         return self.equal(bare_gold, bare_answer)
 
     def _same_relation(self, gold: Node, answer: Node) -> bool:
@@ -305,6 +354,8 @@ class _Equality:
                 return self._solves(gold, answer)
             return self.equal(right, answer)
         if answer[0] == "rel":
+            if answer[2] == _ELEMENT and answer[1][1][0] == "set" and gold[0] in ("list", "set"):
+                return self.equal(gold, answer[1][1])  # x is one of them
             label, right = split_label(answer)
             return label is not None and right[0] != "rel" and self.equal(gold, right)
         return self.equal(gold, answer)
@@ -315,7 +366,7 @@ class _Equality:
         """
         if node[0] != "rel" or len(node[1]) < 2 or any(op not in ("=", "approx") for op in node[2]):
             return node
-        label, _ = split_label(node)
+        label = node[1][0] if begins_with_label(node) else None
         values = node[1][1:] if label is not None else node[1]
         if len(values) == 1:
             return node
@@ -398,6 +449,12 @@ def _unwrapped(node: Node) -> Node:
     if node[0] == "list" and len(node[1]) == 1:
         return node[1][0]
     return node
+
+
+def _operands(node: Node) -> list[Node]:
+    """The sets of a union or an intersection of several."""
+    left = _operands(node[1]) if node[1][0] == node[0] else [node[1]]
+    return left + (_operands(node[2]) if node[2][0] == node[0] else [node[2]])
 
 
 def _split_unit(node: Node) -> tuple[Unit | None, Node]:

@@ -20,7 +20,7 @@ from rewards.place import Place, answering_part, place_of
 RULES = ("boxed", "lenient", "none")
 
 _BOX = re.compile(r"\\(?:boxed|fbox)(?![A-Za-z])\s*")
-_BOXED_TOKEN = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z0-9])(?![A-Za-z0-9.,{(^_\\])")
+_BOXED_TOKEN = re.compile(r"(?:\\[A-Za-z]+|[A-Za-z0-9])(?![A-Za-z0-9,{(^_\\]|\.[^\s$])")
 _BRACE = re.compile(r"\\.|[{}]", re.DOTALL)
 
 # Between two boxes: what only lays out, what separates a list, and where a sentence ends.

@@ -4,6 +4,7 @@ own.
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 from typing import Any
 
@@ -37,6 +38,11 @@ CLOSED_BY = {"(": (")", "]"), "[": ("]", ")", "["), "]": ("]", "[")}
 # What may stand behind an interval: there a `[` closes it.
 AFTER_INTERVAL = {"", ",", ";", ")", "}", "\\}", ".", "|", "&", "\\\\"} | _commands("cup cap setminus and or to end")
 STRUCK = _commands("cancel bcancel xcancel sout st not cancelto overset underset stackrel")
+_NEGATING = (
+    "not no never none neither nor isn isnt t wrong incorrect false invalid except unequal than less more least most at "
+    "above below over under between or either excluded rejected impossible without"
+)
+NEGATIONS = frozenset(_NEGATING.split())
 NO_FACTOR = _commands("and or pm mp cup cap setminus pmod bmod mod forall {")
 
 
@@ -68,6 +74,12 @@ def spelled(node: Node) -> bool:
     if node[0] == "sym":
         return node[1].startswith('"')
     return node[0] == "mul" and len(node[1]) >= 3 and all(part[0] in ("sym", "const") for part in node[1])
+
+
+def negated(node: Node) -> bool:
+    """Whether a word, as the name of a value, says that the value is none: "not = 7", "Incorrect: 7"."""
+    word = node[1] if node[0] == "sym" else "".join(str(part[1]) for part in node[1])
+    return bool(NEGATIONS & set(re.findall(r"[a-z]+", word.lower())))
 
 
 def product(factors: list[Node]) -> Node:

@@ -4,8 +4,9 @@ value.
 
 from __future__ import annotations
 
+from rewards.grammar import negated
 from rewards.syntax import Node
-from rewards.values import walk
+from rewards.values import has_symbol, walk
 
 
 def labels(items: list[Node]) -> list[Node] | None:
@@ -37,9 +38,11 @@ def split_label(relation: Node) -> tuple[Node | None, Node]:
     """(name, value) of `x = 3`, `3 = x`, `f(x) = 2x`, `(x, y) = (1, 2)`; (None, the relation) where nothing is only
     named.
     """
-    if relation[0] != "rel" or relation[2][0] not in ("=", "approx"):
+    if relation[0] != "rel" or (set(relation[2]) - {"="} and relation[2] != ("approx",)):
         return None, relation
     left, right = relation[1][0], relation[1][-1]
+    if not all(map(has_symbol, relation[1][1:-1])):
+        return None, relation  # x = 7 = 8
     if _is_label(left, right):
         return left, right
     if len(relation[1]) == 2 and right[0] == "sym" and not any(part == right for part in walk(left)):
@@ -47,10 +50,15 @@ def split_label(relation: Node) -> tuple[Node | None, Node]:
     return None, relation
 
 
+def begins_with_label(chain: Node) -> bool:
+    """Whether a chain such as `x = 1/3 = 2/6` begins with a name."""
+    return _is_label(chain[1][0], chain[1][-1])
+
+
 def _is_label(left: Node, right: Node) -> bool:
     kind = left[0]
     if kind == "mul" and len(left[1]) >= 3 and all(letter[0] in ("sym", "const") for letter in left[1]):
-        return right[0] == "num"  # a word
+        return right[0] == "num" and not negated(left)  # a word
     if kind in ("sym", "const"):
         return not any(part == left for part in walk(right)) or kind == "const"
     if kind == "app":

@@ -11,10 +11,12 @@ import re
 import unicodedata
 from functools import lru_cache
 
+from rewards.systems import in_one_line
+
 _SUPERSCRIPTS = dict(zip("⁰¹²³⁴⁵⁶⁷⁸⁹⁺⁻ⁿ", "0123456789+-n"))
 _SUBSCRIPTS = dict(zip("₀₁₂₃₄₅₆₇₈₉", "0123456789"))
 _SIGNS = {
-    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "﹣": "-",
+    "−": "-", "–": "-", "—": "-", "‐": "-", "‑": "-", "‒": "-", "―": "-", "﹣": "-",
     "×": r"\times ", "·": r"\cdot ", "⋅": r"\cdot ", "∙": r"\cdot ", "÷": "/", "⁄": "/", "∕": "/", "±": r"\pm ",
     "≤": r"\le ", "⩽": r"\le ", "≦": r"\le ", "≥": r"\ge ", "⩾": r"\ge ", "≧": r"\ge ", "≠": r"\ne ", "≈": r"\approx ",
     "∈": r"\in ", "∉": r"\notin ", "∪": r"\cup ", "∩": r"\cap ", "∅": r"\emptyset ", "∞": r"\infty ",
@@ -63,6 +65,7 @@ _COMBINATIONS = re.compile(
     r"(?:\{\s*\}\s*)?[_^]\s*(?:\{(\w+)\}|(\w))\s*C\s*_\s*(?:\{(\w+)\}|(\w))|(?<![A-Za-z\d.^_])(\d+)\s*C\s*(\d+)(?![\d.])"
     r"|(?<![A-Za-z\\])C_\s*\{?(\d+)\}?\s*\^\s*\{?(\d+)\}?|(?<![A-Za-z\\])C\^\s*\{?(\d+)\}?\s*_\s*\{?(\d+)\}?"
 )
+_OPERAND = re.compile(r"(?:[\w)}\]']|\\[A-Za-z]+)(?<!\\cdot)(?<!\\times)(?<!\\left)\s*$")
 _CHOOSE = re.compile(r"\{([^{}]*)\\choose(?![A-Za-z])([^{}]*)\}")
 _BASED = re.compile(
     r"(?<![A-Za-z])[(\[]\s*(\d[0-9A-Z]*|[A-F]{2,})\s*[)\]](?=\s*_)|(?<=[0-9A-Za-z])_\s*\{\s*\(\s*(\d+)\s*\)\s*\}"
@@ -72,6 +75,7 @@ _DOTTED = re.compile(
     r"(?<![\d._^,])[1-9]\d{0,2}(?:\.\d{3}){2,}(?:,\d+)?(?!\.?\d)|(?<![\d._^,'])[1-9]\d{0,2}(?:'\d{3})+(?![\d'])"
 )
 _DECIMAL_COMMA = re.compile(r"(?<![\d.,}])(?:(?:0|\d{4,})\{,\}|\d{1,3}\{,\}(?!\d{3}(?!\d)))(?=\d+(?!\.?\d|\{,\}))")
+_TIMES_TEN = re.compile(r"(?<=\d)\s?[xX]\s?(?=10\s?(?:\^|\*\*))")
 _GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:(?:\s?\{,\s?\}\s?|,\\!\s?|\\[,;:! ]|~|[ ])\d{3})+(?!\d)")
 _COMMA_GROUPED = re.compile(r"(?<![\d._^])[1-9]\d{0,2}(?:,\d{3})+(?![\d])")
 _SEPARATORS = re.compile(r"\{,\s?\}|,\\!|\\[,;:! ]|[,~\s]")
@@ -88,8 +92,9 @@ _INVISIBLE = frozenset(map(chr, [*range(0xFE00, 0xFE10), 0x20E3, 0x034F]))  # va
 _OVERRIDES = frozenset("\u202d\u202e")  # what follows is shown in another order than it is written
 _HTML = {"<sup>": "^{", "</sup>": "}", "<sub>": "_{", "</sub>": "}", "&lt;": "<", "&gt;": ">", "&amp;": "&"}
 _ORDINAL = re.compile(
-    r"(?<=\d)\s*(?:\^\s*)?(?:\{\s*)?(?:\\(?:text|mathrm|textrm|rm)\s*\{\s*)?(?:th|st|nd|rd)(?![A-Za-z])(?:\s*\})*"
+    r"(?<=\d)\s*(?P<raised>(?:\^\s*)?(?:\{\s*)?(?:\\(?:text|mathrm|textrm|rm)\s*\{\s*)?)(?P<ending>th|st|nd|rd)(?![A-Za-z])(?:\s*\})*"
 )
+_FORMULA = re.compile(r"[-+*/^=<>_|]|\\(?!text|mathrm)|\d\s*(?:th|st|nd|rd)\s*\d")
 _PLAIN = re.compile(
     r"\\(?:text|textbf|textit|textrm|textnormal|textsf|texttt|mathrm|mathbf|mathit|mathsf|mbox|emph|bf|rm|it|operatorname)(?![A-Za-z])\s*"
 )
@@ -118,6 +123,8 @@ def normalise(text: str) -> str:
         text = text.replace("\\$", " ")
         text = _PHANTOM.sub(" ", _LAYOUT.sub(" ", text))
     text = _MATH_DELIMITERS.sub(" ", text)
+    if "\\begin" in text:
+        text = in_one_line(text)
     if "C" in text:
         text = _COMBINATIONS.sub(_binomial, text)
     if "base" in text and (based := _BASE_IN_WORDS.fullmatch(text)):
@@ -128,6 +135,7 @@ def normalise(text: str) -> str:
         text = _DECIMAL_COMMA.sub(lambda match: match[0].replace("{,}", "."), text)
     if "." in text or "'" in text:
         text = _DOTTED.sub(lambda match: re.sub("[.']", "", match[0]).replace(",", "."), text)
+    text = _TIMES_TEN.sub(r"\\times ", text)
     text = _GROUPED.sub(lambda match: _SEPARATORS.sub("", match[0]), text)
     if "," in text:
         text = _COMMA_GROUPED.sub(lambda match: _join_thousands(text, match), text)
@@ -138,7 +146,8 @@ def normalise(text: str) -> str:
         text = _SPACING.sub(" ", text)
         text = text.replace("\\dfrac", "\\frac").replace("\\tfrac", "\\frac").replace("\\cfrac", "\\frac")
     if any(ending in text for ending in ("th", "st", "nd", "rd")):
-        text = _ORDINAL.sub("", text)
+        formula = _FORMULA.search(_ORDINAL.sub("", text)) is not None
+        text = _ORDINAL.sub(lambda match: _without_ordinal(match, formula), text)
     return _without_trailing_stop(text.strip())
 
 
@@ -178,6 +187,16 @@ def _ascii(text: str) -> str:
     return "".join(parts)
 
 
+def _without_ordinal(match: re.Match[str], formula: bool) -> str:
+    """1st, 2nd, 3rd, 4th, 11th; in a formula, s and t in `2st` are factors unless they are raised or text."""
+    digits = match.string[max(0, match.start() - 2) : match.start()]
+    teens = len(digits) == 2 and digits[0] == "1"
+    ending = "th" if teens else {"1": "st", "2": "nd", "3": "rd"}.get(digits[-1], "th")
+    if match["ending"] != ending or (formula and not match["raised"]):
+        return match[0]
+    return "}" * max(0, match[0].count("}") - match[0].count("{"))
+
+
 def _in_font(match: re.Match[str]) -> str:
     r"""`{\rm cm}` is text, `{\bf 7}` a group."""
     return rf"\text{{{match[1]}}}" if match[1] else "{"
@@ -186,6 +205,8 @@ def _in_font(match: re.Match[str]) -> str:
 def _binomial(match: re.Match[str]) -> str:
     """`{}_{10}C_3`, `10C3` and, where it can be nothing else, `C_{10}^3`."""
     whole, bare, part, bare_part, digits, digits_part, below, above, above_first, below_last = match.groups()
+    if (whole or bare) and _OPERAND.search(match.string[max(0, match.start() - 20) : match.start()]):
+        return match[0]  # `x^2 C_1`
     if below or below_last:
         of, take = (below, above) if below else (below_last, above_first)
         return rf"\binom{{{of}}}{{{take}}}" if int(take) < int(of) and int(of) > 2 else match[0]

@@ -12,6 +12,7 @@ from __future__ import annotations
 import cmath
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any
@@ -26,6 +27,7 @@ TINY = 1e-30  # a value below may be rounding
 MAX_HIDDEN = 3000  # digits that may hide a difference
 MAX_EXPONENT = 1e5  # of a power of e in a 40-digit value
 POINTS = 4
+SCALES = (1, 5, 50, 2000)  # of the far points
 
 
 class NotNumeric(ArithmeticError):
@@ -36,6 +38,24 @@ class NotNumeric(ArithmeticError):
 
 class Singular(NotNumeric):
     """The expression has no value: it divides by zero, takes the logarithm of zero, or names infinity."""
+
+
+class Unreal(NotNumeric):
+    """A part of the expression is not real at a far point."""
+
+
+@dataclass(frozen=True)
+class Far:
+    """A point away from the first ones, for functions with a kink: everything is real there.
+
+    Args:
+        scale: about how large the symbols are, `whole`: whether they are whole numbers, `negative`: the one symbol that
+            is negative, if any. With two of them, `\\sqrt{a/b}` and `\\sqrt{ab}/b` would differ.
+    """
+
+    scale: int
+    whole: bool
+    negative: str | None
 
 
 class Doubles:
@@ -50,8 +70,9 @@ class Doubles:
     nothing: Any = 1e-13  # a divisor that is smaller, and not exact, may be zero
     poles = 1e13  # a trigonometric function beyond that may have a pole here
 
-    def __init__(self, point: int) -> None:
+    def __init__(self, point: int | Far) -> None:
         self.point = point
+        self.real = isinstance(point, Far)
         self.scale = 0.0
 
     def add(self, left: Any, right: Any) -> Any:
@@ -70,6 +91,8 @@ class Doubles:
         magnitude = abs(value)
         if not magnitude < 1e300:
             raise NotNumeric
+        if self.real and abs(value.imag) > 1e-12 * magnitude:
+            raise Unreal
         self.scale = max(self.scale, magnitude)
         return value
 
@@ -101,7 +124,8 @@ class Doubles:
     def floor(self, value: Any) -> Any:
         if value.imag:
             raise NotNumeric
-        return complex(math.floor(value.real))
+        nearest = round(value.real)
+        return complex(nearest if abs(value.real - nearest) <= 1e-9 * abs(nearest) else math.floor(value.real))
 
 
 class Digits(Doubles):
@@ -115,7 +139,7 @@ class Digits(Doubles):
         hidden: decimal digits behind which a difference may hide, summed over the tree.
     """
 
-    def __init__(self, point: int, digits: int = DIGITS) -> None:
+    def __init__(self, point: int | Far, digits: int = DIGITS) -> None:
         super().__init__(point)
         import mpmath
 
@@ -187,7 +211,9 @@ class Digits(Doubles):
     def floor(self, value: Any) -> Any:
         if value.imag:
             raise NotNumeric
-        return self.mp.mpc(self.mp.floor(value.real))
+        nearest = self.mp.nint(value.real)
+        rounding = abs(value.real - nearest) <= self.rounding * abs(nearest)  # 3 times a third is not below 1
+        return self.mp.mpc(nearest if rounding else self.mp.floor(value.real))
 
 
 _PERIODIC = frozenset(["sin", "cos", "tan", "cot", "sec", "csc"])
@@ -235,7 +261,7 @@ def value(node: Node, domain: Doubles) -> Any:
         raise NotNumeric from error
 
 
-def both(gold: Node, answer: Node, point: int) -> tuple[Any, Any, int]:
+def both(gold: Node, answer: Node, point: int | Far) -> tuple[Any, Any, int]:
     """(value, value, digits that must agree) of two expressions at a point, with as many digits as tell them apart.
 
     Raises:
@@ -361,11 +387,14 @@ def _operator(name: str, arguments: tuple[Node, ...], domain: Doubles) -> Any:
 
 
 @lru_cache(maxsize=4096)
-def _coordinate(name: str, point: int) -> Fraction:
+def _coordinate(name: str, point: int | Far) -> Fraction:
     """A rational number that depends on the name: in (0, 1) at the first two points, in (1, 3) then, at the last in
-    (-1, 1).
+    (-1, 1); of the scale's size at a far point.
     """
     unit = Fraction(stable_hash(f"point {point} {name}") % 1000003 + 1, 1000005)
+    if isinstance(point, Far):
+        size = point.scale * (unit + Fraction(1, 3))
+        return (round(size) if point.whole else size) * Fraction(-1 if name == point.negative else 1)
     if point < 2:
         return unit
     return 1 + 2 * unit if point == 2 else 2 * unit - 1

@@ -25,7 +25,8 @@ _TURN_ROLE = re.compile(
     r"\n[ \t#*]*(?:Human|User|Question|Problem|Instruction|Q)\b[ \t*]*:|\n(?:user|human|system)[ \t]*\n"
 )
 _SPACE = re.compile(r"\s*")
-_TAG = re.compile(r"(^[ \t]*)?<(/?)([A-Za-z][A-Za-z0-9_-]{0,39})>", re.MULTILINE)
+_HTML = "p|div|span|center|br|hr|em|strong|u|sub|sup|ul|ol|li|table|tr|td|th|pre|code|h[1-6]"  # sets text, and no block
+_TAG = re.compile(rf"(^[ \t]*)?<(/?)(?!(?:{_HTML})>)([A-Za-z][A-Za-z0-9_-]{{0,39}})>", re.MULTILINE)
 
 
 @dataclass(frozen=True)

@@ -6,9 +6,12 @@ import itertools
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass
+from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+from rewards.clauses import with_clause
+from rewards.counted import scaled
 from rewards.normalise import has_list_reading, normalise, plain
 from rewards.spoken import spoken
 from rewards.syntax import MAX_ITEMS, Node, parse
@@ -44,6 +47,8 @@ _SHORT_WORDS = frozenset(
         "south",
     ]
 )
+_THOUSANDS = re.compile(r"-?\d{1,3}(?:,\d{3})+")
+_NUMBER_WITH_UNIT = re.compile(r"(-?\d+(?:\.\d+)?)\s+([A-Za-z]{2,}(?: [A-Za-z]+){1,3})")
 _BASED = re.compile(r"([0-9A-Z]*\d[0-9A-Z]*|[0-9A-Z]{2,})_\{?(1[1-9]|2\d|3[0-6])\}?")
 _AMOUNT = re.compile(r"(-?)\s*(\\\$|[$€£¥₹])\s*(-?\d[\d.,{}\\! ]*)")
 _MATH = re.compile(r"(?<!\\)\$(?=.*\$)|(?<=\d)\$|\\[()]")
@@ -70,8 +75,13 @@ class Reading:
 
 
 @lru_cache(maxsize=1024)
-def read(text: str) -> Reading:
-    """The readings of an answer. Never raises."""
+def read(text: str, gold: bool = False) -> Reading:
+    """The readings of an answer. Never raises.
+
+    Args:
+        text: the answer.
+        gold: it is a reference answer, where `12,345` is one number and no list of two.
+    """
     normal = normalise(text)
     words = _words(normal)
     trees: list[Node] = []
@@ -79,9 +89,9 @@ def read(text: str) -> Reading:
     if words is not None and words[1]:
         said = spoken(words[0])
         return Reading((said,) if said else (), words[0])
-    for candidate in _candidates(text, normal):
+    for candidate in _candidates(text, normal, gold):
         try:
-            tree = _expand_signs(parse(candidate))
+            tree = _expand_signs(with_clause(parse(candidate)))
             if tree not in trees:
                 trees.append(tree)
         except Unsupported:
@@ -91,7 +101,7 @@ def read(text: str) -> Reading:
     based = _BASED.fullmatch(plain(text))
     if based and not based[1].isdigit() and all(int(digit, 36) < int(based[2]) for digit in based[1]):
         trees = [("base", based[1], int(based[2]))]
-    amount = _money(text)
+    amount = _money(text) or _scaled(normal)
     if amount is not None:
         trees = [amount]
     if trees:
@@ -113,13 +123,29 @@ def _money(text: str) -> Node | None:
     return ("unit", unit, number) if number[0] in ("num", "neg") else None
 
 
-def _candidates(text: str, normal: str) -> list[str]:
+def _scaled(normal: str) -> Node | None:
+    """`2.5 million`, with a unit or without."""
+    found = scaled(normal) if len(normal) < 60 else None
+    if found is None:
+        return None
+    number, factor, rest = found
+    unit = find_unit(rest) if rest else None
+    if rest and unit is None:
+        return None
+    node: Node = ("num", Fraction(number) * factor, None)
+    return ("unit", unit, node) if unit else node
+
+
+def _candidates(text: str, normal: str, gold: bool) -> list[str]:
     candidates = [normal]
-    if "," in text and has_list_reading(text):
+    if "," in text and has_list_reading(text) and not (gold and _THOUSANDS.fullmatch(text.strip(" $."))):
         candidates.append(normalise(re.sub(r"(?<=\d),(?=\d)", ", ", text)))
     if _SPACED_EXPONENT.search(normal):
         candidates.append(_SPACED_EXPONENT.sub(r"\1e\2\3", normal))
         candidates.append(_SPACED_EXPONENT.sub(r"\1 e \2 \3", normal))
+    bare = _NUMBER_WITH_UNIT.fullmatch(normal)
+    if bare and find_unit(bare[2]):
+        candidates.append(rf"{bare[1]}\text{{ {bare[2]} }}")
     return candidates
 
 

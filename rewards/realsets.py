@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from fractions import Fraction
 
 from rewards.syntax import Node
 from rewards.values import Comparer, has_symbol
@@ -10,6 +12,7 @@ from rewards.values import Comparer, has_symbol
 _INFINITY: Node = ("const", "inf")
 _MINUS_INFINITY: Node = ("neg", _INFINITY)
 _REALS = ("sym", "\\mathbb(R)")
+_INTEGERS, _NATURALS = ("sym", "\\mathbb(Z)"), ("sym", "\\mathbb(N)")
 _FLIPPED = {"<": ">", ">": "<", "le": "ge", "ge": "le", "ne": "ne", "=": "=", "approx": "="}
 MAX_PIECES = 60
 
@@ -121,11 +124,31 @@ def _pieces(node: Node, comparer: Comparer) -> list[Piece]:
 
 def _builder(node: Node, comparer: Comparer) -> list[Piece]:
     element, condition = node[1], node[2]
-    about = element[1][0] if element[0] == "rel" and element[2] == ("in",) else element
+    about, domain = element[1] if element[0] == "rel" and element[2] == ("in",) else (element, _REALS)
     named = variable(condition)
     if named is not None and named != about:
         raise NotASet
-    return _pieces(condition, comparer)
+    found = _pieces(condition, comparer)
+    return found if domain == _REALS else _whole(found, domain, comparer)
+
+
+def _whole(found: list[Piece], domain: Node, comparer: Comparer) -> list[Piece]:
+    """The whole numbers in a set."""
+    if domain not in (_INTEGERS, _NATURALS):
+        raise NotASet
+    numbers: list[int] = []
+    for piece in found:
+        if not (abs(piece.at_low) < 1e9 and piece.at_high - piece.at_low < MAX_PIECES):
+            raise NotASet
+        low, high = math.ceil(piece.at_low), math.floor(piece.at_high)
+        inside = range(low + (low == piece.at_low and not piece.closed_low), high + 1)
+        numbers += [n for n in inside if n != piece.at_high or piece.closed_high]
+    if domain == _NATURALS:
+        if 0 in numbers:
+            raise NotASet  # some count it, some do not
+        numbers = [n for n in numbers if n > 0]
+    nodes: list[Node] = [("num", Fraction(n), None) for n in numbers]
+    return _limited([_piece(node, node, True, True, comparer) for node in nodes])
 
 
 def _relation(node: Node, comparer: Comparer) -> list[Piece]:
@@ -175,7 +198,7 @@ def _absolute(unknown: Node, op: str, bound: Node, comparer: Comparer) -> list[P
 
 
 def _conditions(node: Node, comparer: Comparer) -> list[Piece]:
-    """`x < 1 or x > 3` is a union; joined by a comma or "and", an intersection unless that leaves nothing."""
+    """`x < 1 or x > 3` is a union, joined by "and" an intersection, and by a comma as well unless that leaves nothing."""
     items, joint = node[1], node[2]
     names = {variable(item) for item in items if item[0] == "rel"}
     if len(names) > 1:
@@ -185,7 +208,7 @@ def _conditions(node: Node, comparer: Comparer) -> list[Piece]:
         common = sets[0]
         for other in sets[1:]:
             common = _intersection(common, other)
-        if common:
+        if common or joint == "and":
             return common
     return _limited([piece for one in sets for piece in one])
 

@@ -18,6 +18,19 @@ _PARTS = {
     "half": 2, "halve": 2, "third": 3, "quarter": 4, "fourth": 4, "fifth": 5, "sixth": 6, "seventh": 7, "eighth": 8,
     "ninth": 9, "tenth": 10, "eleventh": 11, "twelfth": 12, "twentieth": 20, "hundredth": 100, "thousandth": 1000,
 }  # fmt: skip
+SCALES = {"hundred": 100, **_SCALES, "trillion": 10**12}  # behind digits
+NUMBER_WORDS = frozenset(
+    [
+        *_ONES,
+        *_TENS,
+        *SCALES,
+        *(word + "s" for word in SCALES),
+        "first",
+        "second",
+        *_PARTS,
+        *(word + "s" for word in _PARTS),
+    ]
+)
 _REALS = re.compile(
     r"(?:[a-z] (?:is|are|can be) )?(?:set of )?(?:all|any|every) reals?(?: numbers?| values?)?(?: (?:of |for )?[a-z])?"
     r"|(?:set of )?(?:real numbers|reals)"

@@ -34,6 +34,7 @@ from rewards.grammar import (
     Node,
     matrix,
     mixed,
+    negated,
     number,
     product,
     spelled,
@@ -72,6 +73,9 @@ class _Parser(TokenStream):
                 )
             if self.peek() in ("", ")", "]", "}", "\\}"):
                 break
+            if is_qualifier(self.peek()):  # `12, where n is an integer`
+                answer = items[0] if len(items) == 1 else ("list", tuple(items), joint)
+                return ("given", answer, self.clause())
             items.append(self.item())
             if len(items) > MAX_ITEMS:
                 raise Malformed("too many items")
@@ -82,13 +86,16 @@ class _Parser(TokenStream):
             self.take()
         node = self.relation()
         if is_qualifier(self.peek()) or (self.peek() == "\\forall" and self.peek(1)[:1] in CLAUSE_STARTS):
-            start = self.position
-            depth = 0
-            while (token := self.peek()) and (depth or token not in (",", ";", "\\and", "\\or", ")", "]", "\\}")):
-                depth += (token in ("(", "[", "{", "\\{")) - (token in (")", "]", "}", "\\}"))
-                self.position += 1
-            node = ("given", node, " ".join(self.tokens[start : self.position]))
+            node = ("given", node, self.clause())
         return node
+
+    def clause(self) -> str:
+        start = self.position
+        depth = 0
+        while (token := self.peek()) and (depth or token not in (",", ";", "\\and", "\\or", ")", "]", "\\}")):
+            depth += (token in ("(", "[", "{", "\\{")) - (token in (")", "]", "}", "\\}"))
+            self.position += 1
+        return " ".join(self.tokens[start : self.position])
 
     def relation(self) -> Node:
         if self.peek() == "\\approx":
@@ -117,6 +124,8 @@ class _Parser(TokenStream):
             self.take()
             parts.append(self.union())
         if len(parts) == 2 and spelled(parts[0]):
+            if negated(parts[0]):
+                raise Malformed("what an answer is not")
             return ("rel", tuple(parts), ("=",))  # `Anna: 12` names a value
         return ("ratio", tuple(parts)) if len(parts) > 1 else parts[0]
 
@@ -420,7 +429,7 @@ class _Parser(TokenStream):
     def text(self) -> Node:
         """Text in the place of a value is a name when something is said to equal it."""
         token = self.take()
-        if self.peek() in ("=", ":"):
+        if self.peek() in ("=", ":") and not negated(("sym", token)):
             return ("sym", token)
         raise Unsupported(f"text {token}")
 

@@ -45,6 +45,9 @@ _TABLE: dict[str, dict[str, float]] = {
         "mi mile": 1609.344,
         "nm nanometer": 1e-9,
         "angstrom": 1e-10,
+        "um micrometer micron": 1e-6,
+        "kpc kiloparsec": 3.0857e19,
+        "mpc megaparsec": 3.0857e22,
         "light_year lightyear": 9.4607e15,
         "au": 1.495978707e11,
         "pc parsec": 3.0857e16,
@@ -66,6 +69,7 @@ _TABLE: dict[str, dict[str, float]] = {
         "lb pound": 0.45359237,
         "oz ounce": 0.028349523125,
         "ton tonne": 1000.0,
+        "solar_mass solar_masse": 1.98892e30,
     },
     "volume": {
         "l liter litre": 1e-3,
@@ -74,24 +78,36 @@ _TABLE: dict[str, dict[str, float]] = {
         "cup": 2.365882365e-4,
     },
     "money": {"dollar buck usd": 1.0, "cent penny pennies": 0.01},
-    "speed": {"mph": 0.44704, "kph": 1 / 3.6},
-    "frequency": {"hz hertz": 1.0, "khz": 1e3, "mhz": 1e6},
+    "length/time": {"mph": 0.44704, "kph kmh": 1 / 3.6},
+    "frequency": {"hz hertz": 1.0, "khz": 1e3, "mhz": 1e6, "ghz": 1e9},
     "force": {"n newton": 1.0},
-    "energy": {"j joule": 1.0, "kj": 1e3, "ev": 1.602176634e-19, "erg": 1e-7, "cal calorie": 4.184},
+    "energy": {
+        "j joule": 1.0,
+        "kj": 1e3,
+        "ev": 1.602176634e-19,
+        "kev": 1.602176634e-16,
+        "mev": 1.602176634e-13,
+        "gev": 1.602176634e-10,
+        "erg": 1e-7,
+        "cal calorie": 4.184,
+    },
     "power": {"w watt": 1.0, "kw": 1e3},
     "voltage": {"v volt": 1.0},
-    "current": {"a amp ampere": 1.0},
-    "resistance": {"ohm": 1.0},
+    "current": {"a amp ampere": 1.0, "ma milliampere": 1e-3},
+    "resistance": {"ohm": 1.0, "kohm": 1e3},
+    "charge": {"c coulomb": 1.0, "uc": 1e-6, "nc": 1e-9},
+    "field": {"t tesla": 1.0, "gauss": 1e-4},
+    "capacitance": {"farad": 1.0, "uf": 1e-6, "nf": 1e-9, "pf": 1e-12},
     "temperature": {"k kelvin": 1.0},
     "amount": {"mol mole": 1.0},
-    "pressure": {"pa pascal": 1.0, "atm": 101325.0},
+    "pressure": {"pa pascal": 1.0, "kpa": 1e3, "bar": 1e5, "atm": 101325.0},
     "euro": {"euro": 1.0},
     "rupee": {"rupee": 1.0},
     "yuan": {"yuan": 1.0},
     "sterling": {"sterling": 1.0},
     "count": {
         "unit person people student child children boy girl man men woman women player team friend member way "
-        "arrangement combination permutation possibility possibilitie outcome solution value integer number digit "
+        "arrangement combination permutation possibility possibilitie outcome solution value integer number digits "
         "point time step move page book item object piece apple orange ball card coin marble block box boxe car ticket "
         "game question problem pair group row column side edge vertex vertice face triangle square_unit cubic_unit "
         "acre sq_unit hand word letter": 1.0
@@ -132,6 +148,7 @@ _UNITS = {
 }
 _UNITS |= {name: _UNITS[unit] for unit, names in _FOREIGN.items() for name in names.split()}
 _POWERS = {"square": 2, "sq": 2, "squared": 2, "cubic": 3, "cu": 3, "cubed": 3}
+_FACTOR = re.compile(r"([^\W\d_]+)(?:\s*\^\s*\{?\s*(-?\s*\d)\s*\}?|(-?\d))?[\s*·]*")
 # Unit words that can stand without \text: too long to be a product of variables.
 _BARE = re.compile(r"(?:mm|cm|km|kg|ml|hz|mph|pct|usd)$")
 
@@ -148,14 +165,12 @@ def find_unit(text: str, power: int = 1) -> Unit | None:
         return None
     numerator, per, denominator = words.partition("/") if "/" in words else words.partition(" per ")
     top = _simple(numerator.strip())
-    if top is None:
-        return None
+    bottom = _simple(denominator.strip()) if per else None
+    if top is None or (per and bottom is None):
+        return _product(words) if power == 1 else None
     top = _raise(top, power)
-    if not per:
-        return top
-    bottom = _simple(denominator.strip())
     if bottom is None:
-        return None
+        return top
     return Unit(f"{top.dimension}/{bottom.dimension}", top.factor / bottom.factor)
 
 
@@ -187,6 +202,33 @@ def _simple(words: str) -> Unit | None:
         if second in _POWERS and (unit := _lookup(first)):
             return _raise(unit, _POWERS[second])
     return None
+
+
+def _product(words: str) -> Unit | None:
+    """Several units: "kg m/s", "m s^{-1}", "J/(mol K)"."""
+    powers: dict[str, int] = {}
+    scale, count = 1.0, 0
+    for index, part in enumerate(re.split(r"/| per ", words)):
+        part = part.strip(" ()")
+        position = 0
+        while factor := _FACTOR.match(part, position):
+            position = factor.end()
+            unit = _lookup(factor[1])
+            if unit is None or unit.dimension in ("count", "percent", "money") or not unit.dimension.isalpha():
+                return None
+            power = int((factor[2] or factor[3] or "1").replace(" ", "")) * (-1 if index else 1)
+            powers[unit.dimension] = powers.get(unit.dimension, 0) + power
+            scale *= unit.factor**power
+            count += 1 + (power < 0)
+        if position < len(part) or not part:
+            return None
+    if count < 2:
+        return None
+    above, below = (
+        "*".join(name if power == 1 else f"{name}^{power}" for name, power in sorted(side.items()) if power > 0)
+        for side in (powers, {name: -power for name, power in powers.items()})
+    )
+    return Unit(f"{above}/{below}" if below else above, scale)
 
 
 def _lookup(word: str) -> Unit | None:

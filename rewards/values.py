@@ -8,15 +8,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from fractions import Fraction
+from itertools import product
 from typing import Any
 
 from rewards.exact import Residue, Undefined, rational
-from rewards.numeric import DIGITS, POINTS, Digits, Doubles, NotNumeric, Singular, both, rational_value, value
+from rewards.numeric import (
+    DIGITS,
+    POINTS,
+    SCALES,
+    Digits,
+    Doubles,
+    Far,
+    NotNumeric,
+    Singular,
+    Unreal,
+    both,
+    rational_value,
+    value,
+)
 from rewards.syntax import Node
 
 TOLERANCE = 1e-6  # relative, between a decimal and an exact value
 CLEAR = 1e-9  # relative to the largest intermediate value: more than rounding in doubles explains
 SEEDS = (0, 3)
+MAX_SIGNS = 6  # symbols that take a negative value in their turn
 
 # Computing these is the problem, not the answer: an answer may hold them only where the gold does.
 UNEVALUATED = {
@@ -107,6 +122,8 @@ class Comparer:
         ratios = []
         for g, a, precision in self._points(gold, answer, POINTS):
             if abs(g) < CLEAR * precision:
+                if abs(a) < CLEAR * precision:
+                    continue
                 return 0
             ratios.append(a / g)
         if not ratios or abs(ratios[0].imag) > 1e-9 * abs(ratios[0]):
@@ -192,7 +209,9 @@ class Comparer:
         The precision is the largest magnitude met when quick, else the relative difference that counts.
         """
         constant = not has_symbol(gold) and not has_symbol(answer)
-        for point in range(1 if constant else count):
+        real = not constant and not _imaginary(gold) and not _imaginary(answer)
+        kinked = real and (_kinked(gold) or _kinked(answer))  # far points take the place of the last one
+        for point in range(1 if constant else count - kinked):
             try:
                 g, a, precision = self._both(gold, answer, point)
             except NotNumeric:
@@ -207,8 +226,34 @@ class Comparer:
                 if all(unreal) or (any(unreal) and point == POINTS - 1):
                     continue
             yield g, a, precision
+        if kinked:
+            yield from self._far_points(gold, answer)
 
-    def _both(self, gold: Node, answer: Node, point: int) -> tuple[Any, Any, Any]:
+    def _far_points(self, gold: Node, answer: Node) -> Iterator[tuple[Any, Any, Any]]:
+        """As `_points`, where a function with a kink has left the branch of the first points.
+
+        A point where one side is not real decides nothing, unless only the other side has bars: `\\ln|x|` is no `\\ln x`.
+        """
+        bars = [any(part[0] == "abs" for part in walk(side)) for side in (gold, answer)]
+        names = sorted({part[1] for side in (gold, answer) for part in walk(side) if part[0] == "sym"})
+        for scale, whole, name in product(SCALES, (False, True), (None, *names[:MAX_SIGNS])):
+            point = Far(scale, whole, name)
+            real = []
+            try:
+                for side in (gold, answer):
+                    try:
+                        value(side, Doubles(point))
+                        real.append(True)
+                    except Unreal:
+                        real.append(False)
+                if all(real):
+                    yield self._both(gold, answer, point)
+            except NotNumeric:
+                continue
+            if real in ([True, False], [False, True]) and bars == real:
+                yield 0, 1, 1e-30  # as different as can be
+
+    def _both(self, gold: Node, answer: Node, point: int | Far) -> tuple[Any, Any, Any]:
         if self.quick:
             domain = Doubles(point)
             return value(gold, domain), value(answer, domain), domain.scale
@@ -340,6 +385,18 @@ def has_symbol(node: Node) -> bool:
 
 def _has_decimal(node: Node) -> bool:
     return any(part[0] == "num" and part[2] is not None for part in walk(node))
+
+
+def _kinked(node: Node) -> bool:
+    """Whether a part of a function may follow different formulas in different places."""
+    return any(
+        part[0] == "abs"
+        or (part[0] == "op" and part[1] in ("floor", "ceil", "max", "min"))
+        or (part[0] == "fn" and part[1].startswith("arc"))
+        or (part[0] == "root" and not (part[1][0] == "num" and part[1][1] % 2 == 1))
+        or (part[0] == "pow" and (exponent := rational_value(part[2])) is not None and exponent.denominator % 2 == 0)
+        for part in walk(node)
+    )
 
 
 def _mentions_infinity(node: Node) -> bool:

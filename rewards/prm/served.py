@@ -133,7 +133,7 @@ class ServerPRM:
             for choice in choices:
                 said = choice["logprobs"]["top_logprobs"][0]
                 # softmax over the two: a logistic function of the difference
-                found.append(1 / (1 + math.exp(float(said[f"token_id:{bad}"]) - float(said[f"token_id:{good}"]))))
+                found.append(_logistic(float(said[f"token_id:{good}"]) - float(said[f"token_id:{bad}"])))
             return found
 
         body = {"model": self.model, "prompt": [row.ids[: mark + 1] for mark in row.marks], "max_tokens": 1,
@@ -183,6 +183,14 @@ class ServerPRM:
             return json.loads(content)
         except ValueError as error:
             raise Refused(f"its answer is not JSON: {_line(content.decode(errors='replace'))}") from error
+
+
+def _logistic(difference: float) -> float:
+    small = math.exp(-abs(difference))
+    score = 1 / (1 + small) if difference > 0 else small / (1 + small)
+    if not 0 <= score <= 1:
+        raise ValueError("the log-probabilities of the signs are not numbers")
+    return score
 
 
 def _probability(pair: Any) -> float:

@@ -12,6 +12,8 @@ BOXED = [
     (r"so \boxed{7}.", "7"),
     (r"\fbox{7}", "7"),
     (r"\boxed 7", "7"),
+    (r"\boxed 7.", "7"),
+    (r"\boxed 7.5", None),
     (r"\boxed{\frac{1}{2}} and so on", r"\frac{1}{2}"),
     (r"\boxed{\{1, 2\}}", r"\{1, 2\}"),
     (r"\boxed{a\}b}", r"a\}b"),
@@ -124,6 +126,7 @@ BLOCKS = [
     ("<think>\\boxed{1}</think><answer>\\boxed{7}</answer>", "7"),
     ("The <b>answer</b> is \\boxed{7}, since 1<x>0", "7"),
     ("\\boxed{7}\n<br>", "7"),
+    ("\\boxed{7}\n<p>Done</p>", "7"),
 ]
 
 

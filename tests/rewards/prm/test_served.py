@@ -18,7 +18,8 @@ QUESTION, STEPS = "What is the sum of 3 and 4?", ["3 + 4 = 7", "", "The answer i
 class FakePRM:
     """A server with vLLM's interface in front of a local model, in a thread of its own.
 
-    `script` says what to do with the next requests (ok, 500, 400, torn, hang, short, garbage, extreme), after it `always`.
+    `script` says what to do with the next requests (ok, 500, 400, torn, hang, short, garbage, extreme, nan,
+    floor), after it `always`.
     """
 
     def __init__(self, model, *, separators_only=False):
@@ -64,6 +65,10 @@ class FakePRM:
             answer[key][0]["data"] = [[7.0, -6.0] for _ in answer[key][0]["data"]]
         if how == "extreme" and key == "choices":
             answer[key][0]["logprobs"]["top_logprobs"] = [{}]
+        for choice in answer["choices"] if how in ("nan", "floor") else ():
+            [said] = choice["logprobs"]["top_logprobs"]
+            said[min(said)] = float("nan") if how == "nan" else -9999.0
+            said[max(said)] = said[max(said)] if how == "nan" else 0.0
         return web.json_response(answer)
 
     def _logits(self, ids):
@@ -141,6 +146,26 @@ def test_a_fault_that_passes_leaves_no_trace(models, form, fault):
         [found] = ask(client([server], models[form], timeout=0.3), STEPS)
         assert found == pytest.approx(local(models[form], STEPS)[0], abs=1e-5)
         assert len(server.bodies) == 3
+
+
+@pytest.mark.parametrize(
+    ("good", "bad", "score"), [(-9999.0, 0.0, 0.0), (0.0, -9999.0, 1.0), (float("-inf"), 0.0, 0.0)]
+)
+def test_a_score_is_stable_at_both_ends(good, bad, score):
+    from rewards.prm.served import _logistic
+
+    assert _logistic(good - bad) == score
+
+
+def test_a_sign_at_the_floor_is_a_score_and_nan_is_none(models):
+    model = models["math_shepherd"]
+    with serving(model) as [server]:
+        server.always = "floor"
+        [found] = ask(client([server], model), STEPS)
+        assert found in ([0.0] * len(STEPS), [1.0] * len(STEPS))
+        server.always = "nan"
+        [error] = ask(client([server], model), STEPS)
+        assert isinstance(error, PRMGone) and "not numbers" in str(error)
 
 
 @pytest.mark.parametrize("fault", ["500", "torn", "garbage", "short", "hang"])
