@@ -39,6 +39,12 @@ eval: {{rollouts: [1, 2], samples: 1, search_limit: 4, models: [sft, rl]}}
 """
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_a_block_says_in_known_words_why_it_is_not_run(page):
+    first = [block.text.partition("\n")[0] for block in blocks(page, "sh")]
+    assert not [line for line in first if re.match("# (needs|takes|keeps) ", line)]
+
+
 @pytest.mark.parametrize(("page", "line"), COMMANDS)
 def test_a_command_exists_with_its_options(page, line):
     words = shlex.split(re.sub(r'^SERVERS="[^"]*" ', "", line))
