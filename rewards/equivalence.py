@@ -28,6 +28,7 @@ MAX_QUICK_ITEMS = 12
 _EQUAL = ("=",)
 _ELEMENT = ("in",)
 _INEQUALITIES = {"<": 1, "le": 1, ">": -1, "ge": -1}
+_LETTERS = re.compile(r"[A-H]{3,8}")  # choices without commas
 _LITERAL = re.compile(r"-?\d{1,300}(?:\.\d{1,300})?")
 _CLOCK = re.compile(r"(\d{1,2}(?::\d\d){1,2})\s*(?:([ap])\.?\s?m\.?)?(?:\s*hours)?", re.IGNORECASE)
 _CLOCK_LAYOUT = re.compile(r"\\(?:text[a-z]*|mathrm|mbox)(?![A-Za-z])|[{}]|(?<=:)\s+|\s+(?=:)")
@@ -52,6 +53,11 @@ def decide(gold: str, answer: str, depth: str = "symbolic") -> str:
 
 
 def _decide(gold: str, answer: str, depth: str) -> str:
+    plain_gold, plain_answer = plain(gold), plain(answer)
+    if plain_gold == plain_answer:
+        return "correct"
+    if _LITERAL.fullmatch(plain_gold) and _LITERAL.fullmatch(plain_answer):
+        return "correct" if Fraction(plain_gold) == Fraction(plain_answer) else "wrong"
     for form in bare_forms(answer, _is_bare_number(gold)):
         if len(form) < len(answer) and _decide(gold, form, depth) == "correct":
             return "correct"
@@ -64,11 +70,6 @@ def _is_bare_number(gold: str) -> bool:
 
 
 def _decide_as_written(gold: str, answer: str, depth: str) -> str:
-    plain_gold, plain_answer = plain(gold), plain(answer)
-    if plain_gold == plain_answer:
-        return "correct"
-    if _LITERAL.fullmatch(plain_gold) and _LITERAL.fullmatch(plain_answer):
-        return "correct" if Fraction(plain_gold) == Fraction(plain_answer) else "wrong"
     ours, theirs = _clock(gold), _clock(answer)
     if ours and theirs:
         if ours[0] == theirs[0] and (not ours[1] or not theirs[1] or ours[1] == theirs[1]):
@@ -82,7 +83,7 @@ def _decide_as_written(gold: str, answer: str, depth: str) -> str:
             return "correct" if letter == chosen[0] else "wrong"
         if value:
             return _decide(value, answer, depth)
-    if re.fullmatch(r"[A-H]{3,8}", plain_gold) and several(gold) is not None and several(gold) == several(answer):
+    if _LETTERS.fullmatch(plain(gold)) and (letters := several(gold)) and letters == several(answer):
         return "correct"
     wanted, given = read(gold, gold=True), read(answer)
     if not given.readable and not (given.unsupported or wanted.unsupported):

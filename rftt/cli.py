@@ -13,12 +13,9 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import nullcontext
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from rftt.runtime import terminal
-
-if TYPE_CHECKING:
-    from rewards import Verdict
 
 # What is wrong with a disk or a path is no fault of the program: one line says it.
 DISK = {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.ENAMETOOLONG, errno.ELOOP,
@@ -432,13 +429,13 @@ def _serve(arguments: Arguments) -> None:
 def _grade(arguments: Arguments) -> None:
     from rewards import grade, grade_many
     from rftt.errors import UsageError
-    from search.grading import alternatives
+    from search.grading import alternatives, best
 
     if arguments.file is None:
         if arguments.gold is None or arguments.answer is None:
             raise UsageError("grade: give --gold and --answer, or --file")
         try:
-            verdict = _best(
+            verdict = best(
                 [grade(gold, arguments.answer, extract=arguments.extract) for gold in alternatives(arguments.gold)]
             )
         except ValueError as error:
@@ -448,14 +445,9 @@ def _grade(arguments: Arguments) -> None:
     for batch in _pairs(arguments.file):
         verdicts = iter(grade_many([pair for _, pairs in batch for pair in pairs], extract=arguments.extract))
         for row, pairs in batch:
-            verdict = _best([next(verdicts) for _ in pairs])
+            verdict = best([next(verdicts) for _ in pairs])
             graded = json.dumps({**row, "status": verdict.status, "extracted": verdict.answer}, ensure_ascii=False)
             print(graded.encode(errors="backslashreplace").decode())
-
-
-def _best(verdicts: Sequence[Verdict]) -> Verdict:
-    """The verdict of an answer by those against each alternative of its gold."""
-    return next((verdict for verdict in verdicts if verdict.correct), verdicts[0])
 
 
 def _pairs(path: str) -> Iterator[list[tuple[dict[str, Any], list[tuple[str, str]]]]]:

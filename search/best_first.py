@@ -103,8 +103,10 @@ class _Search:
         self.solver, self.question, self.config = solver, question, solver.config
         self.solution = solver.begin(question)
         self.prompt_ids = solver.prompt_ids(question)
-        order = Order(solver.openings, solver.closings, solver.functions, solver.special_ids, self.config.keep)
-        self.frontier = Frontier(replace(order, longest=self.config.max_tokens))
+        keep, longest = self.config.keep, self.config.max_tokens
+        self.frontier = Frontier(
+            Order(solver.openings, solver.closings, solver.functions, solver.special_ids, keep, longest)
+        )
         self.poll = Poll()
         self.excesses: list[int] = []  # by how much continuations were longer than what they replaced, sorted
         self.texts: dict[tuple[int, ...], str] = {}  # of steps, which many chains share

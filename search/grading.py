@@ -72,13 +72,13 @@ class Grading(Protocol):
 async def grade_math(asked: Asked, text: str, extract: str = "boxed") -> Graded:
     """The grader of mathematics; of several alternatives the best verdict counts."""
     verdicts = [await grade_async(gold, text, extract=extract) for gold in alternatives(asked.gold)]
-    return _best(verdicts)
+    return _graded(best(verdicts))
 
 
 def grade_now(grading: Grading, asked: Asked, text: str, extract: str = "boxed") -> Graded:
     """Grade in a thread that has no event loop."""
     if grading is grade_math:
-        return _best([grade(gold, text, extract=extract) for gold in alternatives(asked.gold)])
+        return _graded(best([grade(gold, text, extract=extract) for gold in alternatives(asked.gold)]))
     return asyncio.run(grading(asked, text, extract))
 
 
@@ -177,6 +177,10 @@ def alternatives(gold: str) -> list[str]:
     return [gold]
 
 
-def _best(verdicts: Sequence[Verdict]) -> Graded:
-    found = next((v for v in verdicts if v.correct), verdicts[0])
-    return Graded(found.status, found.answer)
+def best(verdicts: Sequence[Verdict]) -> Verdict:
+    """The verdict of an answer, by those against each alternative of its gold."""
+    return next((verdict for verdict in verdicts if verdict.correct), verdicts[0])
+
+
+def _graded(verdict: Verdict) -> Graded:
+    return Graded(verdict.status, verdict.answer)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -109,15 +110,21 @@ def json_bytes(record: Any) -> bytes:
 
 
 def write_jsonl(path: Path, records: Iterable[dict[str, Any]]) -> None:
-    """Write a whole file under a temporary name, flush it to the disk, rename it."""
+    """Write a whole file and flush it to the disk."""
+    with replacing(path) as temporary, open(temporary, "wb") as file:
+        for record in records:
+            file.write(json_bytes(record) + b"\n")
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """The name of a temporary file that takes the place of `path` once it is written, and goes if that fails."""
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # several processes may write the same
     try:
-        with open(temporary, "wb") as file:
-            for record in records:
-                file.write(json_bytes(record) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
+        yield temporary
         temporary.rename(path)
     except BaseException:
         temporary.unlink(missing_ok=True)

@@ -23,6 +23,7 @@ from typing import Protocol
 
 from search.functions import FunctionSet
 from search.step_counts import Counts, add_counts
+from search.together import cancel_all
 from search.tree import Node, Tree
 
 REPEATS = 2  # siblings in vain after which a function gets no further ones
@@ -350,10 +351,7 @@ async def grow(
             else:
                 turns.append(rollout)
     finally:
-        left = [rollout.request for rollout in turns if rollout.request is not None]
-        for request in left:
-            request.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await cancel_all([rollout.request for rollout in turns if rollout.request is not None])
     if not tree.stopped:
         tree.stopped = "rollouts" if tree.root.visits >= rollouts else "exhausted"
     return tree

@@ -32,6 +32,7 @@ from collections import deque
 from dataclasses import dataclass, field
 
 from search.mcts import Expansion, Judge, Policy, back_up, derived_seed
+from search.together import cancel_all
 from search.tree import Node, Tree
 
 
@@ -130,10 +131,7 @@ async def sample(
                 tree.attach(entry.node, child)
                 _open(tree, waiting, child, share, priority, seed)
     finally:
-        left = [entry.request for entry in flying if entry.request is not None]
-        for request in left:
-            request.cancel()
-        await asyncio.gather(*left, return_exceptions=True)
+        await cancel_all([entry.request for entry in flying if entry.request is not None])
     tree.stopped = "rollouts" if len(finished) == rollouts else "exhausted"
     threshold = max((e.priority for e in [*waiting, *flying]), default=-math.inf)
     return {e.node.id: math.exp(e.logprob) / inclusion(e.logprob, threshold) for e in finished}

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from functools import lru_cache
 from importlib.util import find_spec
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -135,12 +136,16 @@ def _choices() -> Mapping[str, tuple[str, ...]]:
 
 def _classes(*sources: tuple[str, str]) -> Iterable[ast.ClassDef]:
     """The classes in files of packages, as far as these are installed."""
-    for package, file in sources:
-        spec = find_spec(package)
-        if spec is None or not spec.submodule_search_locations:
-            continue
-        source = Path(spec.submodule_search_locations[0]) / file
-        if source.exists():
-            for node in ast.parse(source.read_text(encoding="utf-8")).body:
-                if isinstance(node, ast.ClassDef):
-                    yield node
+    return chain.from_iterable(_classes_of(*source) for source in sources)
+
+
+@lru_cache(maxsize=8)  # transformers' arguments are those of both trainers, and take the most time
+def _classes_of(package: str, file: str) -> tuple[ast.ClassDef, ...]:
+    spec = find_spec(package)
+    if spec is None or not spec.submodule_search_locations:
+        return ()
+    source = Path(spec.submodule_search_locations[0]) / file
+    if not source.exists():
+        return ()
+    nodes = ast.parse(source.read_text(encoding="utf-8")).body
+    return tuple(node for node in nodes if isinstance(node, ast.ClassDef))

@@ -17,6 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from search.journal import replacing
+
 log = logging.getLogger(__name__)
 
 MANIFEST = "manifest.json"
@@ -40,14 +42,8 @@ def publish(partial: Path, target: Path) -> None:
 
 def write_whole(path: Path, text: str) -> None:
     """Write a small file under a temporary name and rename it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")  # several processes may write the same
-    try:
+    with replacing(path) as temporary:
         temporary.write_text(text, encoding="utf-8")
-        temporary.rename(path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -27,6 +27,7 @@ from search.judging import GoldJudge
 from search.mcts import Policy, derived_seed
 from search.priority import sample as priority_sample
 from search.shared_prefix import GROWTH, Draw, draw, known_tokens
+from search.together import cancel_all
 from search.token_trie import TokenTrie
 
 TREES = ("uct", "puct", "priority")  # samplers that grow a tree
@@ -112,9 +113,7 @@ class GroupSampler:
             fill(trie, lacking - begun)
             draws = [one for some in await asyncio.gather(*filling) for one in some]
         finally:
-            for task in filling:
-                task.cancel()
-            await asyncio.gather(*filling, return_exceptions=True)
+            await cancel_all(filling)
         rollouts = [tree_rollout(tree, leaf, weights.get(leaf.id, 1.0)) for leaf in leaves]
         found_before = {tuple(rollout.completion_ids): rollout for rollout in rollouts}
         for generation in (one.generation for one in draws[:lacking]):

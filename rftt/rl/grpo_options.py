@@ -115,7 +115,7 @@ def grpo_options(
             f"engine.max_model_len is {engine.max_model_len}, but the longest prompt has {longest_prompt} "
             "tokens; raise it or leave long questions out"
         )
-    longest = min(int(given.get("max_completion_length") or room), room)
+    longest = min(settings.longest_completion or room, room)
     options |= {
         "max_completion_length": longest,
         "vllm_max_model_length": int(given.get("vllm_max_model_length") or longest_prompt + longest),

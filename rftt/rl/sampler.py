@@ -34,6 +34,7 @@ from search.grading import Grading, grade_math
 from search.judging import Scorer
 from search.mcts import derived_seed
 from search.prompt import question_ids
+from search.together import together
 
 Message = Mapping[str, str]
 
@@ -234,7 +235,7 @@ class FunctionalSampler:
         """Rollouts with their process rewards; the model is asked for all of the batch at once."""
         rollouts = list(chain(*groups))
         asked = (scorer(self.by_id[r.question_id].question, r.texts) for r in rollouts if r.texts)
-        found = iter(await asyncio.gather(*asked))
+        found = iter(await together(asked))
         scored = []
         for group in groups:
             scores = [next(found) if r.texts else [] for r in group]

@@ -12,6 +12,7 @@ from typing import Any
 
 from rftt.runtime import terminal
 from rftt.runtime.status import Note
+from search.together import cancel_all
 
 PAUSE = 0.2  # seconds between two reports
 _numbers = itertools.count()
@@ -133,5 +134,4 @@ async def shown_meanwhile(bar: Progress, figures: Callable[[], dict[str, float]]
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await cancel_all([task])

@@ -25,6 +25,7 @@ from rftt.serve.protocol import ApiError, Ask, Offer, described, parse, parse_co
 from rftt.serve.searches import SHORT, Search, Searches
 from search.chain import Step
 from search.engines.engine import EngineError
+from search.together import together
 
 STATUS = web.RequestKey("status", int)  # that a stream could not send any more
 HUNG_UP = 499  # not sent to anybody, but counted
@@ -148,12 +149,7 @@ class Server:
                 async with self._until(deadline):
                     return await self._search(search)
 
-        work = [asyncio.ensure_future(one(search)) for search in searches]
-        try:
-            found = await asyncio.gather(*work)
-        finally:
-            for task in work:
-                task.cancel()
+        found = await together(map(one, searches))
         record = answers.text_completion(found, name, int(time.time()), self.offer.model)
         return web.json_response(record, headers={"X-Request-Id": name})
 

@@ -15,6 +15,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 from search.engines.engine import EngineGone
+from search.together import cancel_all
 
 Probe = Callable[[str], Awaitable[str | None]]
 log = logging.getLogger(__name__)
@@ -81,9 +82,7 @@ class Fleet:
         """End it. Probes under way get a moment, since requests that come one by one would never leave them any."""
         if self._probes:
             _, late = await asyncio.wait(self._probes.values(), timeout=LAST_MOMENT)
-            for probe in late:
-                probe.cancel()
-            await asyncio.gather(*late, return_exceptions=True)
+            await cancel_all(late)
 
     @asynccontextmanager
     async def slot(self, tree: str, avoid: Collection[Server] = ()) -> AsyncIterator[Server]:
